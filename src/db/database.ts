@@ -1,0 +1,31 @@
+import type { SQL } from 'drizzle-orm'
+
+/**
+ * What a statement may see. A tenant's scope sees that tenant's rows alone (row-level security);
+ * 'system' sees tenants, users and revocations of all tenants and nothing else, and is meant for sign-in,
+ * the platform's routes and housekeeping. Each use of it stands out by that word.
+ */
+export type Scope = { readonly tenantId: string } | 'system'
+
+export type Query = <Row>(statement: SQL<Row>) => Promise<Row[]>
+
+/**
+ * The one way to the database, embedded or PostgreSQL. Statements are Drizzle `sql` templates; json and jsonb
+ * parameters are passed as JSON text.
+ * Failures: ConstraintError (db/errors.ts) when a named constraint refuses a row; AppError `database_unavailable`
+ * when the connection is lost, cannot be had, or the deadline passes; anything else is a fault of the program.
+ */
+export interface Database {
+  readonly kind: 'embedded' | 'postgres'
+  /** One read-only statement, one round trip, prepared; tried once more when the connection breaks under it. */
+  read<Row>(scope: Scope, statement: SQL<Row>): Promise<Row[]>
+  /**
+   * Statements in one transaction and one round trip, prepared; none can depend on another's answer.
+   * Each sees what was committed before it started, so a first statement that locks a row gives the next ones
+   * a fresh view. Answers the rows of the last. Never retried.
+   */
+  write<Row>(scope: Scope, ...statements: [...SQL[], SQL<Row>]): Promise<Row[]>
+  /** An interactive transaction, for what must look before it leaps. Rolled back when `work` throws. */
+  transaction<T>(scope: Scope, work: (query: Query) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}

@@ -1,0 +1,238 @@
+/**
+ * The tables. Every tenant table carries tenant_id first in its primary key and in every foreign key, so that a
+ * row cannot point into another tenant and the whole can be spread over machines by tenant. Row-level security,
+ * roles and functions stand in the hand-written migration 0001.
+ */
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  boolean,
+  check,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  numeric,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core'
+
+/** The tenant of the super admins; it is no customer and shows in no list of tenants. */
+export const platformTenantId = '00000000-0000-7000-8000-000000000000'
+
+const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' })
+const createdAt = () => moment('created_at').notNull().default(sql`clock_timestamp()`)
+const updatedAt = () => moment('updated_at').notNull().default(sql`clock_timestamp()`)
+
+export const tenants = pgTable(
+  'tenants',
+  {
+    id: uuid('id').primaryKey(),
+    name: text('name').notNull(),
+    slug: text('slug').notNull().unique('tenants_slug_key'),
+    isActive: boolean('is_active').notNull().default(true),
+    /** Access tokens that carry a lower number are revoked. */
+    tokenEpoch: integer('token_epoch').notNull().default(0),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  // The platform's list of tenants, newest first, pages by this key.
+  (table) => [index('tenants_newest').on(table.createdAt, table.id)],
+)
+
+export const users = pgTable(
+  'users',
+  {
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    id: uuid('id').notNull(),
+    email: text('email').notNull().unique('users_email_key'),
+    fullName: text('full_name').notNull(),
+    role: text('role', { enum: ['super_admin', 'tenant_admin', 'member'] }).notNull(),
+    passwordHash: text('password_hash').notNull(),
+    isActive: boolean('is_active').notNull().default(true),
+    emailVerified: boolean('email_verified').notNull().default(false),
+    /** Access tokens that carry a lower number are revoked. */
+    tokenEpoch: integer('token_epoch').notNull().default(0),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  (table) => [
+    primaryKey({ name: 'users_pkey', columns: [table.tenantId, table.id] }),
+    check('users_role_check', sql`${table.role} in ('super_admin', 'tenant_admin', 'member')`),
+    // GET /users pages by this key.
+    index('users_newest').on(table.tenantId, table.createdAt, table.id),
+  ],
+)
+
+export const shoppingLists = pgTable(
+  'shopping_lists',
+  {
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    id: uuid('id').notNull(),
+    name: text('name').notNull(),
+    description: text('description'),
+    ownerId: uuid('owner_id').notNull(),
+    /** Who sent the POST that made it; the owner may change, a repeated POST is still recognised. */
+    createdBy: uuid('created_by').notNull(),
+    /** Number of the list's last event. */
+    seq: bigint('seq', { mode: 'number' }).notNull().default(0),
+    version: integer('version').notNull().default(1),
+    /** Items that are not deleted; kept by the one function that changes lists, under the row's lock. */
+    itemCount: integer('item_count').notNull().default(0),
+    pendingCount: integer('pending_count').notNull().default(0),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+    deletedAt: moment('deleted_at'),
+  },
+  (table) => [
+    primaryKey({ name: 'shopping_lists_pkey', columns: [table.tenantId, table.id] }),
+    foreignKey({
+      name: 'shopping_lists_owner_fkey',
+      columns: [table.tenantId, table.ownerId],
+      foreignColumns: [users.tenantId, users.id],
+    }),
+    foreignKey({
+      name: 'shopping_lists_creator_fkey',
+      columns: [table.tenantId, table.createdBy],
+      foreignColumns: [users.tenantId, users.id],
+    }),
+    // A tenant admin's ?scope=all, most recently changed first.
+    index('shopping_lists_recent').on(table.tenantId, table.updatedAt, table.id),
+  ],
+)
+
+export const listMembers = pgTable(
+  'list_members',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    listId: uuid('list_id').notNull(),
+    userId: uuid('user_id').notNull(),
+    role: text('role', { enum: ['owner', 'editor', 'viewer'] }).notNull(),
+    joinedAt: moment('joined_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    primaryKey({ name: 'list_members_pkey', columns: [table.tenantId, table.listId, table.userId] }),
+    foreignKey({
+      name: 'list_members_list_fkey',
+      columns: [table.tenantId, table.listId],
+      foreignColumns: [shoppingLists.tenantId, shoppingLists.id],
+    }),
+    foreignKey({
+      name: 'list_members_user_fkey',
+      columns: [table.tenantId, table.userId],
+      foreignColumns: [users.tenantId, users.id],
+    }),
+    check('list_members_role_check', sql`${table.role} in ('owner', 'editor', 'viewer')`),
+    // "My lists" starts from the user.
+    index('list_members_user').on(table.tenantId, table.userId, table.listId),
+  ],
+)
+
+export const items = pgTable(
+  'items',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    listId: uuid('list_id').notNull(),
+    name: text('name').notNull(),
+    quantity: numeric('quantity', { precision: 10, scale: 3 }).notNull().default('1'),
+    unit: text('unit'),
+    note: text('note'),
+    category: text('category'),
+    status: text('status', { enum: ['pending', 'purchased'] })
+      .notNull()
+      .default('pending'),
+    /** Fractional-index key, ordered by bytes: the migration gives the column COLLATE "C". */
+    position: text('position').notNull(),
+    addedBy: uuid('added_by').notNull(),
+    updatedBy: uuid('updated_by').notNull(),
+    purchasedBy: uuid('purchased_by'),
+    purchasedAt: moment('purchased_at'),
+    version: integer('version').notNull().default(1),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+    /** Deleted items stay, so that a late retry of their POST is told `id_deleted`. */
+    deletedAt: moment('deleted_at'),
+  },
+  (table) => [
+    primaryKey({ name: 'items_pkey', columns: [table.tenantId, table.id] }),
+    foreignKey({
+      name: 'items_list_fkey',
+      columns: [table.tenantId, table.listId],
+      foreignColumns: [shoppingLists.tenantId, shoppingLists.id],
+    }),
+    foreignKey({
+      name: 'items_added_by_fkey',
+      columns: [table.tenantId, table.addedBy],
+      foreignColumns: [users.tenantId, users.id],
+    }),
+    check('items_status_check', sql`${table.status} in ('pending', 'purchased')`),
+    check('items_quantity_check', sql`${table.quantity} > 0 and ${table.quantity} <= 1000000`),
+    // A list's items in list order, and its last position.
+    index('items_in_list_order')
+      .on(table.tenantId, table.listId, table.position, table.id)
+      .where(sql`${table.deletedAt} is null`),
+  ],
+)
+
+export const listEvents = pgTable(
+  'list_events',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    listId: uuid('list_id').notNull(),
+    seq: bigint('seq', { mode: 'number' }).notNull(),
+    type: text('type').notNull(),
+    payload: jsonb('payload').notNull(),
+    actorId: uuid('actor_id').notNull(),
+    at: moment('at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    primaryKey({ name: 'list_events_pkey', columns: [table.tenantId, table.listId, table.seq] }),
+    foreignKey({
+      name: 'list_events_list_fkey',
+      columns: [table.tenantId, table.listId],
+      foreignColumns: [shoppingLists.tenantId, shoppingLists.id],
+    }),
+  ],
+)
+
+/**
+ * Access tokens that must not be honoured any more although they have not expired: by session, user or tenant.
+ * Kept in the database, not in Redis, so that state lost from Redis never brings a revoked token back to life.
+ */
+export const revocations = pgTable(
+  'revocations',
+  {
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    /** A session, user or tenant id. */
+    subject: uuid('subject').notNull(),
+    /** Tokens with an epoch below this one are revoked. */
+    minimumEpoch: integer('minimum_epoch').notNull(),
+    at: moment('at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    primaryKey({ name: 'revocations_pkey', columns: [table.tenantId, table.subject] }),
+    // Every instance reads the newest ones twice a second.
+    index('revocations_newest').on(table.at),
+  ],
+)
+
+/** The store's table where there is no Redis: opaque keys, no tenant's data. */
+export const storeEntries = pgTable(
+  'store_entries',
+  {
+    key: text('key').primaryKey(),
+    value: text('value').notNull(),
+    expiresAt: moment('expires_at').notNull(),
+  },
+  (table) => [index('store_entries_expiry').on(table.expiresAt)],
+)
