@@ -8,7 +8,7 @@ CREATE TABLE "items" (
 	"note" text,
 	"category" text,
 	"status" text DEFAULT 'pending' NOT NULL,
-	"position" text NOT NULL,
+	"position" text collate "C" NOT NULL,
 	"added_by" uuid NOT NULL,
 	"updated_by" uuid NOT NULL,
 	"purchased_by" uuid,

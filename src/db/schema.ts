@@ -8,6 +8,7 @@ import {
   bigint,
   boolean,
   check,
+  customType,
   foreignKey,
   index,
   integer,
@@ -22,6 +23,9 @@ import {
 
 /** The tenant of the super admins; it is no customer and shows in no list of tenants. */
 export const platformTenantId = '00000000-0000-7000-8000-000000000000'
+
+/** Ordered by bytes, whatever the database's locale: what fractional-index keys need. */
+const byteOrderedText = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 
 const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' })
 const createdAt = () => moment('created_at').notNull().default(sql`clock_timestamp()`)
@@ -149,8 +153,8 @@ export const items = pgTable(
     status: text('status', { enum: ['pending', 'purchased'] })
       .notNull()
       .default('pending'),
-    /** Fractional-index key, ordered by bytes: the migration gives the column COLLATE "C". */
-    position: text('position').notNull(),
+    /** Fractional-index key. */
+    position: byteOrderedText('position').notNull(),
     addedBy: uuid('added_by').notNull(),
     updatedBy: uuid('updated_by').notNull(),
     purchasedBy: uuid('purchased_by'),
