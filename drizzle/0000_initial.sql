@@ -47,6 +47,7 @@ CREATE TABLE "revocations" (
 	"tenant_id" uuid NOT NULL,
 	"subject" uuid NOT NULL,
 	"minimum_epoch" integer NOT NULL,
+	"spared_session" uuid,
 	"at" timestamp(3) with time zone DEFAULT clock_timestamp() NOT NULL,
 	CONSTRAINT "revocations_pkey" PRIMARY KEY("tenant_id","subject")
 );
@@ -79,7 +80,7 @@ CREATE TABLE "tenants" (
 	"name" text NOT NULL,
 	"slug" text NOT NULL,
 	"is_active" boolean DEFAULT true NOT NULL,
-	"token_epoch" integer DEFAULT 0 NOT NULL,
+	"epoch" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp(3) with time zone DEFAULT clock_timestamp() NOT NULL,
 	"updated_at" timestamp(3) with time zone DEFAULT clock_timestamp() NOT NULL,
 	CONSTRAINT "tenants_slug_key" UNIQUE("slug")
@@ -95,6 +96,7 @@ CREATE TABLE "users" (
 	"is_active" boolean DEFAULT true NOT NULL,
 	"email_verified" boolean DEFAULT false NOT NULL,
 	"token_epoch" integer DEFAULT 0 NOT NULL,
+	"session_epoch" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp(3) with time zone DEFAULT clock_timestamp() NOT NULL,
 	"updated_at" timestamp(3) with time zone DEFAULT clock_timestamp() NOT NULL,
 	CONSTRAINT "users_pkey" PRIMARY KEY("tenant_id","id"),

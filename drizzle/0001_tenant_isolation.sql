@@ -6,13 +6,25 @@
 DO $$
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'minimart_app') THEN
-    CREATE ROLE minimart_app NOLOGIN NOBYPASSRLS;
-  END IF;
-  IF NOT pg_has_role(current_user, 'minimart_app', 'MEMBER') THEN
-    EXECUTE format('GRANT minimart_app TO %I', current_user);
+    CREATE ROLE minimart_app NOLOGIN;
   END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN
   RAISE NOTICE 'role minimart_app was not created here: %', SQLERRM;
+END $$;
+--> statement-breakpoint
+-- A block of its own, so that it also runs where another database's migration made the role first. From PostgreSQL 16
+-- on whoever makes a role is its member, yet may not SET ROLE to it until granted.
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'minimart_app') THEN
+    RETURN;
+  END IF;
+  IF NOT pg_has_role(current_user, 'minimart_app',
+                     CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
+    EXECUTE format('GRANT minimart_app TO %I', current_user);
+  END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN
+  RAISE NOTICE 'role minimart_app was not granted here: %', SQLERRM;
 END $$;
 --> statement-breakpoint
 -- The tenant of the running statement; NULL, which equals nothing, when none was set.
@@ -28,7 +40,7 @@ CREATE FUNCTION wire_time(moment timestamptz) RETURNS text LANGUAGE sql STABLE P
 --> statement-breakpoint
 -- The next `amount` fractional-index keys after `last` (NULL: of an empty list), as generateKeyBetween(last, NULL) of
 -- the fractional-indexing library makes them: the integer part, whose head letter tells its length, counted up.
--- Where no larger integer exists, a digit is added to the fraction instead.
+-- Where no larger integer exists, the fraction moves half-way to its end instead, past the digits that are at theirs.
 CREATE FUNCTION positions_after(last text, amount integer) RETURNS TABLE (ordinal integer, key text)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -60,7 +72,13 @@ BEGIN
       IF place > 1 THEN
         key := whole;
       ELSIF head = 122 THEN
-        key := key || 'V';
+        place := length(whole) + 1;
+        WHILE substr(key, place, 1) = 'z' LOOP
+          place := place + 1;
+        END LOOP;
+        -- Past the end strpos finds the empty text at 1, the digit 0. Half of an odd distance is rounded up.
+        value := strpos(digits, substr(key, place, 1)) - 1;
+        key := left(key, place - 1) || substr(digits, (value + 63) / 2 + 1, 1);
       ELSIF head = 90 THEN
         key := 'a0';
       ELSIF head > 96 THEN

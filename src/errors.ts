@@ -16,7 +16,6 @@ export const statusOfCode = {
   token_revoked: 401,
   invalid_credentials: 401,
   refresh_token_invalid: 401,
-  refresh_token_expired: 401,
   refresh_token_reused: 401,
   forbidden: 403,
   email_not_verified: 403,

@@ -38,8 +38,8 @@ export const tenants = pgTable(
     name: text('name').notNull(),
     slug: text('slug').notNull().unique('tenants_slug_key'),
     isActive: boolean('is_active').notNull().default(true),
-    /** Access tokens that carry a lower number are revoked. */
-    tokenEpoch: integer('token_epoch').notNull().default(0),
+    /** Goes up when the tenant is deactivated: sessions and access tokens of an earlier epoch are dead. */
+    epoch: integer('epoch').notNull().default(0),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -60,8 +60,10 @@ export const users = pgTable(
     passwordHash: text('password_hash').notNull(),
     isActive: boolean('is_active').notNull().default(true),
     emailVerified: boolean('email_verified').notNull().default(false),
-    /** Access tokens that carry a lower number are revoked. */
+    /** Access tokens of an earlier epoch are revoked; a new role alone moves only this one. */
     tokenEpoch: integer('token_epoch').notNull().default(0),
+    /** Sessions of an earlier epoch are dead, whatever the store still says. */
+    sessionEpoch: integer('session_epoch').notNull().default(0),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -221,6 +223,8 @@ export const revocations = pgTable(
     subject: uuid('subject').notNull(),
     /** Tokens with an epoch below this one are revoked. */
     minimumEpoch: integer('minimum_epoch').notNull(),
+    /** The one session whose tokens stay good all the same: where a password was changed. */
+    sparedSession: uuid('spared_session'),
     at: moment('at').notNull().default(sql`clock_timestamp()`),
   },
   (table) => [

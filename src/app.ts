@@ -1,0 +1,72 @@
+/** The whole server on one screen. */
+import { cors } from '@elysiajs/cors'
+import { Elysia } from 'elysia'
+import type { Config } from './config.ts'
+import type { Deps } from './deps.ts'
+import { ownAccountRoutes, publicAuthRoutes } from './features/auth/routes.ts'
+import { invitationRoutes, openInvitationRoutes } from './features/invitations/routes.ts'
+import { itemRoutes, listItemRoutes } from './features/items/routes.ts'
+import { memberRoutes } from './features/lists/member-routes.ts'
+import { listRoutes } from './features/lists/routes.ts'
+import { pagesRoutes } from './features/pages/routes.ts'
+import { tenantRoutes } from './features/tenants/routes.ts'
+import { colleagueRoutes, userAdminRoutes } from './features/users/routes.ts'
+import { readJson } from './http/body.ts'
+import { errorAnswers } from './http/errors.ts'
+import { type HealthDeps, healthRoutes } from './http/health.ts'
+import { observe } from './http/observe.ts'
+import { openapi } from './http/openapi.ts'
+import { routeTable } from './http/route-table.ts'
+import { version } from './version.ts'
+
+export interface AppDeps extends Deps, Omit<HealthDeps, 'db' | 'store'> {
+  store: HealthDeps['store']
+  config: Pick<Config, 'corsOrigins' | 'trustProxy' | 'publicUrl'>
+}
+
+export type App = ReturnType<typeof createApp>
+
+export function createApp(deps: AppDeps) {
+  const app = new Elysia({ normalize: false, systemRouter: false, nativeStaticResponse: false })
+    .use(observe({ ...deps, trustProxy: deps.config.trustProxy }))
+    .use(crossOrigin(deps.config.corsOrigins))
+    .use(errorAnswers(deps.log, () => routes))
+    .onParse({ as: 'global' }, ({ request }) => readJson(request))
+    .use(healthRoutes(deps))
+    .use(pagesRoutes())
+    .use(openapi({ version, publicUrl: deps.config.publicUrl }))
+    .use(publicAuthRoutes(deps))
+    .use(ownAccountRoutes(deps))
+    .use(tenantRoutes(deps))
+    .use(colleagueRoutes(deps))
+    .use(userAdminRoutes(deps))
+    .use(listRoutes(deps))
+    .use(memberRoutes(deps))
+    .use(listItemRoutes(deps))
+    .use(itemRoutes(deps))
+    .use(openInvitationRoutes(deps))
+    .use(invitationRoutes(deps))
+  const routes = routeTable(app.routes)
+  return app
+}
+
+/** For the API's document alone: the routes are described and none is ever called, so nothing stands behind them. */
+export function createDocumentedApp(): App {
+  const config = { corsOrigins: [], trustProxy: { hops: 0 }, publicUrl: null }
+  return createApp({ config } as unknown as AppDeps)
+}
+
+/** Tokens travel in a header, so no cookies are allowed along. Without origins nothing is added at all. */
+const crossOrigin = (origins: string[]) =>
+  origins.length === 0
+    ? new Elysia()
+    : new Elysia().use(
+        cors({
+          origin: origins,
+          credentials: false,
+          methods: ['GET', 'POST', 'PATCH', 'DELETE'],
+          allowedHeaders: ['Authorization', 'Content-Type', 'If-Match', 'If-None-Match', 'X-Request-Id'],
+          exposeHeaders: ['ETag', 'Retry-After', 'X-Request-Id'],
+          maxAge: 600,
+        }),
+      )

@@ -1,0 +1,30 @@
+import type { ParseArgsConfig } from 'node:util'
+
+export interface Arguments {
+  values: Record<string, string | boolean | (string | boolean)[] | undefined>
+  positionals: string[]
+}
+
+export interface Command {
+  /** One line for the list of commands. */
+  summary: string
+  /** What follows the command's name. */
+  usage?: string
+  /** Lines that teach, for `minimart help COMMAND`. */
+  details?: string
+  options?: NonNullable<ParseArgsConfig['options']>
+  /** How many positional arguments it takes at most. */
+  positionals?: number
+  /** Answers the exit code; nothing stands for 0. */
+  run(args: Arguments): Promise<number | undefined>
+}
+
+/** Wrong usage: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** Something the operator can mend, told without a stack: exit code 1. */
+export class Failure extends Error {
+  override readonly name = 'Failure'
+}

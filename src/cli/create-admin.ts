@@ -1,0 +1,38 @@
+import { Value } from '@sinclair/typebox/value'
+import { openDatabase } from '../db/client.ts'
+import { createPasswords } from '../features/auth/passwords.ts'
+import { createSuperAdmin } from '../features/auth/super-admin.ts'
+import { Email, Name, NewPassword } from '../http/fields.ts'
+import { type Command, Failure, UsageError } from './command.ts'
+import { readPassword } from './password-prompt.ts'
+import { setUp } from './setup.ts'
+
+export const createAdmin: Command = {
+  summary: 'make a super admin',
+  usage: '--email ADDRESS [--name NAME]',
+  details:
+    'The password is asked for, or read from standard input: minimart create-admin --email me@example.com < file',
+  options: { email: { type: 'string' }, name: { type: 'string' } },
+  async run({ values }) {
+    const email = String(values['email'] ?? '')
+      .trim()
+      .normalize('NFC')
+      .toLowerCase()
+    const fullName = String(values['name'] ?? 'Super Admin')
+      .trim()
+      .normalize('NFC')
+    if (!Value.Check(Email, email)) throw new UsageError('--email must be an e-mail address.')
+    if (!Value.Check(Name, fullName)) throw new UsageError('--name must have 1 to 255 characters.')
+    const { config, log } = setUp({ LOG_LEVEL: 'warn' })
+    const password = (await readPassword(`Password for ${email}: `)).normalize('NFC')
+    if (!Value.Check(NewPassword, password)) throw new Failure('The password must have 8 to 128 characters.')
+    const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
+    const db = await openDatabase({ ...config, log })
+    try {
+      await createSuperAdmin(db, passwords, { email, fullName, password })
+    } finally {
+      await db.close()
+    }
+    console.log(`${email} can sign in as super admin now.`)
+  },
+}

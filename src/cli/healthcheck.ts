@@ -1,0 +1,20 @@
+import { type Command, Failure } from './command.ts'
+import { setUp } from './setup.ts'
+
+const timeoutMs = 3000
+
+export const healthcheck: Command = {
+  summary: 'ask the running server whether it is ready, for containers',
+  details: 'Asks /readyz on PORT of this machine; exit code 0 when it is ready, 1 when not.',
+  async run() {
+    const { config } = setUp()
+    // A server that listens on all addresses is asked on the loopback one.
+    const host = config.host === '0.0.0.0' ? '127.0.0.1' : config.host === '::' ? '[::1]' : config.host
+    const url = `http://${host}:${config.port}/readyz`
+    const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((error: unknown) => {
+      throw new Failure(`${url} does not answer: ${error instanceof Error ? error.message : String(error)}`)
+    })
+    console.log(await response.text())
+    return response.ok ? 0 : 1
+  },
+}

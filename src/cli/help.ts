@@ -1,0 +1,24 @@
+import type { Command } from './command.ts'
+
+export function helpText(commands: Record<string, Command>, name?: string): string {
+  const command = name === undefined ? undefined : commands[name]
+  if (name !== undefined && command) return explainCommand(name, command)
+  const width = Math.max(...Object.keys(commands).map((entry) => entry.length))
+  const lines = Object.entries(commands).map(([entry, { summary }]) => `  ${entry.padEnd(width)}  ${summary}`)
+  return [
+    'MiniMart: shared shopping lists with live sync, in one program.',
+    '',
+    'Usage: minimart [command] [options]',
+    '',
+    ...lines,
+    '',
+    'Without a command it serves. Settings are environment variables; .env.example lists them all.',
+    'With none set it runs on an embedded database in ./minimart-data, at http://127.0.0.1:8000.',
+    'minimart help COMMAND tells more about one.',
+  ].join('\n')
+}
+
+function explainCommand(name: string, { summary, usage, details }: Command): string {
+  const head = `Usage: minimart ${name}${usage ? ` ${usage}` : ''}\n\n${summary[0]?.toUpperCase()}${summary.slice(1)}.`
+  return details ? `${head}\n\n${details}` : head
+}

@@ -1,0 +1,16 @@
+import { createInterface } from 'node:readline'
+import { Writable } from 'node:stream'
+
+/** From a prompt that shows nothing of it, or the first line of standard input. */
+export async function readPassword(prompt: string): Promise<string> {
+  if (!process.stdin.isTTY) return ((await Bun.stdin.text()).split('\n')[0] ?? '').replace(/\r$/, '')
+  process.stderr.write(prompt)
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const lines = createInterface({ input: process.stdin, output: silent, terminal: true })
+  try {
+    return await new Promise<string>((resolve) => lines.question('', resolve))
+  } finally {
+    lines.close()
+    process.stderr.write('\n')
+  }
+}

@@ -1,0 +1,68 @@
+import { join, resolve } from 'node:path'
+import type { Config } from '../config.ts'
+import { type RunningServer, start } from '../server.ts'
+import { version } from '../version.ts'
+import type { Command } from './command.ts'
+import { setUp } from './setup.ts'
+
+export const serve: Command = {
+  summary: 'run the service (what happens without a command)',
+  details: [
+    'Applies pending migrations first, unless AUTO_MIGRATE=false. SIGTERM and SIGINT stop it within 10 seconds:',
+    'requests that have begun are finished. Logs go to standard output, JSON lines unless it is a terminal.',
+  ].join('\n'),
+  async run() {
+    const { config, log, pretty } = setUp()
+    const server = await start(config, log)
+    process.stdout.write(greeting(config, server, pretty))
+    await untilStopped(server)
+    return 0
+  },
+}
+
+/** Resolves once a signal came and the server has stopped. A second signal does not hurry it: it is bounded anyway. */
+export async function untilStopped(server: RunningServer): Promise<void> {
+  await new Promise<void>((resolve) => {
+    process.once('SIGTERM', () => resolve())
+    process.once('SIGINT', () => resolve())
+    // The terminal it was started from is gone: that is no reason to stop serving.
+    process.on('SIGHUP', () => undefined)
+  })
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => undefined)
+  await server.stop()
+}
+
+/** What a newcomer wants to know: where things are and how to sign in. The password is shown this once. */
+function greeting(config: Config, { url, firstAdmin }: RunningServer, pretty: boolean): string {
+  const mails = config.smtpHost ? `sent by ${config.smtpHost}` : resolve(join(config.dataDir, 'outbox'))
+  const places = { api: `${url}/api/v1`, docs: `${url}/docs`, mails }
+  if (!pretty) {
+    const lines: object[] = [{ message: 'MiniMart is ready', version, url, ...places }]
+    if (firstAdmin?.generatedPassword)
+      lines.push({
+        message:
+          'First super admin made: sign in with this e-mail address and password, which is shown this once',
+        email: firstAdmin.email,
+        password: firstAdmin.generatedPassword,
+      })
+    return lines
+      .map((line) => `${JSON.stringify({ time: new Date().toISOString(), level: 'info', ...line })}\n`)
+      .join('')
+  }
+  const bold = (text: string): string => `\x1b[1m${text}\x1b[0m`
+  const signIn = firstAdmin?.generatedPassword
+    ? `${firstAdmin.email} with the password ${bold(firstAdmin.generatedPassword)} (shown this once)`
+    : firstAdmin
+      ? `${firstAdmin.email} with the password you set`
+      : 'with your super admin; minimart create-admin makes another'
+  return [
+    '',
+    bold(`MiniMart ${version} is ready.`),
+    `  API      ${places.api}`,
+    `  Docs     ${places.docs}`,
+    `  Mails    ${places.mails}`,
+    `  Sign in  ${signIn}`,
+    '',
+    '',
+  ].join('\n')
+}

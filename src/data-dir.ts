@@ -1,0 +1,23 @@
+import { randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const secretFile = 'jwt-secret-key'
+
+/** Makes the folder, for this user's eyes only, if it is not there. */
+export function prepareDataDir(dataDir: string): void {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+}
+
+/** The signing key generated into the data folder, made now if there is none. The file is its owner's alone (0600). */
+export function generatedSecret(dataDir: string): string {
+  const file = join(dataDir, secretFile)
+  if (!existsSync(file)) {
+    prepareDataDir(dataDir)
+    writeFileSync(file, randomBytes(48).toString('base64url'), { mode: 0o600, flag: 'wx', flush: true })
+  }
+  chmodSync(file, 0o600)
+  const secret = readFileSync(file, 'utf8').trim()
+  if (secret.length < 32) throw new Error(`${file} does not hold a key; remove it to have a new one made`)
+  return secret
+}

@@ -1,0 +1,107 @@
+/**
+ * Opens the database the settings name, PostgreSQL or the one in this process, behind one type. Migrations come
+ * first, as the user who signs in; then the service steps down to a role to which row-level security applies.
+ */
+import { join } from 'node:path'
+import type { PGlite } from '@electric-sql/pglite'
+import type { Logger } from '../log.ts'
+import { lockDataDir } from './data-dir-lock.ts'
+import { createEmbeddedDatabase } from './database-embedded.ts'
+import { createPostgresDatabase, type MeasuredDatabase } from './database-postgres.ts'
+import { databaseError } from './errors.ts'
+import { type MigrationConnection, migrateUp } from './migrate.ts'
+import { openPglite } from './pglite.ts'
+import { chooseRole, signIn } from './postgres-login.ts'
+
+export interface DatabaseOptions {
+  /** Null for the embedded database in `dataDir`. */
+  databaseUrl: string | null
+  dataDir: string
+  log: Logger
+  /** Whether pending migrations are applied before anything else. */
+  autoMigrate: boolean
+  /** PostgreSQL connections for reads and writes; interactive transactions have a third as many besides. */
+  poolSize?: number
+  /** For each call of the Database. */
+  deadlineMs?: number
+  /** How long to wait at start for a PostgreSQL that is away. */
+  waitSeconds?: number
+}
+
+const defaults = { poolSize: 10, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
+
+/** @throws DatabaseRefused, with a message for the operator, when the database cannot be used as it is set up */
+export function openDatabase(options: DatabaseOptions): Promise<MeasuredDatabase> {
+  const { databaseUrl } = options
+  return databaseUrl === null ? openEmbedded(options) : openPostgres(options, databaseUrl)
+}
+
+/**
+ * Gives `work` a connection for migrations (migrate.ts) and closes it. Embedded, this needs the data folder alone.
+ * @throws DatabaseRefused as openDatabase does
+ */
+export async function withMigrationConnection<T>(
+  options: DatabaseOptions,
+  work: (connection: MigrationConnection) => Promise<T>,
+): Promise<T> {
+  if (options.databaseUrl === null) {
+    const { pglite, close } = await openDataDir(options)
+    return await work(migrationConnection(pglite)).finally(close)
+  }
+  const login = await signIn({ ...defaults, ...options, url: options.databaseUrl })
+  return await work(login).finally(() => login.close())
+}
+
+async function openPostgres(options: DatabaseOptions, url: string): Promise<MeasuredDatabase> {
+  const all = { ...defaults, ...options, url }
+  const login = await signIn(all)
+  try {
+    if (options.autoMigrate) await migrateUp(login, options)
+  } finally {
+    await login.close()
+  }
+  const role = await chooseRole(all)
+  options.log.info('Database ready', { kind: 'postgres', role: role ?? 'the user of DATABASE_URL' })
+  return createPostgresDatabase({ ...all, role })
+}
+
+async function openEmbedded(options: DatabaseOptions): Promise<MeasuredDatabase> {
+  const { pglite, close } = await openDataDir(options)
+  try {
+    if (options.autoMigrate) await migrateUp(migrationConnection(pglite), options)
+    const { deadlineMs } = { ...defaults, ...options }
+    const database = await createEmbeddedDatabase({ pglite, deadlineMs, close })
+    options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
+    return database
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+interface OpenDataDir {
+  pglite: PGlite
+  close(): Promise<void>
+}
+
+async function openDataDir({ dataDir, log }: DatabaseOptions): Promise<OpenDataDir> {
+  const lock = lockDataDir(dataDir)
+  try {
+    log.debug('Opening the embedded database', { folder: dataDir })
+    const pglite = await openPglite(join(dataDir, 'database'))
+    return { pglite, close: () => pglite.close().finally(lock.release) }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+const migrationConnection = (pglite: PGlite): MigrationConnection => ({
+  query: async (text, parameters = []) => {
+    try {
+      return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
+    } catch (error) {
+      throw databaseError(error, text)
+    }
+  },
+})

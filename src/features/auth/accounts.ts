@@ -1,0 +1,78 @@
+/** The rows of users as signing in needs them, whatever their tenant: each statement names its scope. */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database, Scope } from '../../db/database.ts'
+import { userJson } from '../../db/wire.ts'
+import type { TokenSubject } from './access-tokens.ts'
+
+export interface Account extends TokenSubject {
+  email: string
+  fullName: string
+  passwordHash: string
+  isActive: boolean
+  emailVerified: boolean
+  sessionEpoch: number
+  tenantIsActive: boolean
+  /** The user on the wire, as JSON text. */
+  userJson: string
+}
+
+const accountColumns: SQL = sql`
+  u.id as "userId", u.tenant_id as "tenantId", u.role, u.email, u.full_name as "fullName",
+  u.password_hash as "passwordHash", u.is_active as "isActive", u.email_verified as "emailVerified",
+  u.token_epoch as "tokenEpoch", u.session_epoch as "sessionEpoch", t.epoch as "tenantEpoch",
+  t.is_active as "tenantIsActive", ${userJson('u')}::text as "userJson"`
+
+export async function findAccountByEmail(db: Database, email: string): Promise<Account | null> {
+  const rows = await db.read(
+    'system',
+    sql<Account>`select ${accountColumns} from users u join tenants t on t.id = u.tenant_id where u.email = ${email}`,
+  )
+  return rows[0] ?? null
+}
+
+export async function findAccount(db: Database, tenantId: string, userId: string): Promise<Account | null> {
+  const rows = await db.read(
+    { tenantId },
+    sql<Account>`select ${accountColumns} from users u join tenants t on t.id = u.tenant_id
+      where u.tenant_id = ${tenantId} and u.id = ${userId}`,
+  )
+  return rows[0] ?? null
+}
+
+/** An account and whether one of its sessions was revoked: what a refresh must know. */
+export async function findAccountOfSession(
+  db: Database,
+  tenantId: string,
+  userId: string,
+  sessionId: string,
+): Promise<(Account & { sessionIsRevoked: boolean }) | null> {
+  const rows = await db.read(
+    { tenantId },
+    sql<Account & { sessionIsRevoked: boolean }>`
+      select ${accountColumns}, exists (
+        select from revocations r where r.tenant_id = u.tenant_id and r.subject = ${sessionId}::uuid
+      ) as "sessionIsRevoked"
+      from users u join tenants t on t.id = u.tenant_id where u.tenant_id = ${tenantId} and u.id = ${userId}`,
+  )
+  return rows[0] ?? null
+}
+
+/** Answers whether there was an active account at this address that had not been verified. */
+export async function markEmailVerified(db: Database, email: string): Promise<boolean> {
+  const rows = await db.write(
+    'system',
+    sql<{ id: string }>`update users set email_verified = true, updated_at = clock_timestamp()
+      where email = ${email} and not email_verified returning id`,
+  )
+  return rows.length > 0
+}
+
+/** A hash of the same password under newer parameters; left alone when the password changed meanwhile. */
+export async function replaceHash(db: Database, account: Account, newHash: string): Promise<void> {
+  const scope: Scope = { tenantId: account.tenantId }
+  await db.write(
+    scope,
+    sql`update users set password_hash = ${newHash} where tenant_id = ${account.tenantId} and id = ${account.userId}
+      and password_hash = ${account.passwordHash}`,
+  )
+}

@@ -1,0 +1,90 @@
+/** New passwords: by someone signed in, or by the link in a mail. Either ends the sessions it should in one commit. */
+import { sql } from 'drizzle-orm'
+import type { Deps } from '../../deps.ts'
+import { AppError } from '../../errors.ts'
+import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
+import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
+import type { Actor } from './actor.ts'
+import { resetTtlMinutes } from './password-resets.ts'
+import { checkNewPassword } from './passwords.ts'
+import { onRepeatedRevocation } from './revocations.ts'
+
+/** Every other session of the user ends. @throws AppError current_password_wrong (400), invalid (422), busy (503) */
+export async function changePassword(
+  deps: Deps,
+  actor: Actor,
+  { current, next, address }: { current: string; next: string; address: string },
+): Promise<void> {
+  const account = await findAccount(deps.db, actor.tenantId, actor.userId)
+  if (!account) throw new AppError('token_revoked', 'This account no longer exists.')
+  await deps.limits.ofAuth(address, account.email)
+  if (!(await deps.passwords.verify(account.passwordHash, current)))
+    throw new AppError('current_password_wrong', 'The current password is wrong.')
+  checkNewPassword(next, account.email, 'new_password')
+  const sessionEpoch = await setPassword(deps, account, await deps.passwords.hash(next), actor.sessionId)
+  if (sessionEpoch === null)
+    throw new AppError('current_password_wrong', 'The password was changed elsewhere at the same moment.')
+  await deps.sessions.endAll(actor.userId, { sessionId: actor.sessionId, sessionEpoch })
+}
+
+/** Mails a link, if the address belongs to an active account. The caller answers before this begins. */
+export async function requestPasswordReset(deps: Deps, email: string, requestId: string): Promise<void> {
+  const account = await findAccountByEmail(deps.db, email)
+  if (!account?.isActive || !account.tenantIsActive) return
+  const token = await deps.passwordResets.issue(account)
+  const url = `${deps.publicUrl}/reset-password?token=${token}`
+  deps.mailer.send(passwordResetMail({ to: account, url, ttlMinutes: resetTtlMinutes, requestId }))
+}
+
+/** Every session of the user ends. @throws AppError reset_token_invalid (400), invalid (422), busy (503) */
+export async function resetPassword(deps: Deps, token: string, next: string): Promise<void> {
+  const grant = await deps.passwordResets.check(token)
+  const account = grant && (await findAccount(deps.db, grant.tenantId, grant.userId))
+  if (!grant || !account?.isActive || !account.tenantIsActive || account.sessionEpoch !== grant.sessionEpoch)
+    throw resetTokenInvalid()
+  checkNewPassword(next, account.email, 'new_password')
+  const newHash = await deps.passwords.hash(next)
+  if (!(await deps.passwordResets.consume(token))) throw resetTokenInvalid()
+  if ((await setPassword(deps, account, newHash, null)) === null) throw resetTokenInvalid()
+  await deps.sessions.endAll(account.userId)
+}
+
+const resetTokenInvalid = (): AppError =>
+  new AppError('reset_token_invalid', 'This link is wrong, used or expired. Ask for a new one.')
+
+interface ChangedEpochs {
+  tokenEpoch: number
+  sessionEpoch: number
+}
+
+/** Answers the new session epoch, or null when the password had changed since the account was read. */
+async function setPassword(
+  deps: Deps,
+  account: Account,
+  newHash: string,
+  sparedSession: string | null,
+): Promise<number | null> {
+  const { tenantId, userId } = account
+  const [changed] = await deps.db.write(
+    { tenantId },
+    sql<ChangedEpochs>`with changed as (
+        update users set password_hash = ${newHash}, token_epoch = token_epoch + 1,
+          session_epoch = session_epoch + 1, updated_at = clock_timestamp()
+        where tenant_id = ${tenantId} and id = ${userId} and password_hash = ${account.passwordHash}
+        returning tenant_id, id, token_epoch, session_epoch
+      ), revoked as (
+        insert into revocations (tenant_id, subject, minimum_epoch, spared_session)
+        select tenant_id, id, token_epoch, ${sparedSession}::uuid from changed ${onRepeatedRevocation}
+      )
+      select token_epoch as "tokenEpoch", session_epoch as "sessionEpoch" from changed`,
+  )
+  if (!changed) return null
+  deps.revocations.learn({
+    tenantId,
+    subject: userId,
+    minimumEpoch: changed.tokenEpoch,
+    ...(sparedSession ? { sparedSession } : {}),
+  })
+  deps.mailer.send(passwordChangedMail({ to: account, at: new Date(), publicUrl: deps.publicUrl }))
+  return changed.sessionEpoch
+}

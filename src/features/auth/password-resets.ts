@@ -1,0 +1,52 @@
+/**
+ * Password reset tokens: `tenant.user.epoch.secret`, stored as a MAC under the user and consumed by compare-and-set,
+ * so that a link works once, and only the newest one.
+ */
+import { randomBytes } from 'node:crypto'
+import { isUuid } from '../../lib/ids.ts'
+import { equalInConstantTime, mac } from '../../lib/keys.ts'
+import type { Store } from '../../store/store.ts'
+
+export const resetTtlMinutes = 30
+
+export interface ResetGrant {
+  tenantId: string
+  userId: string
+  /** The user's session epoch when the mail was asked for: a password set since then makes the link worthless. */
+  sessionEpoch: number
+}
+
+export interface PasswordResets {
+  issue(grant: ResetGrant): Promise<string>
+  /** What a token allows, or null when it is wrong, used or expired; it stays good. */
+  check(token: string): Promise<ResetGrant | null>
+  /** Takes the token away. Answers false when another request was faster. */
+  consume(token: string): Promise<boolean>
+}
+
+export function createPasswordResets(store: Store, key: Buffer): PasswordResets {
+  const place = (userId: string): string => `password-reset:${userId}`
+  return {
+    async issue({ tenantId, userId, sessionEpoch }) {
+      const token = `${tenantId}.${userId}.${sessionEpoch}.${randomBytes(32).toString('base64url')}`
+      await store.set(place(userId), mac(key, token), resetTtlMinutes * 60)
+      return token
+    },
+    async check(token) {
+      const grant = readGrant(token)
+      const stored = grant && (await store.get(place(grant.userId)))
+      return stored && equalInConstantTime(stored, mac(key, token)) ? grant : null
+    },
+    async consume(token) {
+      const grant = readGrant(token)
+      return grant !== null && store.compareAndSet(place(grant.userId), mac(key, token), null, 1)
+    },
+  }
+}
+
+function readGrant(token: string): ResetGrant | null {
+  const [tenantId = '', userId = '', epoch = ''] = token.split('.')
+  return isUuid(tenantId) && isUuid(userId) && /^\d{1,9}$/.test(epoch)
+    ? { tenantId, userId, sessionEpoch: Number(epoch) }
+    : null
+}

@@ -1,0 +1,256 @@
+import { Elysia, t } from 'elysia'
+import type { Deps } from '../../deps.ts'
+import { AppError, notFound } from '../../errors.ts'
+import { open, signedIn } from '../../http/actor.ts'
+import { json, noContent } from '../../http/answers.ts'
+import { operation } from '../../http/openapi-operation.ts'
+import { requestInfo } from '../../http/request-info.ts'
+import * as model from './model.ts'
+import { changePassword, requestPasswordReset, resetPassword } from './password-changes.ts'
+import { changeProfile, getProfile } from './profile.ts'
+import { endSession, refresh, signIn } from './sign-in.ts'
+import { resendOtp, verifyEmail } from './verification.ts'
+
+const tag = 'Auth'
+const accepted = { status: 202, description: 'Accepted, whether or not the address is known.' }
+const tokens = { status: 200, description: 'Signed in.', schema: model.Tokens }
+const user = { status: 200, description: 'The caller.', schema: model.User }
+
+/** Signing in and the mails around it: the routes anyone may call. */
+export const publicAuthRoutes = (deps: Deps) => {
+  const { limits } = deps
+  const addressOf = (request: Request): string => requestInfo(request).address
+
+  /** Answered before it is done, so that its time tells nothing about the address. */
+  const later = (what: string, work: () => Promise<unknown>): Response => {
+    if (!deps.background.run(what, work))
+      throw new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
+        retryAfterSeconds: 5,
+      })
+    return new Response(null, { status: 202 })
+  }
+
+  return new Elysia({ prefix: '/api/v1/auth' })
+    .use(open())
+    .post(
+      '/login',
+      async ({ body, request }) => {
+        const email = body.email.toLowerCase()
+        await limits.ofAuth(addressOf(request), email)
+        const userAgent = (request.headers.get('user-agent') ?? '').slice(0, 200)
+        return json(await signIn(deps, email, body.password, { address: addressOf(request), userAgent }))
+      },
+      {
+        body: model.Login,
+        detail: operation({
+          tag,
+          id: 'login',
+          summary: 'Sign in',
+          public: true,
+          body: true,
+          ok: tokens,
+          errors: [
+            'invalid_credentials',
+            'email_not_verified',
+            'account_deactivated',
+            'tenant_deactivated',
+            'busy',
+          ],
+        }),
+      },
+    )
+    .post(
+      '/verify-email',
+      async ({ body, request }) => {
+        const email = body.email.toLowerCase()
+        await limits.ofAuth(addressOf(request), email)
+        await verifyEmail(deps, email, body.otp)
+        return json('{"email_verified":true}')
+      },
+      {
+        body: model.VerifyEmail,
+        detail: operation({
+          tag,
+          id: 'verifyEmail',
+          summary: 'Prove an e-mail address with the mailed code',
+          public: true,
+          body: true,
+          ok: {
+            status: 200,
+            description: 'Verified.',
+            schema: t.Object({ email_verified: t.Literal(true) }),
+          },
+          errors: ['otp_invalid', 'otp_attempts_exceeded'],
+        }),
+      },
+    )
+    .post(
+      '/resend-otp',
+      async ({ body, request }) => {
+        const email = body.email.toLowerCase()
+        await limits.ofAuth(addressOf(request), email)
+        return later('resending a code', () => resendOtp(deps, email))
+      },
+      {
+        body: model.OnlyEmail,
+        detail: operation({
+          tag,
+          id: 'resendOtp',
+          summary: 'Mail a new code',
+          public: true,
+          body: true,
+          ok: accepted,
+        }),
+      },
+    )
+    .post('/refresh', async ({ body }) => json(await refresh(deps, body.refresh_token)), {
+      body: model.Refresh,
+      detail: operation({
+        tag,
+        id: 'refresh',
+        summary: 'Trade the refresh token for new tokens',
+        description:
+          'The token is good for one use. Within 10 seconds, asking again with it gives the same successor, so a lost ' +
+          'answer costs nothing; later, its reuse ends the session.',
+        public: true,
+        body: true,
+        ok: tokens,
+        errors: ['refresh_token_invalid', 'refresh_token_reused'],
+      }),
+    })
+    .post(
+      '/forgot-password',
+      async ({ body, request }) => {
+        const email = body.email.toLowerCase()
+        const { address, id } = requestInfo(request)
+        await limits.ofAuth(address, email)
+        return later('mailing a password reset', () => requestPasswordReset(deps, email, id))
+      },
+      {
+        body: model.OnlyEmail,
+        detail: operation({
+          tag,
+          id: 'forgotPassword',
+          summary: 'Mail a link for setting a new password',
+          public: true,
+          body: true,
+          ok: accepted,
+        }),
+      },
+    )
+    .post(
+      '/reset-password',
+      async ({ body, request }) => {
+        await limits.ofAuth(addressOf(request))
+        await resetPassword(deps, body.token, body.new_password)
+        return noContent()
+      },
+      {
+        body: model.ResetPassword,
+        detail: operation({
+          tag,
+          id: 'resetPassword',
+          summary: 'Set a new password with the token from the mail',
+          public: true,
+          body: true,
+          ok: { status: 204, description: 'Changed; every session of the user has ended.' },
+          errors: ['reset_token_invalid', 'busy'],
+        }),
+      },
+    )
+}
+
+/** The caller's own account and sessions. */
+export const ownAccountRoutes = (deps: Deps) =>
+  new Elysia({ prefix: '/api/v1/auth' })
+    .use(signedIn(deps, 'anyone'))
+    .get('/me', async ({ actor }) => json(await getProfile(deps.db, actor)), {
+      detail: operation({ tag, id: 'getMe', summary: 'Who am I', ok: user }),
+    })
+    .patch('/me', async ({ actor, body }) => json(await changeProfile(deps.db, actor, body)), {
+      body: model.ProfileChange,
+      detail: operation({ tag, id: 'changeMe', summary: 'Change my name', body: true, ok: user }),
+    })
+    .post(
+      '/logout',
+      async ({ actor }) => {
+        await endSession(deps, actor, actor.sessionId)
+        return noContent()
+      },
+      {
+        detail: operation({
+          tag,
+          id: 'logout',
+          summary: 'End this session',
+          ok: { status: 204, description: "This session's tokens and sockets have ended." },
+        }),
+      },
+    )
+    .post(
+      '/change-password',
+      async ({ actor, body, request }) => {
+        const { address } = requestInfo(request)
+        await changePassword(deps, actor, {
+          current: body.current_password,
+          next: body.new_password,
+          address,
+        })
+        return noContent()
+      },
+      {
+        body: model.ChangePassword,
+        detail: operation({
+          tag,
+          id: 'changePassword',
+          summary: 'Change my password',
+          body: true,
+          ok: { status: 204, description: 'Changed; every other session has ended.' },
+          errors: ['current_password_wrong', 'busy'],
+        }),
+      },
+    )
+    .get(
+      '/sessions',
+      async ({ actor }) => {
+        const sessions = await deps.sessions.list(actor.userId)
+        const data = sessions.map((session) => ({
+          id: session.id,
+          current: session.id === actor.sessionId,
+          user_agent: session.userAgent,
+          address: session.address,
+          created_at: session.createdAt,
+          last_used_at: session.lastUsedAt,
+          expires_at: session.expiresAt,
+        }))
+        return json(JSON.stringify({ data, next_cursor: null }))
+      },
+      {
+        detail: operation({
+          tag,
+          id: 'listSessions',
+          summary: 'My signed-in devices',
+          ok: {
+            status: 200,
+            description: 'At most 50, the last used first.',
+            schema: t.Object({ data: t.Array(model.SessionView), next_cursor: t.Null() }),
+          },
+        }),
+      },
+    )
+    .delete(
+      '/sessions/:id',
+      async ({ actor, params }) => {
+        if (!(await endSession(deps, actor, params.id.toLowerCase()))) throw notFound('session')
+        return noContent()
+      },
+      {
+        params: model.SessionPath,
+        detail: operation({
+          tag,
+          id: 'endSession',
+          summary: 'Sign a device out',
+          ok: { status: 204, description: 'Its tokens and sockets have ended.' },
+          errors: ['not_found', 'invalid'],
+        }),
+      },
+    )

@@ -1,0 +1,163 @@
+/** Inviting colleagues to a list, and what they make of it. */
+import { type SQL, sql } from 'drizzle-orm'
+import { listJson, memberJson } from '../../db/wire.ts'
+import type { Deps } from '../../deps.ts'
+import { AppError, notFound } from '../../errors.ts'
+import { invitationMail } from '../../mail/templates.ts'
+import { findAccount } from '../auth/accounts.ts'
+import type { Actor } from '../auth/actor.ts'
+import { changeList, visible } from '../lists/change.ts'
+import { refused } from '../lists/refusals.ts'
+import { holdInvitation, refuseSpent, releaseInvitation, spendInvitation } from './spending.ts'
+import { type Invitation, type InvitedRole, readInvitation, signInvitation } from './token.ts'
+
+interface Invited {
+  listName: string
+  mayInvite: boolean
+  invitedBy: string
+  inviteeName: string | null
+  isMember: boolean
+}
+
+/**
+ * Signs an invitation and mails it. Answers it as JSON text.
+ * @throws AppError not_found, forbidden, not_in_tenant (422; also for another tenant's address), already_member
+ */
+export async function invite(
+  deps: Deps,
+  actor: Actor,
+  listId: string,
+  { email, role }: { email: string; role: InvitedRole },
+  requestId: string,
+): Promise<string> {
+  await deps.limits.ofInvitations(actor.userId)
+  const [found] = await deps.db.read(
+    actor,
+    sql<Invited>`
+      select l.name as "listName", me.full_name as "invitedBy", u.full_name as "inviteeName",
+        m.role is not distinct from 'owner' or ${actor.role === 'tenant_admin'}::boolean as "mayInvite",
+        exists (select from list_members c
+          where c.tenant_id = l.tenant_id and c.list_id = l.id and c.user_id = u.id) as "isMember"
+      from shopping_lists l
+      left join list_members m on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}
+      join users me on me.tenant_id = l.tenant_id and me.id = ${actor.userId}
+      left join users u on u.tenant_id = l.tenant_id and u.email = ${email} and u.is_active
+      where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
+  )
+  if (!found) throw notFound('list')
+  if (!found.mayInvite) throw refused('forbidden')
+  if (found.inviteeName === null)
+    throw new AppError('not_in_tenant', 'There is no active user of your tenant with this e-mail address.', {
+      errors: [{ field: 'email', message: 'must belong to an active user of your tenant' }],
+    })
+  if (found.isMember) throw refused('already_member')
+  const ttlSeconds = deps.invitationTtlHours * 3600
+  const claims = { tenantId: actor.tenantId, listId, email, role, inviterId: actor.userId }
+  const token = await signInvitation(deps.jwt, claims, ttlSeconds)
+  const { expiresAt } = await readInvitation(deps.jwt, token)
+  const url = `${deps.publicUrl}/invite?token=${token}`
+  const { listName, invitedBy, inviteeName } = found
+  const to = { email, fullName: inviteeName }
+  deps.mailer.send(
+    invitationMail({ to, listName, invitedBy, role, url, ttlHours: deps.invitationTtlHours, requestId }),
+  )
+  return JSON.stringify({ token, list_id: listId, email, role, expires_at: wireTime(expiresAt), url })
+}
+
+const wireTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
+
+/** Over `t`, the list: whether the inviter is active and may still invite to it. */
+const stillInvites = (invitation: Invitation): SQL => sql`exists (
+  select from users u
+  left join list_members m on m.tenant_id = u.tenant_id and m.list_id = t.id and m.user_id = u.id
+  where u.tenant_id = t.tenant_id and u.id = ${invitation.inviterId} and u.is_active
+    and (u.role = 'tenant_admin' or m.role = 'owner'))`
+
+/** What an invitation says, to whoever holds it. @throws AppError as acceptInvitation, of the invitation itself */
+export async function previewInvitation(deps: Deps, token: string): Promise<string> {
+  const invitation = await readInvitation(deps.jwt, token)
+  await refuseSpent(deps.store, invitation)
+  const { tenantId, listId, email, role, expiresAt, inviterId } = invitation
+  const [found] = await deps.db.read(
+    { tenantId },
+    sql<{ name: string; invitedBy: string }>`
+      select t.name, me.full_name as "invitedBy" from shopping_lists t
+      join users me on me.tenant_id = t.tenant_id and me.id = ${inviterId}
+      where t.tenant_id = ${tenantId} and t.id = ${listId} and t.deleted_at is null and ${stillInvites(invitation)}`,
+  )
+  if (!found) throw refused('invitation_void')
+  const { name, invitedBy } = found
+  return JSON.stringify({
+    list_id: listId,
+    list_name: name,
+    invited_by: invitedBy,
+    email,
+    role,
+    expires_at: wireTime(expiresAt),
+  })
+}
+
+/**
+ * Makes the invitee a member. Answers the list's summary.
+ * @throws AppError invitation_invalid (400), invitation_expired (410), invitation_spent (409),
+ *   invitation_not_for_you (403), invitation_void (410), already_member (409)
+ */
+export async function acceptInvitation(deps: Deps, actor: Actor, token: string): Promise<string> {
+  const invitation = await readOwnInvitation(deps, actor, token)
+  await holdInvitation(deps.store, invitation)
+  let body: string
+  try {
+    body = (await changeList(deps.db, joining(actor, invitation))).body
+  } catch (error) {
+    await releaseInvitation(deps.store, invitation)
+    throw error instanceof AppError && error.code === 'not_found' ? refused('invitation_void') : error
+  }
+  // The membership stands; that the invitation could not be marked is for the operator, not for the new member.
+  await spendInvitation(deps.store, invitation).catch((error: unknown) =>
+    deps.log.error('an accepted invitation could not be marked as spent', { error }),
+  )
+  return body
+}
+
+/** Spends the invitation. @throws AppError as acceptInvitation, but for what is about the list */
+export async function rejectInvitation(deps: Deps, actor: Actor, token: string): Promise<void> {
+  const invitation = await readOwnInvitation(deps, actor, token)
+  await holdInvitation(deps.store, invitation)
+  await spendInvitation(deps.store, invitation)
+}
+
+async function readOwnInvitation(deps: Deps, actor: Actor, token: string): Promise<Invitation> {
+  const invitation = await readInvitation(deps.jwt, token)
+  await refuseSpent(deps.store, invitation)
+  const account = await findAccount(deps.db, actor.tenantId, actor.userId)
+  const own =
+    invitation.tenantId === actor.tenantId &&
+    invitation.email === account?.email &&
+    account.emailVerified &&
+    account.isActive
+  if (!own) throw new AppError('invitation_not_for_you', 'This invitation is for someone else.')
+  return invitation
+}
+
+const joining = (actor: Actor, invitation: Invitation) => ({
+  actor,
+  list: sql`${invitation.listId}::uuid`,
+  permission: 'invited' as const,
+  what: 'list',
+  reach: sql`true`,
+  refuse: sql`case when t.deleted_at is not null or not ${stillInvites(invitation)} then 'invitation_void'
+    when t.member_role is not null then 'already_member' end`,
+  steps: sql`, joined as (
+      insert into list_members (tenant_id, list_id, user_id, role)
+      select ok.tenant_id, ok.id, ${actor.userId}::uuid, ${invitation.role}::text from ok returning *
+    ), newcomer as (
+      select j.*, u.full_name, u.email from joined j join users u on u.tenant_id = j.tenant_id and u.id = j.user_id
+    )`,
+  eventCount: sql`select count(*) from joined`,
+  events: sql`select 1, 'member_joined', jsonb_build_object('member', ${memberJson('n', 'n')}) from newcomer n`,
+  answer: sql<{ body: string }>`(select ${listJson(
+    'b',
+    sql`'role', j.role, 'item_count', b.item_count, 'pending_count', b.pending_count, 'member_count', 1 + (
+      select count(*) from list_members c where c.tenant_id = b.tenant_id and c.list_id = b.id)`,
+  )} from bumped b, joined j)::text as body`,
+})

@@ -1,0 +1,233 @@
+/** Items: every change goes through lists/change.ts. */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database } from '../../db/database.ts'
+import { ConstraintError } from '../../db/errors.ts'
+import { itemJson } from '../../db/wire.ts'
+import { notFound } from '../../errors.ts'
+import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
+import { newId } from '../../lib/ids.ts'
+import type { Actor } from '../auth/actor.ts'
+import { changeList, visible } from '../lists/change.ts'
+import type { Precondition } from '../lists/precondition.ts'
+import type { ItemChange, ItemQuery, NewItem } from './model.ts'
+
+export const maxItemsPerList = 5000
+
+export interface ItemAnswer {
+  body: string
+  /** The item's version. */
+  tag: number
+}
+
+export interface AddedAnswer {
+  body: string
+  /** The item's version; null for several. */
+  tag: number | null
+  /** False when all of them were there already, from an earlier try of the same request. */
+  created: boolean
+}
+
+/**
+ * Adds one item, or several, all or none; in list order after the last unless they say where.
+ * @param shape whether the answer is the item itself or `{data: [...]}`
+ */
+export async function addItems(
+  db: Database,
+  actor: Actor,
+  listId: string,
+  items: readonly NewItem[],
+  shape: 'one' | 'many',
+): Promise<AddedAnswer> {
+  const add = () => changeList(db, addition(actor, listId, items, shape))
+  return add().catch((error: unknown) => {
+    // Another list's writer took the same id at this very moment; now it can be seen whose it is.
+    if (error instanceof ConstraintError && error.constraint === 'items_pkey') return add()
+    throw error
+  })
+}
+
+const addition = (actor: Actor, listId: string, items: readonly NewItem[], shape: 'one' | 'many') => {
+  const rows = JSON.stringify(items.map((item) => ({ ...item, id: item.id ?? newId() })))
+  const all = sql`(select * from added union all select * from existing)`
+  return {
+    actor,
+    list: sql`${listId}::uuid`,
+    permission: 'edit' as const,
+    what: 'list',
+    inputs: sql`, wanted as (
+        select * from rows from (jsonb_to_recordset(${rows}::jsonb) as (id uuid, name text, quantity numeric, unit text,
+          note text, category text, position text)) with ordinality
+          as w (id, name, quantity, unit, note, category, position, ordinal)
+      ), existing as (
+        select i.* from items i join wanted w on w.id = i.id where i.tenant_id = ${actor.tenantId}
+      )`,
+    refuse: sql`case
+        when exists (select from existing where deleted_at is not null) then 'id_deleted'
+        when exists (select from existing e where e.list_id <> t.id or e.added_by <> ${actor.userId}) then 'id_conflict'
+        when t.item_count + (select count(*) from wanted) - (select count(*) from existing) > ${maxItemsPerList}::int
+          then 'list_full'
+      end`,
+    steps: sql`, fresh as (
+        select w.*, row_number() over (partition by w.position is null order by w.ordinal) as place
+        from ok, wanted w where not exists (select from existing e where e.id = w.id)
+      ), tail as (
+        select p.* from positions_after(
+          (select i.position from ok join items i on i.tenant_id = ok.tenant_id and i.list_id = ok.id
+            where i.deleted_at is null order by i.position desc limit 1),
+          (select count(*)::int from fresh where position is null)) p
+      ), added as (
+        insert into items (tenant_id, id, list_id, name, quantity, unit, note, category, position, added_by, updated_by)
+        select ok.tenant_id, f.id, ok.id, f.name, coalesce(f.quantity, 1), f.unit, f.note, f.category,
+          coalesce(f.position, tail.key), ${actor.userId}::uuid, ${actor.userId}::uuid
+        from ok, fresh f left join tail on f.position is null and tail.ordinal = f.place
+        returning *
+      )`,
+    eventCount: sql`select count(*) from added`,
+    set: sql`, item_count = l.item_count + (select count(*) from added),
+      pending_count = l.pending_count + (select count(*) from added)`,
+    events: sql`select row_number() over (order by w.ordinal), 'item_added',
+      jsonb_build_object('item', ${itemJson('a')}) from added a join wanted w on w.id = a.id`,
+    answer:
+      shape === 'one'
+        ? sql<AddedAnswer>`(select ${itemJson('i')} from ${all} i)::text as body,
+            (select i.version from ${all} i) as tag, exists (select from added) as created`
+        : sql<AddedAnswer>`json_build_object('data',
+            (select json_agg(${itemJson('i')} order by w.ordinal) from ${all} i join wanted w on w.id = i.id))::text as body,
+            null::int as tag, exists (select from added) as created`,
+  }
+}
+
+/** The list an item is on, as an expression. */
+const listOf = (actor: Actor, itemId: string): SQL =>
+  sql`(select i.list_id from items i where i.tenant_id = ${actor.tenantId} and i.id = ${itemId} and i.deleted_at is null)`
+
+const theItem = (actor: Actor, itemId: string): SQL => sql`, item as (
+    select i.* from items i join target t on t.id = i.list_id
+    where i.tenant_id = ${actor.tenantId} and i.id = ${itemId} and i.deleted_at is null
+  )`
+
+const unchangedSince = (demanded: Precondition | null) => ({
+  demanded,
+  version: sql`select version from item`,
+  current: sql`select ${itemJson('i')} from item i`,
+})
+
+/** @throws AppError not_found, forbidden, version_mismatch */
+export const changeItem = (
+  db: Database,
+  actor: Actor,
+  itemId: string,
+  change: ItemChange,
+  demanded: Precondition | null,
+): Promise<ItemAnswer> => {
+  const patch = JSON.stringify(change)
+  const field = (name: keyof ItemChange, type = 'text'): SQL =>
+    sql.raw(
+      `case when p.patch ? '${name}' then (p.patch ->> '${name}')::${type} else i.${name} end as ${name}`,
+    )
+  const differs = (name: keyof ItemChange): SQL =>
+    sql.raw(`case when w.${name} is distinct from i.${name} then '${name}' end`)
+  return changeList(db, {
+    actor,
+    list: listOf(actor, itemId),
+    permission: 'edit',
+    what: 'item',
+    precondition: unchangedSince(demanded),
+    inputs: theItem(actor, itemId),
+    steps: sql`, wanted as (
+        select ${field('name')}, ${field('quantity', 'numeric')}, ${field('unit')}, ${field('note')},
+          ${field('category')}, ${field('status')}, ${field('position')}
+        from item i, (select ${patch}::jsonb as patch) p
+      ), difference as (
+        select array_remove(array[${differs('name')}, ${differs('quantity')}, ${differs('unit')}, ${differs('note')},
+          ${differs('category')}, ${differs('status')}, ${differs('position')}], null) as fields
+        from wanted w, item i
+      ), updated as (
+        update items i set name = w.name, quantity = w.quantity, unit = w.unit, note = w.note, category = w.category,
+          status = w.status, position = w.position,
+          purchased_by = case when w.status = i.status then i.purchased_by
+            when w.status = 'purchased' then ${actor.userId}::uuid end,
+          purchased_at = case when w.status = i.status then i.purchased_at
+            when w.status = 'purchased' then clock_timestamp() end,
+          updated_by = ${actor.userId}::uuid, updated_at = clock_timestamp(), version = i.version + 1
+        from ok, item, wanted w, difference d
+        where i.tenant_id = ok.tenant_id and i.id = item.id and d.fields <> '{}'
+        returning i.*
+      )`,
+    eventCount: sql`select count(*) from updated`,
+    set: sql`, pending_count = l.pending_count
+      + coalesce((select (u.status = 'pending')::int - (i.status = 'pending')::int from updated u, item i), 0)`,
+    events: sql`select 1, 'item_updated',
+      jsonb_build_object('item', ${itemJson('u')}, 'changed', d.fields) from updated u, difference d`,
+    answer: sql<ItemAnswer>`
+      coalesce((select ${itemJson('u')} from updated u), (select ${itemJson('i')} from item i))::text as body,
+      coalesce((select version from updated), (select version from item)) as tag`,
+  })
+}
+
+/** @throws AppError not_found, forbidden, version_mismatch */
+export const deleteItem = (db: Database, actor: Actor, itemId: string, demanded: Precondition | null) =>
+  changeList(db, {
+    actor,
+    list: listOf(actor, itemId),
+    permission: 'edit',
+    what: 'item',
+    precondition: unchangedSince(demanded),
+    inputs: theItem(actor, itemId),
+    ...removal(actor, sql`i.id = (select id from item)`),
+  })
+
+/** Deletes what is in the basket, one event an item, in list order. */
+export const clearPurchased = (db: Database, actor: Actor, listId: string): Promise<{ deleted: number }> =>
+  changeList(db, {
+    actor,
+    list: sql`${listId}::uuid`,
+    permission: 'edit',
+    what: 'list',
+    ...removal(actor, sql`i.status = 'purchased'`),
+  })
+
+const removal = (actor: Actor, which: SQL) => ({
+  steps: sql`, removed as (
+      update items i set deleted_at = clock_timestamp(), updated_by = ${actor.userId}::uuid
+      from ok where i.tenant_id = ok.tenant_id and i.list_id = ok.id and i.deleted_at is null and ${which}
+      returning i.*
+    )`,
+  eventCount: sql`select count(*) from removed`,
+  set: sql`, item_count = l.item_count - (select count(*) from removed),
+    pending_count = l.pending_count - (select count(*) from removed where status = 'pending')`,
+  events: sql`select row_number() over (order by r.position, r.id), 'item_deleted',
+    jsonb_build_object('item_id', r.id) from removed r`,
+  answer: sql<{ deleted: number }>`(select count(*)::int from removed) as deleted`,
+})
+
+/** A page of a list's items in list order, as JSON text. @throws AppError not_found, invalid (a foreign cursor) */
+export async function listItems(
+  db: Database,
+  cursors: Cursors,
+  actor: Actor,
+  listId: string,
+  query: ItemQuery,
+): Promise<string> {
+  const { status } = query
+  const page = openPage(cursors, ['items', actor.tenantId, listId, status], query)
+  const [position, id] = page.after
+  const [row] = await db.read(
+    actor,
+    sql<{ rows: string | null }>`
+      select (select json_agg(json_build_object('body', p.body, 'key', p.key)) from (
+          select ${itemJson('i')}::text as body, json_build_array(i.position, i.id)::text as key
+          from items i
+          where i.tenant_id = l.tenant_id and i.list_id = l.id and i.deleted_at is null
+            and (${status ?? null}::text is null or i.status = ${status ?? null}::text)
+            and (${position ?? null}::text is null
+              or (i.position, i.id) > (${position ?? null}::text collate "C", ${id ?? null}::uuid))
+          order by i.position, i.id limit ${page.fetch}::int
+        ) p)::text as rows
+      from shopping_lists l
+      left join list_members m on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}
+      where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
+  )
+  if (!row) throw notFound('list')
+  return page.answer(row.rows === null ? [] : (JSON.parse(row.rows) as PageRow[]))
+}

@@ -1,0 +1,107 @@
+import { Elysia } from 'elysia'
+import type { Deps } from '../../deps.ts'
+import { signedIn } from '../../http/actor.ts'
+import { json, noContent } from '../../http/answers.ts'
+import { operation } from '../../http/openapi-operation.ts'
+import { requestInfo } from '../../http/request-info.ts'
+import { invite } from '../invitations/service.ts'
+import { changeMemberRole, handOver, removeMember } from './members.ts'
+import * as model from './model.ts'
+import { readPrecondition } from './precondition.ts'
+import { listMembers } from './reading.ts'
+
+const tag = 'Members'
+
+export const memberRoutes = (deps: Deps) => {
+  const { db, cursors } = deps
+  return new Elysia({ prefix: '/api/v1/shopping-lists' })
+    .use(signedIn(deps, 'customer'))
+    .get(
+      '/:id/members',
+      async ({ actor, params, query }) =>
+        json(await listMembers(db, cursors, actor, params.id.toLowerCase(), query)),
+      {
+        params: model.ListPath,
+        query: model.PageQuery,
+        detail: operation({
+          tag,
+          id: 'listMembers',
+          summary: 'Who is on a list',
+          ok: { status: 200, description: 'A page of members.', schema: model.MemberPage },
+          errors: ['forbidden', 'not_found', 'invalid'],
+        }),
+      },
+    )
+    .patch(
+      '/:id/members/:user_id',
+      async ({ actor, params, body, headers }) => {
+        const demanded = readPrecondition(headers['if-match'] ?? null)
+        const listId = params.id.toLowerCase()
+        const userId = params.user_id.toLowerCase()
+        const changed =
+          body.role === 'owner'
+            ? await handOver(db, actor, listId, userId, demanded)
+            : await changeMemberRole(db, actor, listId, userId, body.role, demanded)
+        return json(changed.body)
+      },
+      {
+        params: model.MemberPath,
+        body: model.MemberChange,
+        detail: operation({
+          tag,
+          id: 'changeMember',
+          summary: "Change a member's role, or hand the list over",
+          description: 'With `owner` the list goes to this member, and who owned it becomes an editor.',
+          body: true,
+          ok: { status: 200, description: 'As it is now.', schema: model.Member },
+          errors: [
+            'forbidden',
+            'not_found',
+            'owner_must_hand_over',
+            'member_deactivated',
+            'version_mismatch',
+          ],
+        }),
+      },
+    )
+    .delete(
+      '/:id/members/:user_id',
+      async ({ actor, params, headers }) => {
+        const demanded = readPrecondition(headers['if-match'] ?? null)
+        await removeMember(db, actor, params.id.toLowerCase(), params.user_id.toLowerCase(), demanded)
+        return noContent()
+      },
+      {
+        params: model.MemberPath,
+        detail: operation({
+          tag,
+          id: 'removeMember',
+          summary: 'Remove a member, or leave',
+          ok: { status: 204, description: 'No longer a member.' },
+          errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'version_mismatch', 'invalid'],
+        }),
+      },
+    )
+    .post(
+      '/:id/invite',
+      async ({ actor, params, body, request }) => {
+        const invitee = { email: body.email.toLowerCase(), role: body.role ?? ('editor' as const) }
+        return json(await invite(deps, actor, params.id.toLowerCase(), invitee, requestInfo(request).id), {
+          status: 201,
+        })
+      },
+      {
+        params: model.ListPath,
+        body: model.Invite,
+        detail: operation({
+          tag,
+          id: 'invite',
+          summary: 'Invite a colleague',
+          description: 'They get a mail with a link. The invitation works once, for them alone.',
+          body: true,
+          ok: { status: 201, description: 'Invited.', schema: model.Invitation },
+          errors: ['forbidden', 'not_found', 'not_in_tenant', 'already_member'],
+        }),
+      },
+    )
+}

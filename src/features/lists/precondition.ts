@@ -1,0 +1,23 @@
+/**
+ * `If-Match` (RFC 9110, section 13.1.1): `"3"` stands for the version of the list or item that is changed,
+ * `"seq-42"` for everything on the list. What names neither matches nothing, so the change is refused rather than
+ * made unguarded.
+ */
+export interface Precondition {
+  versions: number[]
+  seqs: number[]
+}
+
+/** Null when nothing is demanded: no header, or `*`, which only wants the thing to exist. */
+export function readPrecondition(header: string | null): Precondition | null {
+  if (header === null || header.trim() === '*') return null
+  const tags = header.split(',').map((tag) => tag.trim())
+  const numbers = (pattern: RegExp): number[] =>
+    tags.flatMap((tag) => pattern.exec(tag)?.[1] ?? []).map(Number)
+  return { versions: numbers(/^"(\d{1,9})"$/), seqs: numbers(/^"seq-(\d{1,15})"$/) }
+}
+
+/** Whether `If-None-Match` holds the tag; weak and strong compare alike here (RFC 9110, section 13.1.2). */
+export const matchesTag = (header: string | null, tag: string): boolean =>
+  header !== null &&
+  (header.trim() === '*' || header.split(',').some((part) => part.trim().replace(/^W\//, '') === `"${tag}"`))

@@ -1,0 +1,148 @@
+/** Looking at lists: summaries, one with all that is on it, its members, its events. Each is one statement. */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database } from '../../db/database.ts'
+import { itemJson, listJson, memberJson } from '../../db/wire.ts'
+import { AppError, notFound } from '../../errors.ts'
+import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
+import type { Actor } from '../auth/actor.ts'
+import { visible } from './change.ts'
+import type { EventsQuery, ListsQuery, PageQuery } from './model.ts'
+
+/** What the reader is on the list `l`, over his membership `m`. */
+const ownRole = sql.raw(`coalesce(m.role, 'tenant_admin')`)
+
+const membership = (actor: Actor): SQL => sql`list_members m
+  on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}`
+
+/** What a summary adds to the list `l`; the reader's membership is `m`. */
+export const summaryFields: SQL = sql`'role', ${ownRole}, 'item_count', l.item_count, 'pending_count', l.pending_count,
+  'member_count', (select count(*) from list_members c where c.tenant_id = l.tenant_id and c.list_id = l.id)`
+
+/** A page of the lists the actor is a member of, or may restore, or, for an admin, all; last changed first. */
+export async function listLists(
+  db: Database,
+  cursors: Cursors,
+  actor: Actor,
+  query: ListsQuery,
+): Promise<string> {
+  const isAdmin = actor.role === 'tenant_admin'
+  if (query.scope === 'all' && !isAdmin)
+    throw new AppError('forbidden', 'Only an admin of the tenant sees every list of it.')
+  const deleted = query.deleted === 'true'
+  const page = openPage(cursors, ['lists', actor.tenantId, actor.userId, query.scope, deleted], query)
+  const [updatedAt, id] = page.after
+  const source = query.scope === 'all' ? sql`left join` : sql`join`
+  const only = deleted
+    ? sql`l.deleted_at is not null and (m.role = 'owner' or ${isAdmin}::boolean)`
+    : sql`l.deleted_at is null`
+  const rows = await db.read(
+    actor,
+    sql<PageRow>`
+      select ${listJson('l', summaryFields)}::text as body, json_build_array(wire_time(l.updated_at), l.id)::text as key
+      from shopping_lists l ${source} ${membership(actor)}
+      where l.tenant_id = ${actor.tenantId} and ${only}
+        and (${updatedAt ?? null}::timestamptz is null
+          or (l.updated_at, l.id) < (${updatedAt ?? null}::timestamptz, ${id ?? null}::uuid))
+      order by l.updated_at desc, l.id desc limit ${page.fetch}::int`,
+  )
+  return page.answer(rows)
+}
+
+/**
+ * A list with its members and all its items.
+ * @param unlessSeq when the list stands at this seq already, `body` is null and nothing is put together
+ * @throws AppError not_found
+ */
+export async function getList(
+  db: Database,
+  actor: Actor,
+  listId: string,
+  unlessSeq: number | null,
+): Promise<{ body: string | null; seq: number }> {
+  const detail = sql`'role', ${ownRole},
+    'members', (select coalesce(json_agg(${memberJson('c', 'u')} order by c.joined_at, c.user_id), '[]')
+      from list_members c join users u on u.tenant_id = c.tenant_id and u.id = c.user_id
+      where c.tenant_id = l.tenant_id and c.list_id = l.id),
+    'items', (select coalesce(json_agg(${itemJson('i')} order by i.position, i.id), '[]')
+      from items i where i.tenant_id = l.tenant_id and i.list_id = l.id and i.deleted_at is null)`
+  const [row] = await db.read(
+    actor,
+    sql<{ body: string | null; seq: string }>`
+      select case when l.seq is distinct from ${unlessSeq}::bigint then ${listJson('l', detail)} end::text as body,
+        l.seq::text as seq
+      from shopping_lists l left join ${membership(actor)}
+      where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
+  )
+  if (!row) throw notFound('list')
+  return { body: row.body, seq: Number(row.seq) }
+}
+
+/** Who joined first stands first. @throws AppError not_found */
+export async function listMembers(
+  db: Database,
+  cursors: Cursors,
+  actor: Actor,
+  listId: string,
+  query: PageQuery,
+): Promise<string> {
+  const page = openPage(cursors, ['members', actor.tenantId, listId], query)
+  const [joinedAt, userId] = page.after
+  const rows = await db.read(
+    actor,
+    sql<{ body: string | null; key: string | null }>`
+      select p.body, p.key
+      from shopping_lists l left join ${membership(actor)}
+      left join lateral (
+        select ${memberJson('c', 'u')}::text as body, json_build_array(wire_time(c.joined_at), c.user_id)::text as key,
+          c.joined_at, c.user_id
+        from list_members c join users u on u.tenant_id = c.tenant_id and u.id = c.user_id
+        where c.tenant_id = l.tenant_id and c.list_id = l.id
+          and (${joinedAt ?? null}::timestamptz is null
+            or (c.joined_at, c.user_id) > (${joinedAt ?? null}::timestamptz, ${userId ?? null}::uuid))
+        order by c.joined_at, c.user_id limit ${page.fetch}::int
+      ) p on true
+      where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}
+      order by p.joined_at, p.user_id`,
+  )
+  if (rows.length === 0) throw notFound('list')
+  return page.answer(rows.flatMap(({ body, key }) => (body === null || key === null ? [] : [{ body, key }])))
+}
+
+const defaultEventLimit = 50
+
+/**
+ * Events after `since`, oldest first. `complete` says whether they go up to the list's last one.
+ * @throws AppError not_found, events_expired (410) when some of them are no longer kept
+ */
+export async function listEvents(
+  db: Database,
+  actor: Actor,
+  listId: string,
+  query: EventsQuery,
+): Promise<string> {
+  const since = Number(query.since ?? 0)
+  const limit = Number(query.limit ?? defaultEventLimit)
+  const [row] = await db.read(
+    actor,
+    sql<{ seq: string; first: string | null; last: string | null; data: string }>`
+      select l.seq::text as seq, p.first::text as first, p.last::text as last, coalesce(p.data, '[]')::text as data
+      from shopping_lists l left join ${membership(actor)}
+      cross join lateral (
+        select min(e.seq) as first, max(e.seq) as last, json_agg(json_build_object('type', e.type,
+          'payload', e.payload, 'seq', e.seq, 'at', wire_time(e.at), 'actor_id', e.actor_id) order by e.seq) as data
+        from (
+          select * from list_events e where e.tenant_id = l.tenant_id and e.list_id = l.id and e.seq > ${since}::bigint
+          order by e.seq limit ${limit}::int
+        ) e
+      ) p
+      where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
+  )
+  if (!row) throw notFound('list')
+  const seq = Number(row.seq)
+  const next = row.first === null ? null : Number(row.first)
+  if (since < seq && next !== since + 1)
+    throw new AppError('events_expired', 'Events that old are no longer kept. Read the whole list instead.')
+  // A reader ahead of the list has seen what this database has not: his state is not this list's.
+  const complete = since <= seq && Number(row.last ?? since) >= seq
+  return `{"data":${row.data},"seq":${seq},"complete":${complete}}`
+}

@@ -1,0 +1,22 @@
+import { AppError, type ErrorCode } from '../../errors.ts'
+
+/** Why a change of a list may be refused, in the words the client reads. */
+const refusals = {
+  forbidden: 'Your role on this list does not allow this.',
+  version_mismatch: 'It has changed since you read it; `current` is how it is now.',
+  id_conflict: 'This id already belongs to something else.',
+  id_deleted: 'What had this id has been deleted.',
+  list_full: 'A list holds at most 5,000 items.',
+  already_member: 'They are a member of this list already.',
+  owner_must_hand_over: 'The owner must hand the list over to another member first.',
+  member_deactivated: 'A deactivated user cannot own a list.',
+  invitation_void: 'The list is gone, or whoever invited may no longer do so.',
+} as const satisfies Partial<Record<ErrorCode, string>>
+
+export type Refusal = keyof typeof refusals
+
+export const isRefusal = (code: string | null): code is Refusal => code !== null && code in refusals
+
+/** @param currentJson the present representation, where the refusal tells it */
+export const refused = (code: Refusal, currentJson: string | null = null): AppError =>
+  new AppError(code, refusals[code], currentJson === null ? {} : { currentJson })

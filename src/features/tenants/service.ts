@@ -1,0 +1,150 @@
+/** The platform's side of tenants. Statements name their scope: the system's for tenants as such, a tenant's own for
+ * what is in it. */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Query } from '../../db/database.ts'
+import { ConstraintError } from '../../db/errors.ts'
+import { platformTenantId } from '../../db/schema.ts'
+import { containing } from '../../db/search.ts'
+import { tenantJson } from '../../db/wire.ts'
+import type { Deps } from '../../deps.ts'
+import { AppError, notFound } from '../../errors.ts'
+import { openPage, type PageRow } from '../../lib/cursor.ts'
+import { newId } from '../../lib/ids.ts'
+import { checkNewPassword } from '../auth/passwords.ts'
+import { onRepeatedRevocation } from '../auth/revocations.ts'
+import { sendOtp } from '../auth/verification.ts'
+import { emailTaken, insertUser } from '../users/service.ts'
+import type { NewTenant, TenantChange, TenantQuery } from './model.ts'
+import { freeSlug, slugFrom } from './slug.ts'
+
+interface Body {
+  body: string
+}
+
+/**
+ * The tenant and its first admin, both or neither. The admin gets a code by mail.
+ * @throws AppError slug_taken, email_taken (409), invalid (422), busy (503)
+ */
+export async function createTenant(deps: Deps, input: NewTenant): Promise<string> {
+  const email = input.admin.email.toLowerCase()
+  const fullName = input.admin.full_name
+  checkNewPassword(input.admin.password, email, 'admin.password')
+  const passwordHash = await deps.passwords.hash(input.admin.password)
+  const tenantId = newId()
+  const body = await deps.db
+    .transaction('system', async (query) => {
+      const slug = input.slug ?? (await chooseSlug(query, input.name))
+      const [tenant] = await query(
+        sql<Body>`insert into tenants as t (id, name, slug) values (${tenantId}, ${input.name}, ${slug})
+          returning ${tenantJson('t')}::text as body`,
+      )
+      const [admin] = await query(
+        insertUser({ tenantId, email, fullName, role: 'tenant_admin', passwordHash }),
+      )
+      if (!tenant || !admin) throw new Error('an inserted row was not returned')
+      return `${tenant.body.slice(0, -1)},"admin":${admin.body}}`
+    })
+    .catch((error: unknown) => {
+      throw slugTaken(emailTaken(error))
+    })
+  deps.background.run('sending a code', () => sendOtp(deps, { email, fullName }))
+  return body
+}
+
+/** Creations that make up a slug from the same base stand in line, so that the next one sees what this one took. */
+async function chooseSlug(query: Query, name: string): Promise<string> {
+  const base = slugFrom(name)
+  await query(sql`select pg_advisory_xact_lock(hashtextextended(${`slug:${base}`}, 0))`)
+  const taken = await query(
+    sql<{ slug: string }>`select slug from tenants where slug = ${base} or slug like ${`${base}-%`}`,
+  )
+  return freeSlug(base, new Set(taken.map((row) => row.slug)))
+}
+
+function slugTaken(error: unknown): unknown {
+  return error instanceof ConstraintError && error.constraint === 'tenants_slug_key'
+    ? new AppError('slug_taken', 'There is a tenant with this slug already.')
+    : error
+}
+
+export async function listTenants(deps: Deps, query: TenantQuery): Promise<string> {
+  const { search, is_active } = query
+  const page = openPage(deps.cursors, ['tenants', search, is_active], query)
+  const [createdAt, id] = page.after
+  const pattern = search ? containing(search) : null
+  const rows = await deps.db.read(
+    'system',
+    sql<PageRow>`
+      select ${tenantJson('t')}::text as body, json_build_array(wire_time(t.created_at), t.id)::text as key
+      from tenants t
+      where t.id <> ${platformTenantId}
+        and (${is_active ?? null}::boolean is null or t.is_active = ${is_active ?? null}::boolean)
+        and (${pattern}::text is null or t.name ilike ${pattern} or t.slug ilike ${pattern})
+        and (${createdAt ?? null}::timestamptz is null
+          or (t.created_at, t.id) < (${createdAt ?? null}::timestamptz, ${id ?? null}::uuid))
+      order by t.created_at desc, t.id desc limit ${page.fetch}::int`,
+  )
+  return page.answer(rows)
+}
+
+const counts: SQL = sql`
+  'user_count', (select count(*) from users u where u.tenant_id = t.id and u.is_active),
+  'list_count', (select count(*) from shopping_lists l where l.tenant_id = t.id and l.deleted_at is null)`
+
+/** Read in the tenant's own scope: the platform's has no view of lists, not even to count them. */
+export async function getTenant(deps: Deps, tenantId: string): Promise<string> {
+  refusePlatform(tenantId)
+  const [row] = await deps.db.read(
+    { tenantId },
+    sql<Body>`select ${tenantJson('t', counts)}::text as body from tenants t where t.id = ${tenantId}`,
+  )
+  if (!row) throw notFound('tenant')
+  return row.body
+}
+
+interface Changed extends Body {
+  epoch: number | null
+}
+
+/** Deactivating ends every session of the tenant's users. @throws AppError not_found, slug_taken */
+export async function changeTenant(deps: Deps, tenantId: string, change: TenantChange): Promise<string> {
+  refusePlatform(tenantId)
+  const [changed] = await deps.db
+    .write(
+      'system',
+      sql`select from tenants where id = ${tenantId} for no key update`,
+      changeStatement(tenantId, change),
+    )
+    .catch((error: unknown) => {
+      throw slugTaken(error)
+    })
+  if (!changed) throw notFound('tenant')
+  if (changed.epoch !== null)
+    deps.revocations.learn({ tenantId, subject: tenantId, minimumEpoch: changed.epoch })
+  return changed.body
+}
+
+const changeStatement = (tenantId: string, change: TenantChange): SQL<Changed> => sql<Changed>`
+  with target as (
+    select t.*, coalesce(${change.name ?? null}::text, t.name) as new_name,
+      coalesce(${change.slug ?? null}::text, t.slug) as new_slug,
+      coalesce(${change.is_active ?? null}::boolean, t.is_active) as new_is_active
+    from tenants t where t.id = ${tenantId}
+  ), changed as (
+    update tenants t set name = g.new_name, slug = g.new_slug, is_active = g.new_is_active,
+      epoch = t.epoch + (t.is_active and not g.new_is_active)::int, updated_at = clock_timestamp()
+    from target g
+    where t.id = g.id and (t.name, t.slug, t.is_active) is distinct from (g.new_name, g.new_slug, g.new_is_active)
+    returning t.*, g.is_active and not g.new_is_active as deactivated
+  ), revoked as (
+    insert into revocations (tenant_id, subject, minimum_epoch)
+    select id, id, epoch from changed where deactivated ${onRepeatedRevocation}
+  )
+  select coalesce((select ${tenantJson('c')} from changed c), ${tenantJson('t')})::text as body,
+    (select epoch from changed where deactivated) as epoch
+  from target t`
+
+/** The platform's own tenant is no customer: to everyone it is not there. */
+function refusePlatform(tenantId: string): void {
+  if (tenantId === platformTenantId) throw notFound('tenant')
+}

@@ -1,0 +1,168 @@
+/** A tenant's people: made, changed and deactivated by its admins. */
+import { type SQL, sql } from 'drizzle-orm'
+import { ConstraintError } from '../../db/errors.ts'
+import { containing } from '../../db/search.ts'
+import { colleagueJson, userJson } from '../../db/wire.ts'
+import type { Deps } from '../../deps.ts'
+import { AppError, notFound } from '../../errors.ts'
+import { openPage, type PageRow } from '../../lib/cursor.ts'
+import { newId } from '../../lib/ids.ts'
+import type { Actor } from '../auth/actor.ts'
+import { checkNewPassword } from '../auth/passwords.ts'
+import { onRepeatedRevocation } from '../auth/revocations.ts'
+import { sendOtp } from '../auth/verification.ts'
+import type { NewUser, UserChange, UserQuery } from './model.ts'
+
+interface Body {
+  body: string
+}
+
+export interface UserRow {
+  tenantId: string
+  email: string
+  fullName: string
+  role: string
+  passwordHash: string
+}
+
+/** A statement that makes a user and answers it as `body`. */
+export const insertUser = ({
+  tenantId,
+  email,
+  fullName,
+  role,
+  passwordHash,
+}: UserRow): SQL<Body> => sql<Body>`
+  insert into users as u (tenant_id, id, email, full_name, role, password_hash)
+  values (${tenantId}, ${newId()}, ${email}, ${fullName}, ${role}, ${passwordHash})
+  returning ${userJson('u')}::text as body`
+
+/** Tells a taken address by its constraint; anything else goes on as it came. */
+export function emailTaken(error: unknown): unknown {
+  return error instanceof ConstraintError && error.constraint === 'users_email_key'
+    ? new AppError('email_taken', 'There is an account with this e-mail address already.')
+    : error
+}
+
+/** The user gets a code by mail. @throws AppError email_taken (409), invalid (422), busy (503) */
+export async function createUser(deps: Deps, { tenantId }: Actor, input: NewUser): Promise<string> {
+  const email = input.email.toLowerCase()
+  checkNewPassword(input.password, email, 'password')
+  const passwordHash = await deps.passwords.hash(input.password)
+  const row = { tenantId, email, fullName: input.full_name, role: input.role ?? 'member', passwordHash }
+  const [created] = await deps.db.write({ tenantId }, insertUser(row)).catch((error: unknown) => {
+    throw emailTaken(error)
+  })
+  if (!created) throw new Error('an inserted user was not returned')
+  deps.background.run('sending a code', () => sendOtp(deps, row))
+  return created.body
+}
+
+/** Admins see everyone in full; others see who is active, by name and address. */
+const visibleTo = (actor: Actor): { shape: SQL; only: SQL } =>
+  actor.role === 'tenant_admin'
+    ? { shape: userJson('u'), only: sql`true` }
+    : { shape: colleagueJson('u'), only: sql`u.is_active` }
+
+export async function listUsers(deps: Deps, actor: Actor, query: UserQuery): Promise<string> {
+  const { search, is_active, role } = query
+  const page = openPage(deps.cursors, ['users', actor.tenantId, actor.role, search, is_active, role], query)
+  const { shape, only } = visibleTo(actor)
+  const [createdAt, id] = page.after
+  const pattern = search ? containing(search) : null
+  const rows = await deps.db.read(
+    actor,
+    sql<PageRow>`
+      select ${shape}::text as body, json_build_array(wire_time(u.created_at), u.id)::text as key
+      from users u
+      where u.tenant_id = ${actor.tenantId} and ${only}
+        and (${is_active ?? null}::boolean is null or u.is_active = ${is_active ?? null}::boolean)
+        and (${role ?? null}::text is null or u.role = ${role ?? null}::text)
+        and (${pattern}::text is null or u.full_name ilike ${pattern} or u.email ilike ${pattern})
+        and (${createdAt ?? null}::timestamptz is null
+          or (u.created_at, u.id) < (${createdAt ?? null}::timestamptz, ${id ?? null}::uuid))
+      order by u.created_at desc, u.id desc limit ${page.fetch}::int`,
+  )
+  return page.answer(rows)
+}
+
+export async function getUser(deps: Deps, actor: Actor, userId: string): Promise<string> {
+  const { shape, only } = visibleTo(actor)
+  const [row] = await deps.db.read(
+    actor,
+    sql<Body>`select ${shape}::text as body from users u
+      where u.tenant_id = ${actor.tenantId} and u.id = ${userId} and ${only}`,
+  )
+  if (!row) throw notFound('user')
+  return row.body
+}
+
+interface Changed {
+  refusal: 'not_found' | 'last_admin' | null
+  body: string | null
+  tokenEpoch: number | null
+}
+
+/**
+ * A new role ends the user's access tokens, deactivation the sessions too; both are in force with the commit.
+ * @throws AppError not_found, cannot_deactivate_self, last_admin
+ */
+export async function changeUser(
+  deps: Deps,
+  actor: Actor,
+  userId: string,
+  change: UserChange,
+): Promise<string> {
+  const { tenantId } = actor
+  if (change.is_active === false && userId === actor.userId)
+    throw new AppError('cannot_deactivate_self', 'You cannot deactivate your own account.')
+  const [changed] = await deps.db.write(
+    { tenantId },
+    // Whoever takes an admin away waits here for whoever else does, and then counts anew.
+    sql`select from tenants where id = ${tenantId} for no key update`,
+    changeStatement(tenantId, userId, change),
+  )
+  if (!changed || changed.refusal === 'not_found' || changed.body === null) {
+    if (changed?.refusal === 'last_admin')
+      throw new AppError('last_admin', 'A tenant needs an active admin: make someone else admin first.')
+    throw notFound('user')
+  }
+  if (changed.tokenEpoch !== null) {
+    deps.revocations.learn({ tenantId, subject: userId, minimumEpoch: changed.tokenEpoch })
+    if (change.is_active === false) await deps.sessions.endAll(userId)
+  }
+  return changed.body
+}
+
+const changeStatement = (tenantId: string, userId: string, change: UserChange): SQL<Changed> => sql<Changed>`
+  with target as (
+    select u.*, w.*, u.is_active and not w.new_is_active as deactivated,
+      (u.is_active and not w.new_is_active) or u.role <> w.new_role as cut_off
+    from users u, lateral (
+      select coalesce(${change.full_name ?? null}::text, u.full_name) as new_full_name,
+        coalesce(${change.role ?? null}::text, u.role) as new_role,
+        coalesce(${change.is_active ?? null}::boolean, u.is_active) as new_is_active
+    ) w
+    where u.tenant_id = ${tenantId} and u.id = ${userId}
+  ), refused as (
+    select 'last_admin' as refusal from target t
+    where t.role = 'tenant_admin' and t.is_active and (t.new_role <> 'tenant_admin' or not t.new_is_active)
+      and not exists (
+        select from users o where o.tenant_id = ${tenantId} and o.id <> t.id and o.role = 'tenant_admin' and o.is_active
+      )
+  ), changed as (
+    update users u set full_name = t.new_full_name, role = t.new_role, is_active = t.new_is_active,
+      token_epoch = u.token_epoch + t.cut_off::int, session_epoch = u.session_epoch + t.deactivated::int,
+      updated_at = clock_timestamp()
+    from target t
+    where u.tenant_id = t.tenant_id and u.id = t.id and not exists (select from refused)
+      and (u.full_name, u.role, u.is_active) is distinct from (t.new_full_name, t.new_role, t.new_is_active)
+    returning u.*, t.cut_off
+  ), revoked as (
+    insert into revocations (tenant_id, subject, minimum_epoch)
+    select tenant_id, id, token_epoch from changed where cut_off ${onRepeatedRevocation}
+  )
+  select coalesce((select refusal from refused), case when t.id is null then 'not_found' end) as refusal,
+    coalesce((select ${userJson('c')} from changed c), ${userJson('u')})::text as body,
+    (select token_epoch from changed where cut_off) as "tokenEpoch"
+  from (select) one left join target t on true left join users u on u.tenant_id = t.tenant_id and u.id = t.id`

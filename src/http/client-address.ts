@@ -1,0 +1,34 @@
+/**
+ * The address a request comes from. `X-Forwarded-For` is written by whoever sends the request, so only the part
+ * that trusted proxies appended is believed: reading from the right, the first address that is not theirs.
+ */
+import ipaddr from 'ipaddr.js'
+import type { TrustProxy } from '../config.ts'
+
+/** @param peer the address at the other end of the connection */
+export function clientAddress(peer: string, forwardedFor: string | null, trust: TrustProxy): string {
+  const chain = [
+    ...(forwardedFor ?? '')
+      .split(',')
+      .map((part) => part.trim())
+      .filter(Boolean),
+    peer,
+  ].map(canonical)
+  if ('hops' in trust) return chain.at(-1 - Math.min(trust.hops, chain.length - 1)) ?? peer
+  const trusted = (candidate: string): boolean => trust.addresses.some((range) => within(candidate, range))
+  return chain.findLast((candidate) => !trusted(candidate)) ?? chain[0] ?? peer
+}
+
+/** IPv4 in IPv6's clothes is IPv4; a port behind the address, as some proxies write it, is dropped. */
+function canonical(text: string): string {
+  const bare = text.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1')
+  return ipaddr.isValid(bare) ? ipaddr.process(bare).toString() : bare
+}
+
+function within(candidate: string, range: string): boolean {
+  if (!ipaddr.isValid(candidate)) return false
+  const address = ipaddr.parse(candidate)
+  if (!range.includes('/')) return ipaddr.isValid(range) && ipaddr.process(range).toString() === candidate
+  const [network, bits] = ipaddr.parseCIDR(range)
+  return network.kind() === address.kind() && address.match(network, bits)
+}

@@ -1,0 +1,65 @@
+/**
+ * The files behind /docs and /redoc. They are compiled into the executable, so that the pages ask nobody else for
+ * anything. Their addresses carry the package's version: what is behind one never changes and may be cached for ever.
+ */
+import { file } from 'bun'
+import { Elysia } from 'elysia'
+import redocScript from 'redoc/bundles/redoc.standalone.js' with { type: 'file' }
+import redoc from 'redoc/package.json' with { type: 'json' }
+import favicon from 'swagger-ui-dist/favicon-32x32.png' with { type: 'file' }
+import swagger from 'swagger-ui-dist/package.json' with { type: 'json' }
+import swaggerStyle from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
+import swaggerScript from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
+
+interface Asset {
+  /** Where the program finds it: in itself, or in node_modules when run from the sources. */
+  path: string
+  url: string
+  version: string
+  type: string
+}
+
+const asset = (path: string, name: string, version: string, type: string): Asset => ({
+  path,
+  url: `/docs/assets/${version}/${name}`,
+  version,
+  type,
+})
+
+const script = 'text/javascript; charset=utf-8'
+
+export const assets = {
+  redocScript: asset(redocScript, 'redoc.js', redoc.version, script),
+  swaggerScript: asset(swaggerScript, 'swagger-ui.js', swagger.version, script),
+  swaggerStyle: asset(swaggerStyle, 'swagger-ui.css', swagger.version, 'text/css; charset=utf-8'),
+  favicon: asset(favicon, 'favicon.png', swagger.version, 'image/png'),
+}
+
+export function docsAssets() {
+  const app = new Elysia({ name: 'docs-assets' })
+  for (const { path, url, version, type } of Object.values(assets))
+    app.get(
+      url,
+      ({ request }) =>
+        answerCached(request, file(path), {
+          etag: `"${version}"`,
+          'content-type': type,
+          'cache-control': 'public, max-age=31536000, immutable',
+        }),
+      { detail: { hide: true } },
+    )
+  return app
+}
+
+/** Answers 304 where the caller has it already. A `W/` in front is what compressing proxies make of a tag. */
+export function answerCached(
+  request: Request,
+  body: string | Blob,
+  headers: Record<string, string> & { etag: string },
+): Response {
+  const known = (request.headers.get('if-none-match') ?? '').split(',').map((tag) => tag.trim())
+  const all = { ...headers, 'x-content-type-options': 'nosniff' }
+  return known.some((tag) => tag === '*' || tag.replace(/^W\//, '') === headers.etag)
+    ? new Response(null, { status: 304, headers: all })
+    : new Response(body, { headers: all })
+}

@@ -1,0 +1,112 @@
+/**
+ * Turns whatever was thrown into RFC 9457 problem+json. The only place that knows how an error looks on the wire.
+ * What is not an AppError is a fault of the program: logged with the request's id, told as `internal_error` without
+ * its text.
+ */
+
+import type { TSchema } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import { type Context, Elysia, ValidationError } from 'elysia'
+import { AppError, type FieldFault } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { titleOfStatus } from './problem-examples.ts'
+import { requestInfo } from './request-info.ts'
+
+export interface RouteTable {
+  /** The methods a path answers to, for `Allow`; empty when there is no such path. */
+  methodsOf(path: string): string[]
+}
+
+export const errorAnswers = (log: Logger, routes: () => RouteTable) =>
+  new Elysia({ name: 'error-answers' }).onError({ as: 'global' }, ({ error, request, set, path }) => {
+    const info = requestInfo(request)
+    const known = toAppError(error, path, routes)
+    if (known.status >= 500)
+      log[known.code === 'internal_error' ? 'error' : 'warn'](known.message, {
+        request_id: info.id,
+        error: known.extras.cause ?? known,
+      })
+    return problemResponse(known, info.id, set)
+  })
+
+/** Also sets `Retry-After` and the other headers the error asks for. */
+export function problemResponse(error: AppError, requestId: string, set: Context['set']): Response {
+  const { retryAfterSeconds, headers, errors, currentJson } = error.extras
+  const problem = {
+    type: `urn:minimart:problem:${error.code}`,
+    title: titleOfStatus[error.status] ?? 'Error',
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    request_id: requestId,
+    ...(errors ? { errors } : {}),
+  }
+  const text = JSON.stringify(problem)
+  set.status = error.status
+  return new Response(currentJson ? `${text.slice(0, -1)},"current":${currentJson}}` : text, {
+    status: error.status,
+    headers: {
+      ...headers,
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      ...(error.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+      ...(retryAfterSeconds === undefined
+        ? {}
+        : { 'retry-after': String(Math.max(1, Math.ceil(retryAfterSeconds))) }),
+    },
+  })
+}
+
+function toAppError(error: unknown, path: string, routes: () => RouteTable): AppError {
+  if (error instanceof AppError) return error
+  if (error instanceof ValidationError) return invalid(error)
+  if (error instanceof Error && 'code' in error && error.code === 'NOT_FOUND')
+    return noSuchRoute(path, routes)
+  return new AppError('internal_error', 'Something went wrong on our side. Please report the request id.', {
+    cause: error,
+  })
+}
+
+function noSuchRoute(path: string, routes: () => RouteTable): AppError {
+  const methods = routes().methodsOf(path)
+  return methods.length === 0
+    ? new AppError('not_found', 'There is nothing at this address.')
+    : new AppError('method_not_allowed', `This address answers to ${methods.join(', ')}.`, {
+        headers: { allow: methods.join(', ') },
+      })
+}
+
+interface SchemaFault {
+  path: string
+  message: string
+  schema: TSchema
+  value: unknown
+}
+
+function invalid(error: ValidationError): AppError {
+  const faults = (error.all as SchemaFault[]).flatMap(branchFaults).map(fieldFault)
+  const seen = new Map(faults.map((fault) => [fault.field, fault]))
+  const errors = [...seen.values()].slice(0, 100)
+  const first = errors[0]
+  return new AppError('invalid', first ? `${first.field}: ${first.message}` : 'The request is invalid.', {
+    errors,
+  })
+}
+
+/** Of a body that may have one of several shapes, the faults are told against the shape it resembles most. */
+function branchFaults(fault: SchemaFault): SchemaFault[] {
+  const branches: TSchema[] = fault.path === '' ? (fault.schema['anyOf'] ?? []) : []
+  const keys = Object.keys(typeof fault.value === 'object' && fault.value ? fault.value : {})
+  const resemblance = (branch: TSchema): number =>
+    keys.filter((key) => Object.hasOwn(branch['properties'] ?? {}, key)).length
+  const [closest] = branches.toSorted((a, b) => resemblance(b) - resemblance(a))
+  return closest ? [...Value.Errors(closest, fault.value)] : [fault]
+}
+
+function fieldFault({ path, message, schema, value }: SchemaFault): FieldFault {
+  const field = path.split('/').filter(Boolean).join('.') || 'body'
+  if (message === 'Unexpected property') return { field, message: 'is not a known field here' }
+  if (value === undefined) return { field, message: 'is required' }
+  const expects: unknown = schema['expects']
+  return { field, message: typeof expects === 'string' ? expects : message.replace(/^E/, 'e') }
+}

@@ -1,0 +1,164 @@
+/**
+ * The kinds of field the API takes, each with its check and the sentence a caller reads when it fails.
+ * Text is trimmed and NFC-normalised by http/body.ts before these see it; lengths count code points.
+ */
+import { Kind, type TSchema, TypeRegistry } from '@sinclair/typebox'
+import { t } from 'elysia'
+import { generateKeyBetween } from 'fractional-indexing'
+import { isUuid, isUuid7 } from '../lib/ids.ts'
+
+/** A string schema with a check of its own. `expects` completes the sentence "<field> …". */
+function stringField(
+  name: string,
+  expects: string,
+  check: (value: string) => boolean,
+  documented: object = {},
+) {
+  const kind = `MiniMart:${name}`
+  TypeRegistry.Set(
+    kind,
+    (_schema, value) => typeof value === 'string' && value.isWellFormed() && check(value),
+  )
+  return t.Unsafe<string>({ [Kind]: kind, type: 'string', expects, ...documented })
+}
+
+const codePoints = (value: string): number => {
+  let count = 0
+  for (const _ of value) count++
+  return count
+}
+
+const control = /\p{Cc}/u
+const controlButNewline = /[^\P{Cc}\n]/u
+
+const textField = (min: number, max: number, forbidden: RegExp) =>
+  stringField(
+    `Text${min}-${max}${forbidden === control ? '' : '-lines'}`,
+    `must be text of ${min} to ${max} characters without control characters${forbidden === control ? '' : ' (newlines are fine)'}`,
+    (value) => !forbidden.test(value) && codePoints(value) >= min && codePoints(value) <= max,
+    { minLength: min, maxLength: max },
+  )
+
+/** Optional text: absent or null stands for none. */
+const nullable = <T extends TSchema>(schema: T) =>
+  t.Optional(t.Union([schema, t.Null()], { expects: schema['expects'] }))
+
+export const Name = textField(1, 255, control)
+export const Note = nullable(textField(0, 2000, controlButNewline))
+export const Unit = nullable(textField(0, 32, control))
+export const Category = nullable(textField(0, 64, control))
+
+const emailPattern = /^[^\s@"(),:;<>[\\\]\p{Cc}]{1,64}@[\p{L}\p{N}]([\p{L}\p{N}.-]*[\p{L}\p{N}])?$/u
+
+export const Email = stringField(
+  'Email',
+  'must be an e-mail address of up to 254 characters',
+  (value) => value.length <= 254 && emailPattern.test(value) && !value.includes('..'),
+  { format: 'email', maxLength: 254 },
+)
+
+/** A password someone types to sign in: only bounded. What a new one must be is decided in auth/passwords.ts. */
+export const TypedPassword = stringField(
+  'TypedPassword',
+  'must be text of up to 1,024 characters',
+  (value) => value.length <= 1024,
+  { format: 'password', maxLength: 1024 },
+)
+
+export const NewPassword = stringField(
+  'NewPassword',
+  'must have 8 to 128 characters',
+  (value) => codePoints(value) >= 8 && codePoints(value) <= 128,
+  { format: 'password', minLength: 8, maxLength: 128 },
+)
+
+export const Token = stringField(
+  'Token',
+  'must be a token of up to 4,096 characters',
+  (value) => value.length <= 4096,
+  {
+    maxLength: 4096,
+  },
+)
+
+export const Otp = stringField(
+  'Otp',
+  'must be the six digits from the mail',
+  (value) => /^\d{6}$/.test(value),
+  {
+    pattern: '^[0-9]{6}$',
+    examples: ['402917'],
+  },
+)
+
+export const ChosenId = stringField('ChosenId', 'must be a UUIDv7 in lower case', isUuid7, { format: 'uuid' })
+
+export const PathId = stringField('PathId', 'must be a UUID', isUuid, { format: 'uuid' })
+
+export const Slug = stringField(
+  'Slug',
+  'must be 1 to 63 lower-case letters, digits and hyphens, not starting or ending with a hyphen',
+  (value) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value),
+  { maxLength: 63, pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' },
+)
+
+const maxPositionLength = 255
+
+/** A key of the `fractional-indexing` library, which throws on anything it could not have made. */
+export const Position = stringField(
+  'Position',
+  `must be a fractional-index key of up to ${maxPositionLength} characters`,
+  (value) => {
+    if (value === '' || value.length > maxPositionLength || !/^[0-9A-Za-z]+$/.test(value)) return false
+    try {
+      generateKeyBetween(value, null)
+      return true
+    } catch {
+      return false
+    }
+  },
+  { maxLength: maxPositionLength, examples: ['a0'] },
+)
+
+const quantityKind = 'MiniMart:Quantity'
+TypeRegistry.Set(
+  quantityKind,
+  (_schema, value) =>
+    typeof value === 'number' && value > 0 && value <= 1_000_000 && Number(value.toFixed(3)) === value,
+)
+export const Quantity = t.Unsafe<number>({
+  [Kind]: quantityKind,
+  type: 'number',
+  exclusiveMinimum: 0,
+  maximum: 1_000_000,
+  expects: 'must be a number over 0, up to 1,000,000, with at most 3 decimal places',
+})
+
+/** Numbers in a query string arrive as text; only plain decimal digits count. */
+const queryInteger = (name: string, min: number, max: number) => {
+  const schema = stringField(
+    `Query${name}`,
+    `must be a whole number from ${min} to ${max}`,
+    (value) => /^\d{1,16}$/.test(value) && Number(value) >= min && Number(value) <= max,
+  )
+  return { ...schema, type: 'integer', minimum: min, maximum: max }
+}
+
+export const Limit = t.Optional(queryInteger('Limit', 1, 100))
+export const Since = t.Optional(queryInteger('Since', 0, Number.MAX_SAFE_INTEGER))
+export const Cursor = t.Optional(
+  stringField('Cursor', 'must be a next_cursor as it was given', (value) => value.length <= 1024),
+)
+export const Search = t.Optional(
+  stringField(
+    'Search',
+    'must be text of up to 255 characters',
+    (value) => !control.test(value) && value.length <= 255,
+  ),
+)
+export const QueryBoolean = t.Optional(
+  t.Union([t.Literal('true'), t.Literal('false')], { expects: 'must be true or false' }),
+)
+
+/** An object that refuses what it does not know. */
+export const strict = { additionalProperties: false } as const

@@ -1,0 +1,73 @@
+/** What is counted, in Prometheus' text format. Labels come from bounded sets: methods, route patterns, statuses. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+export interface MetricsSources {
+  mail: () => { queued: number; sent: number; failed: number; dropped: number }
+  passwords: () => { running: number; waiting: number }
+}
+
+export interface Metrics {
+  countRequest(method: string, route: string, status: number, milliseconds: number): void
+  text(): Promise<string>
+  readonly contentType: string
+}
+
+const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+export function createMetrics({ mail, passwords }: MetricsSources): Metrics {
+  const registers = [new Registry()] as const
+  const [registry] = registers
+  const latency = new Histogram({
+    name: 'minimart_http_request_duration_seconds',
+    help: 'Time from a request to its answer.',
+    labelNames: ['method', 'route', 'status'] as const,
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [...registers],
+  })
+  gauge(registry, 'minimart_mail_queued', 'Mails waiting to be sent.', () => mail().queued)
+  total(registry, 'minimart_mail_sent_total', 'Mails handed to the mail server.', () => mail().sent)
+  total(registry, 'minimart_mail_failed_total', 'Mails given up after their last try.', () => mail().failed)
+  total(registry, 'minimart_mail_dropped_total', 'Mails dropped for want of room.', () => mail().dropped)
+  gauge(
+    registry,
+    'minimart_password_hashes_running',
+    'Password hashes being computed.',
+    () => passwords().running,
+  )
+  gauge(registry, 'minimart_password_hashes_waiting', 'Password hashes waiting.', () => passwords().waiting)
+  gauge(registry, 'process_resident_memory_bytes', 'Resident memory size in bytes.', () =>
+    process.memoryUsage.rss(),
+  )
+  return {
+    countRequest(method, route, status, milliseconds) {
+      const known = methods.has(method) ? method : 'other'
+      latency.observe({ method: known, route, status: String(status) }, milliseconds / 1000)
+    },
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  }
+}
+
+function gauge(registry: Registry, name: string, help: string, value: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(value())
+    },
+  })
+}
+
+/** A count kept elsewhere, read when asked. */
+function total(registry: Registry, name: string, help: string, value: () => number): void {
+  new Counter({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.reset()
+      this.inc(value())
+    },
+  })
+}

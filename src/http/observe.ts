@@ -1,0 +1,55 @@
+/**
+ * The outermost layer: gives every request its id, its caller's address and its line in the log and the metrics.
+ * Only the route's pattern is written down, never the path or the query, which may hold a token.
+ */
+import { Elysia } from 'elysia'
+import type { TrustProxy } from '../config.ts'
+import { platformTenantId } from '../db/schema.ts'
+import { newId } from '../lib/ids.ts'
+import type { Logger } from '../log.ts'
+import { clientAddress } from './client-address.ts'
+import type { Metrics } from './metrics.ts'
+import { rememberRequest, requestInfo } from './request-info.ts'
+
+export interface ObserveDeps {
+  log: Logger
+  metrics: Metrics
+  trustProxy: TrustProxy
+}
+
+/** What may be written into a log and a header as it came. */
+const wellFormedId = /^[\w.:-]{8,128}$/
+
+const everywhere = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+}
+
+export const observe = ({ log, metrics, trustProxy }: ObserveDeps) =>
+  new Elysia({ name: 'observe' })
+    .onRequest(({ request, server, set }) => {
+      const given = request.headers.get('x-request-id')
+      const id = given !== null && wellFormedId.test(given) ? given : newId()
+      const peer = server?.requestIP(request)?.address ?? 'unknown'
+      const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
+      rememberRequest(request, { id, startedAt: performance.now(), address, actor: null })
+      Object.assign(set.headers, everywhere, { 'x-request-id': id })
+    })
+    .onAfterResponse({ as: 'global' }, ({ request, route, responseValue, set }) => {
+      const { id, startedAt, actor } = requestInfo(request)
+      const status = responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)
+      const milliseconds = performance.now() - startedAt
+      const pattern = status === 404 && !route ? 'none' : route || 'none'
+      metrics.countRequest(request.method, pattern, status, milliseconds)
+      const level = pattern === '/healthz' || pattern === '/readyz' ? 'debug' : 'info'
+      log[level]('request', {
+        method: request.method,
+        route: pattern,
+        status,
+        ms: Math.round(milliseconds * 10) / 10,
+        request_id: id,
+        tenant_id: actor && actor.tenantId !== platformTenantId ? actor.tenantId : null,
+        user_id: actor?.userId ?? null,
+      })
+    })

@@ -1,0 +1,24 @@
+import type { Actor } from '../features/auth/actor.ts'
+
+/** What is known of a running request besides itself: for the log, the metrics and the errors. */
+export interface RequestInfo {
+  readonly id: string
+  /** Milliseconds, monotonic. */
+  readonly startedAt: number
+  /** The caller's address, a proxy's word for it counting only where TRUST_PROXY says so. */
+  readonly address: string
+  actor: Actor | null
+}
+
+const known = new WeakMap<Request, RequestInfo>()
+
+export const rememberRequest = (request: Request, info: RequestInfo): void => {
+  known.set(request, info)
+}
+
+/** @throws when the request did not come in through http/observe.ts, which is a fault of the program. */
+export function requestInfo(request: Request): RequestInfo {
+  const info = known.get(request)
+  if (!info) throw new Error('a request without request info')
+  return info
+}

@@ -1,0 +1,29 @@
+import type { RouteTable } from './errors.ts'
+
+interface Route {
+  method: string
+  path: string
+}
+
+/** Which methods a path answers to, found by the routes' own patterns. */
+export function routeTable(routes: readonly Route[]): RouteTable {
+  const patterns = routes.map(({ method, path }) => ({ method, pattern: patternOf(path) }))
+  return {
+    methodsOf(path) {
+      const bare = path.length > 1 ? path.replace(/\/$/, '') : path
+      const methods = new Set(
+        patterns.filter(({ pattern }) => pattern.test(bare)).map(({ method }) => method),
+      )
+      if (methods.has('GET')) methods.add('HEAD')
+      return [...methods].sort()
+    },
+  }
+}
+
+const patternOf = (path: string): RegExp => {
+  const parts = path.replace(/(?<=.)\/$/, '').split('/')
+  const source = parts.map((part) =>
+    part.startsWith(':') ? '[^/]+' : part === '*' ? '.*' : RegExp.escape(part),
+  )
+  return new RegExp(`^${source.join('/')}$`)
+}

@@ -1,0 +1,127 @@
+/** The texts of all mails. Names come from people: they are shortened, kept to one line, and escaped in HTML. */
+import { type Layout, renderHtml, renderText, webAddress } from './layout.ts'
+import { type Mail, type MailKind, type Recipient, shortened } from './mail.ts'
+
+interface Addressed {
+  to: Recipient
+  requestId?: string | undefined
+}
+
+/** `code` is the only six-digit number in the mail: programs and people can pick it out without a doubt. */
+export const otpMail = ({ to, code, ttlMinutes, requestId }: OtpMail): Mail => {
+  const reader = { ...to, fullName: withoutLongNumbers(to.fullName) }
+  return mail('otp', { to: reader, requestId }, 'Your MiniMart code', {
+    title: 'Your code',
+    before: [greeting(reader), 'Enter this code to confirm your e-mail address:'],
+    main: { code },
+    after: [
+      `It works once, within ${amount(ttlMinutes, 'minute')}. A newer code replaces it.`,
+      'If you did not ask for it, ignore this mail, and give the code to nobody.',
+    ],
+  })
+}
+
+export const invitationMail = (invitation: InvitationMail): Mail => {
+  const list = shortened(invitation.listName, 100)
+  return mail('invitation', invitation, `Invitation to the list "${shortened(invitation.listName, 60)}"`, {
+    title: 'You are invited to a shopping list',
+    before: [
+      greeting(invitation.to),
+      `${shortened(invitation.invitedBy, 100)} invites you to the list "${list}". ${rights[invitation.role]}`,
+    ],
+    main: { button: 'View the invitation', url: webAddress(invitation.url) },
+    after: [
+      `The invitation is for you alone, works once and ends in ${amount(invitation.ttlHours, 'hour')}.`,
+      'If you did not expect it, you can ignore this mail.',
+    ],
+  })
+}
+
+export const passwordResetMail = ({ to, url, ttlMinutes, requestId }: PasswordResetMail): Mail =>
+  mail('password_reset', { to, requestId }, 'Choose a new MiniMart password', {
+    title: 'Choose a new password',
+    before: [greeting(to), 'Someone, we hope you, asked for a new password for your account.'],
+    main: { button: 'Choose a new password', url: webAddress(url) },
+    after: [
+      `The link works once, within ${amount(ttlMinutes, 'minute')}. Signed-in devices will be signed out.`,
+      'If it was not you, ignore this mail: your password stays as it is.',
+    ],
+  })
+
+export const passwordChangedMail = ({ to, at, publicUrl, requestId }: PasswordChangedMail): Mail =>
+  mail('password_changed', { to, requestId }, 'Your MiniMart password was changed', {
+    title: 'Your password was changed',
+    before: [
+      greeting(to),
+      `The password of your account at ${hostOf(publicUrl)} was changed on ${readableTime(at)}.`,
+    ],
+    main: null,
+    after: [
+      'If this was you, there is nothing to do.',
+      'If it was not, someone may know your password: ask for a new one at once by "forgot password", ' +
+        'or tell your administrator.',
+    ],
+  })
+
+export interface OtpMail extends Addressed {
+  /** Six digits. */
+  code: string
+  ttlMinutes: number
+}
+
+export interface InvitationMail extends Addressed {
+  listName: string
+  /** The inviter's full name. */
+  invitedBy: string
+  role: 'editor' | 'viewer'
+  /** The page behind the button, with its token. */
+  url: string
+  ttlHours: number
+}
+
+export interface PasswordResetMail extends Addressed {
+  url: string
+  ttlMinutes: number
+}
+
+export interface PasswordChangedMail extends Addressed {
+  at: Date
+  publicUrl: string
+}
+
+function mail(kind: MailKind, { to, requestId }: Addressed, subject: string, layout: Layout): Mail {
+  return {
+    kind,
+    to: { email: to.email, fullName: shortened(to.fullName, 100) },
+    subject: shortened(subject, 120),
+    text: renderText(layout),
+    html: renderHtml(layout),
+    ...(requestId === undefined ? {} : { requestId }),
+  }
+}
+
+const rights = {
+  editor: 'As an editor you can add, change and tick off items.',
+  viewer: 'As a viewer you can see the list and its changes.',
+} as const
+
+const greeting = ({ fullName }: Recipient): string => {
+  const name = shortened(fullName, 60)
+  return name === '' ? 'Hello,' : `Hello ${name},`
+}
+
+const withoutLongNumbers = (name: string): string => (/\p{Nd}{6}/u.test(shortened(name, 100)) ? '' : name)
+
+const amount = (count: number, unit: 'minute' | 'hour'): string => {
+  if (unit === 'minute' && count >= 120 && count % 60 === 0) return amount(count / 60, 'hour')
+  if (unit === 'hour' && count >= 48 && count % 24 === 0) return `${count / 24} days`
+  return `${count} ${unit}${count === 1 ? '' : 's'}`
+}
+
+const hostOf = (url: string): string => new URL(webAddress(url)).host
+
+/** `22 November 2026, 07:00 UTC` */
+const readableTime = (at: Date): string =>
+  `${new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeStyle: 'short', timeZone: 'UTC' })
+    .format(at)
+    .replace(' at ', ', ')} UTC`

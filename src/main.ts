@@ -1,0 +1,86 @@
+/** argv → command → exit code: 0 fine, 1 failed, 2 wrong usage. */
+import { parseArgs } from 'node:util'
+import { check } from './cli/check.ts'
+import { type Command, Failure, UsageError } from './cli/command.ts'
+import { createAdmin } from './cli/create-admin.ts'
+import { demo } from './cli/demo.ts'
+import { healthcheck } from './cli/healthcheck.ts'
+import { helpText } from './cli/help.ts'
+import { migrate } from './cli/migrate.ts'
+import { openapi } from './cli/openapi.ts'
+import { serve } from './cli/serve.ts'
+import { ConfigError } from './config.ts'
+import { DatabaseRefused } from './db/errors.ts'
+import { AppError } from './errors.ts'
+import { version } from './version.ts'
+
+const commands: Record<string, Command> = {
+  serve,
+  migrate,
+  'create-admin': createAdmin,
+  check,
+  healthcheck,
+  openapi,
+  demo,
+  version: {
+    summary: 'print the version',
+    run: async () => console.log(version),
+  },
+  help: {
+    summary: 'explain the commands',
+    usage: '[command]',
+    positionals: 1,
+    run: async ({ positionals }) => console.log(explain(positionals[0])),
+  },
+}
+
+function explain(name: string | undefined): string {
+  if (name !== undefined && !(name in commands)) throw new UsageError(`There is no command "${name}".`)
+  return helpText(commands, name)
+}
+
+async function run(argv: string[]): Promise<number> {
+  const [name = 'serve', ...rest] = argv
+  if (name === '--help' || name === '-h') return succeed(helpText(commands))
+  if (name === '--version' || name === '-v') return succeed(version)
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (!command) throw new UsageError(`There is no command "${name}".`)
+  if (rest.includes('--help') || rest.includes('-h')) return succeed(helpText(commands, name))
+  return (await command.run(readArguments(command, rest))) ?? 0
+}
+
+function succeed(text: string): number {
+  console.log(text)
+  return 0
+}
+
+function readArguments(command: Command, args: string[]) {
+  try {
+    const { values, positionals } = parseArgs({
+      args,
+      options: command.options ?? {},
+      allowPositionals: true,
+    })
+    if (positionals.length > (command.positionals ?? 0))
+      throw new Error(`Unexpected argument "${positionals.at(-1)}".`)
+    return { values, positionals }
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function report(error: unknown): number {
+  if (error instanceof UsageError) {
+    console.error(`${error.message}\nTry: minimart help`)
+    return 2
+  }
+  const told =
+    error instanceof ConfigError ||
+    error instanceof DatabaseRefused ||
+    error instanceof AppError ||
+    error instanceof Failure
+  console.error(told ? error.message : error)
+  return 1
+}
+
+process.exitCode = await run(process.argv.slice(2)).catch(report)

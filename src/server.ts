@@ -1,0 +1,146 @@
+/** Opens what the service stands on, listens, and takes it all down again in order. */
+import { availableParallelism } from 'node:os'
+import type { Server } from 'bun'
+import { type App, type AppDeps, createApp } from './app.ts'
+import type { Config } from './config.ts'
+import { generatedSecret, prepareDataDir } from './data-dir.ts'
+import { openDatabase } from './db/client.ts'
+import { createAccessTokens } from './features/auth/access-tokens.ts'
+import { createOtps } from './features/auth/otp.ts'
+import { createPasswordResets } from './features/auth/password-resets.ts'
+import { createPasswords } from './features/auth/passwords.ts'
+import { createRevocations } from './features/auth/revocations.ts'
+import { createSessions } from './features/auth/sessions.ts'
+import { ensureSuperAdmin, type FirstAdmin } from './features/auth/super-admin.ts'
+import { createJwtSigner } from './http/jwt.ts'
+import { createMetrics } from './http/metrics.ts'
+import { createRateLimits } from './http/rate-limits.ts'
+import { createBackground } from './lib/background.ts'
+import { createCursors } from './lib/cursor.ts'
+import { deriveKey } from './lib/keys.ts'
+import { createRateLimiter } from './lib/rate-limiter.ts'
+import type { Logger } from './log.ts'
+import { createMailer } from './mail/mailer.ts'
+import { openStore } from './store/client.ts'
+
+export interface RunningServer {
+  /** Where it listens, e.g. `http://127.0.0.1:8000`. */
+  readonly url: string
+  readonly firstAdmin: FirstAdmin | null
+  readonly deps: AppDeps
+  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most some 9 seconds. */
+  stop(): Promise<void>
+}
+
+/** Above it Bun itself answers 413; below, http/body.ts does, with a body that says so. */
+const serverBodyLimitBytes = 2 ** 30
+const maxWaitingHashes = 64
+const maxBackgroundWork = 500
+const revocationsIntervalMs = 400
+const finishRequestsMs = 5000
+const sendMailsMs = 2500
+
+/** @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do */
+export async function start(config: Config, log: Logger): Promise<RunningServer> {
+  let draining = false
+  const { deps, firstAdmin, close } = await openDeps(config, log, () => draining)
+  try {
+    const app = createApp(deps)
+    const server = listen(app, config)
+    const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
+    deps.publicUrl ||= url
+    const stopFollowing = deps.revocations.follow(revocationsIntervalMs)
+    return {
+      url,
+      firstAdmin,
+      deps,
+      async stop() {
+        if (draining) return
+        draining = true
+        log.info('stopping: finishing requests')
+        await finishRequests(server, log)
+        stopFollowing()
+        await close()
+        log.info('stopped')
+      },
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function openDeps(config: Config, log: Logger, isDraining: () => boolean) {
+  prepareDataDir(config.dataDir)
+  const secret = config.jwtSecretKey ?? generatedSecret(config.dataDir)
+  const key = (purpose: string): Buffer => deriveKey(secret, purpose)
+  const accessTtlSeconds = config.accessTokenTtlMinutes * 60
+  const mailer = createMailer({ config, dataDir: config.dataDir, log })
+  const passwords = await createPasswords({
+    concurrency: availableParallelism(),
+    maxWaiting: maxWaitingHashes,
+  })
+  const db = await openDatabase({ ...config, log })
+  const store = await openStore({ redisUrl: config.redisUrl, db, log })
+  const jwt = createJwtSigner([secret, ...config.jwtPreviousSecretKeys])
+  const revocations = createRevocations(db, log, accessTtlSeconds)
+  const background = createBackground(log, maxBackgroundWork)
+  const deps: AppDeps = {
+    config,
+    log,
+    db,
+    store,
+    mailer,
+    passwords,
+    revocations,
+    background,
+    isDraining,
+    jwt,
+    metrics: createMetrics({ mail: mailer.state, passwords: passwords.load }),
+    limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
+    cursors: createCursors(key('cursors')),
+    tokens: createAccessTokens(jwt, revocations, accessTtlSeconds),
+    sessions: createSessions(store, key('refresh tokens'), config.refreshTokenTtlDays * 86_400),
+    otps: createOtps(store, key('one-time codes'), config.otpTtlMinutes * 60),
+    passwordResets: createPasswordResets(store, key('password resets')),
+    publicUrl: config.publicUrl ?? '',
+    otpTtlMinutes: config.otpTtlMinutes,
+    invitationTtlHours: config.invitationTtlHours,
+  }
+  const close = async (): Promise<void> => {
+    await background.drain()
+    await mailer.drain(sendMailsMs)
+    await store.close()
+    await db.close()
+  }
+  try {
+    await revocations.load()
+    const { superAdminEmail: email, superAdminPassword: password } = config
+    const given = email !== null && password !== null ? { email, password } : null
+    const firstAdmin = await ensureSuperAdmin(db, passwords, given, config.databaseUrl === null)
+    return { deps, firstAdmin, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function listen(app: App, { host, port }: Config): Server<unknown> {
+  // A second server on a taken port must fail, not share it.
+  app.listen({
+    hostname: host,
+    port,
+    reusePort: false,
+    maxRequestBodySize: serverBodyLimitBytes,
+    idleTimeout: 30,
+  })
+  if (!app.server) throw new Error('the server did not start')
+  return app.server
+}
+
+async function finishRequests(server: Server<unknown>, log: Logger): Promise<void> {
+  const finished = server.stop().then(() => true)
+  const inTime = await Promise.race([finished, Bun.sleep(finishRequestsMs).then(() => false)])
+  if (!inTime) log.warn('some requests did not finish in time', { pending: server.pendingRequests })
+  await server.stop(true)
+}

@@ -1,0 +1,140 @@
+/**
+ * The store in the table `store_entries`, where there is no Redis. Each call is one statement, atomic by the lock on
+ * the key's row. The database's clock decides what has expired: statement_timestamp(), which stays the same within a
+ * statement, so that no entry expires halfway through one.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database } from '../db/database.ts'
+import type { Logger } from '../log.ts'
+import type { Store } from './store.ts'
+
+export interface TableStore extends Store {
+  /** Removes at most `limit` expired entries and answers how many there were. */
+  deleteExpired(limit: number): Promise<number>
+}
+
+const sweepEveryMs = 60_000
+const sweepLimit = 1000
+
+const live = sql`store_entries.expires_at > statement_timestamp()`
+const expired = sql`store_entries.expires_at <= statement_timestamp()`
+const inSeconds = (seconds: number): SQL =>
+  sql`statement_timestamp() + ${seconds}::double precision * interval '1 second'`
+
+export interface TableStoreOptions {
+  db: Database
+  log: Logger
+  /** Milliseconds of a clock that never goes back; it times the sweeps and nothing else. */
+  now?: () => number
+}
+
+/** `close` waits for a sweep under way and leaves the database open, which is not the store's. */
+export function createTableStore({ db, log, now = () => performance.now() }: TableStoreOptions): TableStore {
+  const run = <Row>(statement: SQL<Row>): Promise<Row[]> => db.write('system', statement)
+
+  const deleteExpired = async (limit: number): Promise<number> => {
+    const rows = await run(sql<{ key: string }>`
+      delete from store_entries where key in (
+        select key from store_entries where ${expired}
+        order by expires_at limit ${limit}::integer for update skip locked
+      ) and ${expired} returning key`)
+    return rows.length
+  }
+  const sweep = createSweep(() => deleteExpired(sweepLimit), log, now)
+
+  return {
+    deleteExpired,
+
+    async get(key) {
+      const rows = await db.read(
+        'system',
+        sql<{ value: string }>`select value from store_entries where key = ${key} and ${live}`,
+      )
+      return rows[0]?.value ?? null
+    },
+
+    async set(key, value, ttlSeconds) {
+      await run(sql`
+        insert into store_entries (key, value, expires_at) values (${key}, ${value}, ${inSeconds(ttlSeconds)})
+        on conflict (key) do update set value = excluded.value, expires_at = excluded.expires_at`)
+      sweep.maybe()
+    },
+
+    async delete(key) {
+      const rows = await run(
+        sql<{ live: boolean }>`delete from store_entries where key = ${key} returning ${live} as live`,
+      )
+      return rows[0]?.live === true
+    },
+
+    async compareAndSet(key, expected, next, ttlSeconds) {
+      const rows = await run(exchange(key, expected, next, ttlSeconds))
+      sweep.maybe()
+      return rows.length === 1
+    },
+
+    async increment(key, ttlSeconds) {
+      const [row] = await run(sql<{ count: number; expires_in_ms: number }>`
+        insert into store_entries (key, value, expires_at) values (${key}, '1', ${inSeconds(ttlSeconds)})
+        on conflict (key) do update set
+          value = case when ${expired} then '1' else (store_entries.value::bigint + 1)::text end,
+          expires_at = case when ${expired} then excluded.expires_at else store_entries.expires_at end
+        returning value::double precision as count,
+          extract(epoch from expires_at - statement_timestamp())::double precision * 1000 as expires_in_ms`)
+      if (!row) throw new Error('store_entries answered an upsert with no row')
+      sweep.maybe()
+      return { count: row.count, expiresInMs: Math.max(0, Math.round(row.expires_in_ms)) }
+    },
+
+    async ping() {
+      await db.read('system', sql`select 1`)
+    },
+
+    close: () => sweep.ended(),
+  }
+}
+
+/** Answers one row when the exchange happened. */
+function exchange(key: string, expected: string | null, next: string | null, ttlSeconds: number): SQL {
+  if (expected === null && next === null)
+    return sql`select 1 as done where not exists (select from store_entries where key = ${key} and ${live})`
+  if (expected === null)
+    return sql`
+      insert into store_entries (key, value, expires_at) values (${key}, ${next}, ${inSeconds(ttlSeconds)})
+      on conflict (key) do update set value = excluded.value, expires_at = excluded.expires_at
+      where ${expired} returning 1 as done`
+  const held = sql`key = ${key} and value = ${expected} and ${live}`
+  if (next === null) return sql`delete from store_entries where ${held} returning 1 as done`
+  return sql`
+    update store_entries set value = ${next}, expires_at = ${inSeconds(ttlSeconds)}
+    where ${held} returning 1 as done`
+}
+
+/** Expired entries are swept by those who write: at most once a minute, one batch at a time, nobody waits for it. */
+function createSweep(deleteBatch: () => Promise<number>, log: Logger, now: () => number) {
+  let nextAt = now() + sweepEveryMs
+  let running: Promise<void> | null = null
+
+  const sweepOnce = async (): Promise<void> => {
+    try {
+      const deleted = await deleteBatch()
+      // A full batch means there is more: the next writer goes on at once.
+      if (deleted === sweepLimit) nextAt = now()
+    } catch (error) {
+      log.warn('expired store entries could not be deleted', { error })
+    } finally {
+      running = null
+    }
+  }
+
+  return {
+    maybe(): void {
+      if (running !== null || now() < nextAt) return
+      nextAt = now() + sweepEveryMs
+      running = sweepOnce()
+    },
+    ended: async (): Promise<void> => {
+      await running
+    },
+  }
+}

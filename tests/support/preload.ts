@@ -1,0 +1,9 @@
+/** Loaded before every test run (bunfig.toml): says loudly what cannot be tested here, and on CI refuses to go on without it. */
+import { missingServices } from './missing.ts'
+import { servicesRequired } from './service.ts'
+
+const missing = missingServices()
+if (missing.length > 0) {
+  console.error(`\n*** NOT RUN: ${missing.join('; ')} ***\n`)
+  if (servicesRequired) throw new Error(missing.join('; '))
+}

@@ -1,0 +1,37 @@
+import { expect, test } from 'bun:test'
+import { settings } from '../../src/config.ts'
+import { isRecord } from '../support/json-schema.ts'
+
+const read = (name: string): Promise<string> => Bun.file(new URL(`../../${name}`, import.meta.url)).text()
+const compose = await read('docker-compose.yml')
+
+test('the image is built with the Bun that package.json pins', async () => {
+  const { devDependencies } = await Bun.file(new URL('../../package.json', import.meta.url)).json()
+  expect(await read('Dockerfile')).toContain(`ARG BUN_VERSION=${devDependencies.bun}\n`)
+})
+
+test('docker-compose.yml asks for every secret and has a default for none', () => {
+  const asked = [...compose.matchAll(/\$\{(\w+):([-?])([^}]*)\}/g)]
+  const secrets = asked.filter(([, name]) => /PASSWORD|SECRET_KEY$|ADMIN_EMAIL/.test(name ?? ''))
+  expect(new Set(secrets.map(([, name]) => name))).toEqual(
+    new Set([
+      'JWT_SECRET_KEY',
+      'POSTGRES_PASSWORD',
+      'REDIS_PASSWORD',
+      'SUPER_ADMIN_EMAIL',
+      'SUPER_ADMIN_PASSWORD',
+    ]),
+  )
+  for (const [, name, how, hint] of secrets) expect(`${name} ${how} ${hint}`).toMatch(/^\w+ \? set it/)
+  expect(compose.match(/\$\{\w+\}/g)).toBeNull()
+})
+
+test('docker-compose.yml gives the instances only settings that there are', () => {
+  const document: unknown = Bun.YAML.parse(compose)
+  const services = isRecord(document) && isRecord(document['services']) ? document['services'] : {}
+  const { app } = services
+  const environment = isRecord(app) && isRecord(app['environment']) ? Object.keys(app['environment']) : []
+  const known = Object.values(settings).map((setting) => setting.variable)
+  expect(environment.length).toBeGreaterThan(5)
+  expect(environment.filter((name) => !known.includes(name))).toEqual([])
+})

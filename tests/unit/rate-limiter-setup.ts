@@ -1,0 +1,14 @@
+import type { Limit, RateLimiter } from '../../src/lib/rate-limiter.ts'
+
+export const perMinute = { count: 3, windowSeconds: 60 }
+
+/** How many of so many calls at once are let through. */
+export const admitted = async (
+  limiter: RateLimiter,
+  key: string,
+  limit: Limit,
+  calls: number,
+): Promise<number> => {
+  const outcomes = await Promise.all(Array.from({ length: calls }, () => limiter.hit(key, limit)))
+  return outcomes.filter(({ allowed }) => allowed).length
+}

@@ -1,0 +1,159 @@
+import { describe, expect, test } from 'bun:test'
+import * as fc from 'fast-check'
+import { AppError } from '../../src/errors.ts'
+import { createRateLimiter, type Limit, type SharedBuckets } from '../../src/lib/rate-limiter.ts'
+import { recordingLogger } from '../support/log.ts'
+import { admitted, perMinute } from './rate-limiter-setup.ts'
+
+function atClock(maxLocalKeys?: number) {
+  const clock = { ms: 5_000_000.5 }
+  const limiter = createRateLimiter({
+    shared: null,
+    log: recordingLogger(),
+    now: () => clock.ms,
+    ...(maxLocalKeys === undefined ? {} : { maxLocalKeys }),
+  })
+  return { clock, limiter }
+}
+
+describe('a limit counted by one instance', () => {
+  test('lets its whole count through at once and refuses the next call until one is free again', async () => {
+    const { clock, limiter } = atClock()
+    expect(await limiter.hit('key', perMinute)).toEqual({
+      allowed: true,
+      limit: 3,
+      remaining: 2,
+      resetSeconds: 20,
+    })
+    expect(await limiter.hit('key', perMinute)).toEqual({
+      allowed: true,
+      limit: 3,
+      remaining: 1,
+      resetSeconds: 40,
+    })
+    expect(await limiter.hit('key', perMinute)).toEqual({
+      allowed: true,
+      limit: 3,
+      remaining: 0,
+      resetSeconds: 60,
+    })
+    expect(await limiter.hit('key', perMinute)).toEqual({
+      allowed: false,
+      limit: 3,
+      remaining: 0,
+      resetSeconds: 20,
+    })
+    clock.ms += 19_999
+    expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: false, resetSeconds: 1 })
+    clock.ms += 1
+    expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: true, remaining: 0 })
+    expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: false, resetSeconds: 20 })
+  })
+
+  test('is whole again after one window, and never more than whole', async () => {
+    const { clock, limiter } = atClock()
+    expect(await admitted(limiter, 'key', perMinute, 10)).toBe(3)
+    clock.ms += 60_000
+    expect(await admitted(limiter, 'key', perMinute, 10)).toBe(3)
+    clock.ms += 86_400_000
+    expect(await admitted(limiter, 'key', perMinute, 10)).toBe(3)
+  })
+
+  test('keys and limits do not share', async () => {
+    const { limiter } = atClock()
+    expect(await admitted(limiter, 'one', perMinute, 5)).toBe(3)
+    expect(await admitted(limiter, 'two', perMinute, 5)).toBe(3)
+    expect(await admitted(limiter, 'one', { count: 4, windowSeconds: 60 }, 5)).toBe(4)
+    const long = 'x'.repeat(10_000)
+    expect(await admitted(limiter, `${long}1`, perMinute, 5)).toBe(3)
+    expect(await admitted(limiter, `${long}2`, perMinute, 5)).toBe(3)
+  })
+
+  test('holds to its count exactly, whatever the count and window', async () => {
+    const windows = fc.constantFrom(1, 60, 3600, 86_400)
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 500 }), windows, async (count, windowSeconds) => {
+        const { limiter } = atClock()
+        expect(await admitted(limiter, 'key', { count, windowSeconds }, count + 20)).toBe(count)
+      }),
+    )
+  })
+
+  test('told to come back in n seconds, one gets through then', async () => {
+    const calls = fc.array(fc.integer({ min: 0, max: 30_000 }), { maxLength: 60 })
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 20 }), calls, async (count, pauses) => {
+        const { clock, limiter } = atClock()
+        const limit = { count, windowSeconds: 60 }
+        for (const pause of pauses) {
+          clock.ms += pause
+          await limiter.hit('key', limit)
+        }
+        let outcome = await limiter.hit('key', limit)
+        while (outcome.allowed) outcome = await limiter.hit('key', limit)
+        clock.ms += outcome.resetSeconds * 1000
+        expect((await limiter.hit('key', limit)).allowed).toBe(true)
+      }),
+    )
+  })
+
+  test('the largest limit there can be is counted without rounding', async () => {
+    const { clock, limiter } = atClock()
+    const day = { count: 9_999_999, windowSeconds: 86_400 }
+    expect((await limiter.hit('key', day)).remaining).toBe(9_999_998)
+    expect((await limiter.hit('key', day)).remaining).toBe(9_999_997)
+    clock.ms += 9
+    expect((await limiter.hit('key', day)).remaining).toBe(9_999_997)
+  })
+
+  test('remembers a bounded number of keys, forgetting the one longest unused', async () => {
+    const { limiter } = atClock(2)
+    const once = { count: 1, windowSeconds: 60 }
+    await limiter.hit('one', once)
+    await limiter.hit('two', once)
+    await limiter.hit('one', once)
+    await limiter.hit('three', once)
+    expect((await limiter.hit('one', once)).allowed).toBe(false)
+    expect((await limiter.hit('two', once)).allowed).toBe(true)
+  })
+})
+
+describe('when the shared buckets are out of reach', () => {
+  const unreachable = (): SharedBuckets & { asked: number; away: boolean } => {
+    const buckets = {
+      asked: 0,
+      away: true,
+      pour: async (_key: string, { windowSeconds }: Limit) => {
+        buckets.asked++
+        if (buckets.away) throw new AppError('redis_unavailable', 'away')
+        return { allowed: true, level: windowSeconds * 1000 }
+      },
+    }
+    return buckets
+  }
+
+  test('the instance counts alone, says so once, asks again each second, and says when they are back', async () => {
+    const clock = { ms: 0 }
+    const shared = unreachable()
+    const log = recordingLogger()
+    const limiter = createRateLimiter({ shared, log, now: () => clock.ms })
+    expect(await admitted(limiter, 'key', perMinute, 10)).toBe(3)
+    const askedAtOnce = shared.asked
+    await admitted(limiter, 'key', perMinute, 10)
+    expect(shared.asked).toBe(askedAtOnce)
+    clock.ms += 1000
+    await admitted(limiter, 'key', perMinute, 10)
+    expect(shared.asked).toBe(askedAtOnce + 1)
+    expect(log.messages()).toEqual(['rate limits are counted by this instance alone until Redis is back'])
+    shared.away = false
+    clock.ms += 1000
+    expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: true, remaining: 2 })
+    expect(log.messages().slice(1)).toEqual(['rate limits are shared by all instances again'])
+  })
+
+  test('a fault of the program is not taken for an outage', async () => {
+    const shared: SharedBuckets = { pour: () => Promise.reject(new TypeError('a fault')) }
+    const limiter = createRateLimiter({ shared, log: recordingLogger() })
+    await expect(limiter.hit('key', perMinute)).rejects.toThrow('a fault')
+  })
+})

@@ -1,0 +1,36 @@
+/** The databases that the table store is tested on. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openDatabase } from '../../src/db/client.ts'
+import type { Database } from '../../src/db/database.ts'
+import { recordingLogger } from '../support/log.ts'
+
+const rest = { log: recordingLogger(), autoMigrate: true }
+
+/** `close` removes its folder. */
+export async function embeddedDatabase(): Promise<Database> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'minimart-test-store-'))
+  const db = await openDatabase({ databaseUrl: null, dataDir, ...rest })
+  return {
+    ...db,
+    close: async () => {
+      await db.close()
+      await rm(dataDir, { recursive: true })
+    },
+  }
+}
+
+export const postgresDatabase = (url: string): Promise<Database> =>
+  openDatabase({ databaseUrl: url, dataDir: '', ...rest })
+
+const refuse = (): Promise<never> => Promise.reject(new Error('Redis was to be used'))
+
+/** For a store that keeps nothing in a database. */
+export const noDatabase: Database = {
+  kind: 'embedded',
+  read: refuse,
+  write: refuse,
+  transaction: refuse,
+  close: async () => undefined,
+}

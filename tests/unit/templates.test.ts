@@ -1,0 +1,111 @@
+import { describe, expect, test } from 'bun:test'
+import fc from 'fast-check'
+import type { Mail } from '../../src/mail/mail.ts'
+import { invitationMail, otpMail, passwordChangedMail, passwordResetMail } from '../../src/mail/templates.ts'
+
+const anna = { email: 'anna@example.com', fullName: 'Anna Berg' }
+const url = 'https://shop.example.com/invite?token=abc.def.ghi'
+
+const mailsFor = (fullName: string, listName = 'Groceries'): Mail[] => {
+  const to = { email: 'anna@example.com', fullName }
+  return [
+    otpMail({ to, code: '042917', ttlMinutes: 10 }),
+    invitationMail({ to, listName, invitedBy: fullName, role: 'editor', url, ttlHours: 72 }),
+    passwordResetMail({ to, url, ttlMinutes: 30 }),
+    passwordChangedMail({ to, at: new Date('2026-11-22T07:00:00Z'), publicUrl: 'https://shop.example.com' }),
+  ]
+}
+
+const anyText = fc.string({ unit: 'binary', maxLength: 300 })
+const codes = fc.integer({ min: 0, max: 999_999 }).map((number) => String(number).padStart(6, '0'))
+
+describe('an OTP mail', () => {
+  test('holds no six-digit number but the code, whoever it goes to', () => {
+    const names = fc.oneof(
+      anyText,
+      fc.constantFrom('Bot 123456', '1234567 A', '٠١٢٣٤٥', '12\u200b3456', '#117755'),
+    )
+    fc.assert(
+      fc.property(names, codes, fc.integer({ min: 1, max: 1440 }), (fullName, code, ttlMinutes) => {
+        const mail = otpMail({ to: { ...anna, fullName }, code, ttlMinutes })
+        for (const part of [mail.text, mail.html]) expect(part.match(/\p{Nd}{6,}/gu)).toEqual([code])
+        expect(mail.subject).not.toMatch(/\d/)
+        expect(mail.to.fullName).not.toMatch(/\p{Nd}{6}/u)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('says how long the code is good', () => {
+    expect(otpMail({ to: anna, code: '123456', ttlMinutes: 10 }).text).toContain('within 10 minutes')
+    expect(otpMail({ to: anna, code: '123456', ttlMinutes: 1 }).text).toContain('within 1 minute.')
+  })
+})
+
+describe('every mail', () => {
+  test('says the same in text and HTML', () => {
+    for (const mail of mailsFor('Anna Berg')) {
+      const readable = mail.html
+        .slice(mail.html.indexOf('<body'))
+        .replace(/<[^>]+>/g, ' ')
+        .replace(/&#(\d+);/g, (_all, number) => String.fromCharCode(Number(number)))
+        .replace(/\s+/g, ' ')
+      for (const words of mail.text.split('\n\n'))
+        expect(readable).toContain(words.replace(/\s+/g, ' ').trim().replace(/:$/, ''))
+    }
+  })
+
+  test('shows what people typed as text, never as markup', () => {
+    const hostile = '<img src=x onerror=alert(1)> "quoted" & \'more\' <script>'
+    for (const mail of mailsFor(hostile, hostile)) {
+      expect(mail.html).not.toContain('<img')
+      expect(mail.html).not.toContain('<script')
+    }
+    expect(mailsFor(hostile, hostile)[1]?.html).toContain('&#60;img src=x onerror=alert(1)&#62;')
+  })
+
+  test('keeps every name and subject to one short line', () => {
+    fc.assert(
+      fc.property(anyText, anyText, (fullName, listName) => {
+        for (const mail of mailsFor(fullName, listName)) {
+          expect(mail.subject).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u)
+          expect([...mail.subject].length).toBeLessThanOrEqual(120)
+          expect(mail.to.fullName).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u)
+        }
+      }),
+    )
+  })
+
+  test('loads nothing from elsewhere and has its style inline', () => {
+    for (const { html } of mailsFor('Anna Berg')) {
+      expect(html).not.toMatch(/<(img|link|script|style|iframe|form)\b|url\(|@import|src=/i)
+      expect(html).not.toMatch(/#[0-9a-f]{6}/i)
+      expect(html).toContain('color-scheme')
+    }
+  })
+
+  test('carries a request id only when there is one', () => {
+    expect(otpMail({ to: anna, code: '123456', ttlMinutes: 10, requestId: 'req-1' }).requestId).toBe('req-1')
+    expect('requestId' in otpMail({ to: anna, code: '123456', ttlMinutes: 10 })).toBe(false)
+  })
+})
+
+test('a link that is no web address is refused', () => {
+  const attempt = () => passwordResetMail({ to: anna, url: 'javascript:alert(1)', ttlMinutes: 5 })
+  expect(attempt).toThrow('http://')
+})
+
+test('an invitation names the list, the inviter and what the role may do', () => {
+  const mail = invitationMail({
+    to: anna,
+    listName: 'Groceries',
+    invitedBy: 'Ben Ode',
+    role: 'viewer',
+    url,
+    ttlHours: 72,
+  })
+  expect(mail.subject).toBe('Invitation to the list "Groceries"')
+  expect(mail.text.replace(/\s+/g, ' ')).toContain('Ben Ode invites you to the list "Groceries". As a viewer')
+  expect(mail.text).toContain(url)
+  expect(mail.text).toContain('ends in 3 days')
+})
