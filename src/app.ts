@@ -14,9 +14,11 @@ import { colleagueRoutes, userAdminRoutes } from './features/users/routes.ts'
 import { readJson } from './http/body.ts'
 import { errorAnswers } from './http/errors.ts'
 import { type HealthDeps, healthRoutes } from './http/health.ts'
+import { createMetrics } from './http/metrics.ts'
 import { observe } from './http/observe.ts'
 import { openapi } from './http/openapi.ts'
 import { routeTable } from './http/route-table.ts'
+import { createLogger } from './log.ts'
 import { version } from './version.ts'
 
 export interface AppDeps extends Deps, Omit<HealthDeps, 'db' | 'store'> {
@@ -53,7 +55,12 @@ export function createApp(deps: AppDeps) {
 /** For the API's document alone: the routes are described and none is ever called, so nothing stands behind them. */
 export function createDocumentedApp(): App {
   const config = { corsOrigins: [], trustProxy: { hops: 0 }, publicUrl: null }
-  return createApp({ config } as unknown as AppDeps)
+  const log = createLogger({ level: 'error', format: 'json', write: () => undefined })
+  const metrics = createMetrics({
+    mail: () => ({ queued: 0, sent: 0, failed: 0, dropped: 0 }),
+    passwords: () => ({ running: 0, waiting: 0 }),
+  })
+  return createApp({ config, log, metrics } as unknown as AppDeps)
 }
 
 /** Tokens travel in a header, so no cookies are allowed along. Without origins nothing is added at all. */

@@ -24,13 +24,13 @@ const commands: Record<string, Command> = {
   demo,
   version: {
     summary: 'print the version',
-    run: async () => console.log(version),
+    run: async () => succeed(version),
   },
   help: {
     summary: 'explain the commands',
     usage: '[command]',
     positionals: 1,
-    run: async ({ positionals }) => console.log(explain(positionals[0])),
+    run: async ({ positionals }) => succeed(explain(positionals[0])),
   },
 }
 
@@ -46,7 +46,7 @@ async function run(argv: string[]): Promise<number> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UsageError(`There is no command "${name}".`)
   if (rest.includes('--help') || rest.includes('-h')) return succeed(helpText(commands, name))
-  return (await command.run(readArguments(command, rest))) ?? 0
+  return command.run(readArguments(command, rest))
 }
 
 function succeed(text: string): number {

@@ -15,8 +15,8 @@ export interface Command {
   options?: NonNullable<ParseArgsConfig['options']>
   /** How many positional arguments it takes at most. */
   positionals?: number
-  /** Answers the exit code; nothing stands for 0. */
-  run(args: Arguments): Promise<number | undefined>
+  /** Answers the exit code. */
+  run(args: Arguments): Promise<number>
 }
 
 /** Wrong usage: exit code 2. */

@@ -34,5 +34,6 @@ export const createAdmin: Command = {
       await db.close()
     }
     console.log(`${email} can sign in as super admin now.`)
+    return 0
   },
 }

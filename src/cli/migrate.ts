@@ -29,6 +29,7 @@ export const migrate: Command = {
         steps === null ? await migrateUp(connection, options) : await migrateDown(connection, options, steps)
       console.log(done.length === 0 ? 'Nothing to do.' : `${direction}: ${done.join(', ')}`)
     })
+    return 0
   },
 }
 

@@ -7,5 +7,6 @@ export const openapi: Command = {
   details: 'Needs no settings and no database: minimart openapi > openapi.json',
   async run() {
     console.log(JSON.stringify(await openapiDocument(createDocumentedApp()), null, 2))
+    return 0
   },
 }

@@ -63,8 +63,8 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
       calls -= 1
     }
   }
-  const onSharedLane = <T>(ms: number, send: (lane: Lane) => Promise<T>): Promise<T> => {
-    const lane = shared.leastLoaded()
+  const onSharedLane = <T>(ms: number, send: (lane: Lane) => Promise<T>, connectedSince = 0): Promise<T> => {
+    const lane = shared.leastLoaded(connectedSince)
     return withDeadline(send(lane), ms, lane.destroy)
   }
 
@@ -73,15 +73,19 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
     read: <Row>(scope: Scope, statement: SQL<Row>) =>
       counted(async () => {
         const compiled = compileStatement(statement)
-        const givenUpAt = performance.now() + deadlineMs
-        const attempt = () =>
-          onSharedLane(givenUpAt - performance.now(), (lane) => sendRead(lane, scope, compiled))
+        const startedAt = performance.now()
+        const attempt = (connectedSince?: number) => {
+          const msLeft = startedAt + deadlineMs - performance.now()
+          return onSharedLane(msLeft, (lane) => sendRead(lane, scope, compiled), connectedSince)
+        }
+        const again = (error: unknown) => {
+          if (isStalePlan(error)) return attempt()
+          // Where one connection broke, the others of that time may be broken too without knowing it yet.
+          if (isConnectionFailure(error) && !closed) return attempt(startedAt)
+          throw error
+        }
         try {
-          const rows = await attempt().catch((error) => {
-            if (!closed && (isConnectionFailure(error) || isStalePlan(error))) return attempt()
-            throw error
-          })
-          return rows as Row[]
+          return (await attempt().catch(again)) as Row[]
         } catch (error) {
           throw databaseError(error, compiled.text)
         }

@@ -7,8 +7,11 @@ import { type Lane, type LaneOptions, openLane } from './lane.ts'
 
 export interface LanePool {
   readonly lanes: readonly Lane[]
-  /** @throws AppError `database_unavailable` where connecting has just failed and no lane is left */
-  leastLoaded(): Lane
+  /**
+   * @param connectedSince a time (performance.now) before which no lane will do, because others of then were lost
+   * @throws AppError `database_unavailable` where connecting has just failed and no lane is left
+   */
+  leastLoaded(connectedSince?: number): Lane
   /**
    * A lane for this caller alone, in order of asking.
    * @throws AppError `busy` when `maxWaiting` callers wait already
@@ -27,6 +30,7 @@ interface Waiter {
 
 /** How long after a failed attempt to connect no other is made. */
 const coolDownMs = 100
+const retireTimeoutSeconds = 10
 
 export function createLanePool(options: LaneOptions, size: number, maxWaiting: number): LanePool {
   let lanes: Lane[] = []
@@ -46,6 +50,11 @@ export function createLanePool(options: LaneOptions, size: number, maxWaiting: n
     lanes.push(lane)
     return lane
   }
+  /** Takes it out of the pool; what is under way on it may finish. */
+  const retire = (lane: Lane): void => {
+    lanes = lanes.filter((other) => other !== lane)
+    lane.end(retireTimeoutSeconds).catch(() => lane.destroy())
+  }
   const free = (): Lane | undefined => {
     const idle = living().find((lane) => !leased.has(lane))
     return idle ?? (lanes.length < size ? open() : undefined)
@@ -58,7 +67,8 @@ export function createLanePool(options: LaneOptions, size: number, maxWaiting: n
     get waiting() {
       return waiting.length
     },
-    leastLoaded: () => {
+    leastLoaded: (connectedSince = 0) => {
+      for (const lane of living()) if (lane.openedAt < connectedSince) retire(lane)
       const best = leastLoaded(living())
       if (best === undefined) return open()
       const mayOpen = lanes.length < size && performance.now() >= noAttemptBefore

@@ -26,11 +26,13 @@ export interface Answer {
 
 export interface Lane {
   readonly alive: boolean
+  /** performance.now() */
+  readonly openedAt: number
   /** Statements sent and not yet answered. */
   readonly outstanding: number
   /**
    * Sends all statements in one synchronous step, so that nothing gets between them, and gives an outcome for each,
-   * in order, once all are settled. Never rejects.
+   * in order, once all are settled; groups of different callers may change places. Never rejects.
    */
   send(statements: readonly Statement[]): Promise<PromiseSettledResult<Answer>[]>
   /** Cuts the connection; whatever is outstanding fails with CONNECTION_DESTROYED. */
@@ -51,7 +53,6 @@ export function openLane(options: LaneOptions, onNeverReady: () => void = () => 
     if (socket !== undefined || !alive) return die(connectionClosed())
     try {
       socket = await openSocket(target, options.connectTimeoutSeconds * 1000)
-      socket.on('drain', () => console.error('DRAIN ready=', ready))
     } catch (error) {
       return die(error)
     }
@@ -92,13 +93,28 @@ export function openLane(options: LaneOptions, onNeverReady: () => void = () => 
     const query = client.unsafe(text, parameters, { prepare: reusable && !simple, ...{ simple } })
     Object.defineProperties(query, guards)
     return query.execute().then((rows) => {
-      ready = true
       // A plain array: theirs carries the session's secret, and whatever else, into logs and comparisons.
       return { rows: rows.slice(), command: rows.command ?? '' }
     })
   }
 
+  /**
+   * postgres.js does not keep the order of what it is given while it connects (its `onopen` starts half of the queue,
+   * then lets newcomers pass the other half), which would tear groups apart. So nothing is given to it before.
+   */
+  const opened = start({ text: 'select 1', parameters: [] }).then(
+    () => {
+      ready = true
+      return null
+    },
+    (reason: unknown): PromiseRejectedResult => {
+      destroy()
+      return { status: 'rejected', reason }
+    },
+  )
+
   return {
+    openedAt: performance.now(),
     get alive() {
       return alive
     },
@@ -107,7 +123,10 @@ export function openLane(options: LaneOptions, onNeverReady: () => void = () => 
     },
     send: async (statements) => {
       outstanding += statements.length
-      const settled = await Promise.allSettled(statements.map(start))
+      const failure = ready ? null : await opened
+      const settled = failure
+        ? statements.map(() => failure)
+        : await Promise.allSettled(statements.map(start))
       outstanding -= statements.length
       return settled
     },

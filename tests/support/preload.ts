@@ -1,5 +1,7 @@
 /** Loaded before every test run (bunfig.toml): says loudly what cannot be tested here, and on CI refuses to go on without it. */
+import { afterAll } from 'bun:test'
 import { missingServices } from './missing.ts'
+import { stopSharedServers } from './server.ts'
 import { servicesRequired } from './service.ts'
 
 const missing = missingServices()
@@ -7,3 +9,5 @@ if (missing.length > 0) {
   console.error(`\n*** NOT RUN: ${missing.join('; ')} ***\n`)
   if (servicesRequired) throw new Error(missing.join('; '))
 }
+
+afterAll(stopSharedServers)

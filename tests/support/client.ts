@@ -1,0 +1,88 @@
+/** A client of the API that reads every answer as strictly as its document describes it. */
+import { expect } from 'bun:test'
+import { createDocumentedApp } from '../../src/app.ts'
+import { openapiDocument } from '../../src/http/openapi.ts'
+import { isRecord, schemaFaults } from './json-schema.ts'
+
+export interface Answer {
+  status: number
+  headers: Headers
+  /** The body as it came. */
+  text: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape, and the document checks them.
+  body: any
+}
+
+export interface CallOptions {
+  headers?: Record<string, string>
+  token?: string
+}
+
+export interface Client {
+  get(path: string, options?: CallOptions): Promise<Answer>
+  post(path: string, body?: unknown, options?: CallOptions): Promise<Answer>
+  patch(path: string, body?: unknown, options?: CallOptions): Promise<Answer>
+  delete(path: string, options?: CallOptions): Promise<Answer>
+}
+
+/** @param path below /api/v1 of the calls, like `/auth/me` */
+export function createClient(url: string, token?: string): Client {
+  const call = async (
+    method: string,
+    path: string,
+    body: unknown,
+    options: CallOptions = {},
+  ): Promise<Answer> => {
+    const bearer = options.token ?? token
+    const response = await fetch(`${url}/api/v1${path}`, {
+      method,
+      headers: {
+        ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...options.headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    return readAnswer(method, path, response)
+  }
+  return {
+    get: (path, options) => call('GET', path, undefined, options),
+    post: (path, body, options) => call('POST', path, body, options),
+    patch: (path, body, options) => call('PATCH', path, body, options),
+    delete: (path, options) => call('DELETE', path, undefined, options),
+  }
+}
+
+/** Reads an answer and holds it against the API's document: status, media type and every field. */
+export async function readAnswer(method: string, path: string, response: Response): Promise<Answer> {
+  const text = await response.text()
+  const body: unknown = text === '' ? null : JSON.parse(text)
+  const answer = { status: response.status, headers: response.headers, text, body }
+  expect(response.headers.get('x-request-id')).not.toBeNull()
+  await expectDocumented(method, path.split('?')[0] ?? '', answer)
+  return answer
+}
+
+const document = openapiDocument(createDocumentedApp())
+
+async function expectDocumented(method: string, path: string, { status, body }: Answer): Promise<void> {
+  const described = await document
+  if (!isRecord(described) || !isRecord(described['paths'])) throw new Error('no document')
+  const pattern = Object.keys(described['paths'])
+    .toSorted((a, b) => a.split('{').length - b.split('{').length)
+    .find((candidate) => patternOf(candidate).test(`/api/v1${path}`))
+  const operations = pattern === undefined ? undefined : described['paths'][pattern]
+  const operation = isRecord(operations) ? operations[method.toLowerCase()] : undefined
+  if (!isRecord(operation) || !isRecord(operation['responses'])) return
+  const response = operation['responses'][String(status)]
+  if (!isRecord(response))
+    throw new Error(
+      `${method} ${pattern} answered ${status}, which is not documented: ${JSON.stringify(body)}`,
+    )
+  const content = isRecord(response['content']) ? Object.values(response['content'])[0] : undefined
+  const schema = isRecord(content) ? content['schema'] : undefined
+  if (schema === undefined) expect(body).toBeNull()
+  else expect(schemaFaults(body, schema, described)).toEqual([])
+}
+
+const patternOf = (path: string): RegExp => new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`)

@@ -1,0 +1,137 @@
+/**
+ * Real servers for tests: on a free port, on either backend, with a mail server of their own. Most tests share one
+ * server a backend and keep apart by tenant; a test that needs other settings starts its own.
+ */
+import { describe } from 'bun:test'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadConfig } from '../../src/config.ts'
+import { type RunningServer, start } from '../../src/server.ts'
+import { type RecordingLogger, recordingLogger } from './log.ts'
+import { postgresAvailable, testPostgres } from './postgres.ts'
+import { redisAvailable, testRedis } from './redis.ts'
+import { servicesRequired } from './service.ts'
+import { type Inbox, startInbox } from './smtp.ts'
+
+/** `embedded`: PGlite, no Redis. `full`: PostgreSQL and Redis. */
+export type Backend = 'embedded' | 'full'
+
+export interface TestServer {
+  backend: Backend
+  url: string
+  inbox: Inbox
+  superAdmin: { email: string; password: string }
+  log: RecordingLogger
+  /** The inside, for what can't be seen from outside. */
+  running: RunningServer
+  /** What it was started with, to start another instance on the same state. */
+  environment: Record<string, string>
+  stop(): Promise<void>
+}
+
+const fullAvailable = postgresAvailable && redisAvailable
+
+/** The same tests on both backends; what cannot be had here was said loudly at the start. */
+export function describeBackends(title: string, body: (backend: Backend) => void): void {
+  describe(`${title} (embedded)`, () => body('embedded'))
+  describe.skipIf(!fullAvailable && !servicesRequired)(`${title} (full)`, () => body('full'))
+}
+
+/** For what only a real server with several connections can show. */
+export const describeFull = describe.skipIf(!fullAvailable && !servicesRequired)
+
+const shared = new Map<Backend, Promise<TestServer>>()
+
+/** The server that tests of a backend share. Its limits are off. */
+export function sharedServer(backend: Backend): Promise<TestServer> {
+  const running = shared.get(backend) ?? startServer(backend)
+  shared.set(backend, running)
+  return running
+}
+
+export async function stopSharedServers(): Promise<void> {
+  const running = [...shared.values()]
+  shared.clear()
+  await Promise.all(running.map(async (server) => (await server).stop()))
+}
+
+const password = 'a long enough passphrase'
+
+/** @param settings environment variables beside the usual ones */
+export async function startServer(
+  backend: Backend,
+  settings: Record<string, string> = {},
+): Promise<TestServer> {
+  const [state, inbox, dataDir] = await Promise.all([
+    freshState(backend),
+    startInbox(),
+    mkdtemp(join(tmpdir(), 'minimart-test-')),
+  ])
+  const environment = {
+    DATA_DIR: dataDir,
+    PORT: '0',
+    JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789',
+    SUPER_ADMIN_EMAIL: 'root@platform.example',
+    SUPER_ADMIN_PASSWORD: password,
+    SMTP_HOST: inbox.host,
+    SMTP_PORT: String(inbox.port),
+    SMTP_SECURE: 'none',
+    RATE_LIMIT_AUTH: 'off',
+    RATE_LIMIT_INVITE: 'off',
+    RATE_LIMIT_API: 'off',
+    ...state.environment,
+    ...settings,
+  }
+  const log = recordingLogger()
+  const running = await start(loadConfig(environment), log)
+  return {
+    backend,
+    url: running.url,
+    inbox,
+    superAdmin: { email: environment.SUPER_ADMIN_EMAIL, password: environment.SUPER_ADMIN_PASSWORD },
+    log,
+    running,
+    environment,
+    async stop() {
+      await running.stop()
+      await inbox.stop()
+      await state.drop()
+      await rm(dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Another instance of the full service on the same database, Redis and mail server. */
+export async function startInstance(
+  server: TestServer,
+  settings: Record<string, string> = {},
+): Promise<TestServer> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'minimart-test-'))
+  const environment = { ...server.environment, ...settings, DATA_DIR: dataDir }
+  const log = recordingLogger()
+  const running = await start(loadConfig(environment), log)
+  return {
+    ...server,
+    url: running.url,
+    log,
+    running,
+    environment,
+    async stop() {
+      await running.stop()
+      await rm(dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
+async function freshState(
+  backend: Backend,
+): Promise<{ environment: Record<string, string>; drop(): Promise<void> }> {
+  if (backend === 'embedded') return { environment: {}, drop: async () => undefined }
+  const [postgres, redis] = await Promise.all([testPostgres(), testRedis()])
+  const database = await postgres.createDatabase()
+  return {
+    environment: { DATABASE_URL: database.url, REDIS_URL: await redis.freshDatabase() },
+    drop: database.drop,
+  }
+}
