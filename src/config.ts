@@ -2,6 +2,8 @@
  * Every setting of the service: its variable, type, default and description in one table. Nothing else reads
  * the environment. All faults are reported together, each with the variable's name.
  */
+import { parseSender } from './lib/sender.ts'
+
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   constructor(readonly faults: readonly string[]) {
@@ -207,7 +209,7 @@ export const settings = {
     oneOf('auto', 'tls', 'starttls', 'none'),
     'auto: TLS on port 465, else STARTTLS where offered; tls; starttls: required; none: plain text.',
   ),
-  emailFrom: setting('EMAIL_FROM', 'MiniMart <no-reply@minimart.local>', text, 'Sender of all mails.'),
+  emailFrom: setting('EMAIL_FROM', 'MiniMart <no-reply@minimart.local>', parseSender, 'Sender of all mails.'),
   superAdminEmail: optional(
     'SUPER_ADMIN_EMAIL',
     email,

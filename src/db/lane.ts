@@ -46,6 +46,7 @@ export function openLane(options: LaneOptions, onNeverReady: () => void = () => 
   let alive = true
   let ready = false
   let outstanding = 0
+  let whenIdle = (): void => undefined
   let socket: Socket | undefined
   const prepared = new Set<string>()
 
@@ -128,11 +129,18 @@ export function openLane(options: LaneOptions, onNeverReady: () => void = () => 
         ? statements.map(() => failure)
         : await Promise.allSettled(statements.map(start))
       outstanding -= statements.length
+      if (outstanding === 0) whenIdle()
       return settled
     },
     destroy,
     end: async (timeoutSeconds) => {
-      await client.end({ timeout: timeoutSeconds })
+      // postgres.js' own end() forgets statements that it has not sent yet.
+      if (outstanding > 0)
+        await new Promise<void>((resolve) => {
+          whenIdle = resolve
+          setTimeout(resolve, timeoutSeconds * 1000).unref()
+        })
+      await client.end({ timeout: 1 })
       alive = false
       socket?.destroy()
     },

@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { createTransport } from 'nodemailer'
 import MailComposer from 'nodemailer/lib/mail-composer'
 import type { Config } from '../config.ts'
+import { isAddress, type Sender } from '../lib/sender.ts'
 import type { Logger } from '../log.ts'
 import { isPermanent, RefusedAddressError, reasonOf, textOf } from './failure.ts'
 import { type Mail, type MailKind, maskAddress, singleLine } from './mail.ts'
 import { createOutbox } from './outbox.ts'
 import { createDeliveryQueue, defaultPolicy, type QueuePolicy, type QueueState } from './queue.ts'
-import { isAddress, parseSender, type Sender } from './sender.ts'
 
 export type MailConfig = Pick<
   Config,
@@ -63,7 +63,7 @@ interface Carrier {
 /** @throws ConfigError when EMAIL_FROM is no sender. */
 export function createMailer(options: MailerOptions): Mailer {
   const { config, log, dataDir, onOutcome } = options
-  const sender = parseSender(config.emailFrom)
+  const sender = config.emailFrom
   const carrier =
     config.smtpHost === null
       ? fileCarrier(join(dataDir, 'outbox'))

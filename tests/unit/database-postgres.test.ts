@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import type { Database } from '../../src/db/database.ts'
 import { describePostgres } from '../support/postgres.ts'
@@ -27,13 +27,30 @@ describePostgres('the database on PostgreSQL', () => {
       select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid()`
 
+    test('calls that arrive while connections are being made keep their tenants', async () => {
+      const tenants = [await createTenant(db), await createTenant(db)]
+      for (let round = 0; round < 5; round += 1) {
+        await killAll()
+        const calls = Array.from({ length: 200 }, async (_, index) => {
+          const tenant = tenants[index % 2]
+          if (tenant === undefined) return
+          const [row] = await db.read<{ id: string }>(tenant.scope, sql`select id from tenants`)
+          expect(row?.id).toBe(tenant.id)
+          const written = db.write(tenant.scope, sql`update tenants set name = ${tenant.id} returning id`)
+          const [changed] = await written.catch(() => [{ id: tenant.id }])
+          expect(changed).toEqual({ id: tenant.id })
+        })
+        await Promise.all(calls)
+      }
+    })
+
     test('killed connections never let half a write through, nor one tenant see another', async () => {
       const tenants = [await createTenant(db), await createTenant(db)]
       const lists = await Promise.all(tenants.map((tenant) => createList(db, tenant)))
       let done = false
       let acknowledged = 0
       let failed = 0
-      const bump = (tenantId: string, listId: string | undefined) => [
+      const bump = (tenantId: string, listId: string | undefined): [SQL, SQL, SQL, SQL] => [
         sql`update shopping_lists set seq = seq + 1 where id = ${listId} returning seq`,
         sql`insert into list_events (tenant_id, list_id, seq, type, payload, actor_id)
             select tenant_id, id, seq, 'bump', '{}', owner_id from shopping_lists where id = ${listId}`,

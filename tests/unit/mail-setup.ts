@@ -31,7 +31,7 @@ export async function setUpMailer(
       smtpUser: null,
       smtpPassword: null,
       smtpSecure: 'auto',
-      emailFrom: '"Mini, Mart" <no-reply@shop.example.com>',
+      emailFrom: { name: 'Mini, Mart', address: 'no-reply@shop.example.com' },
       ...config,
     },
     dataDir,

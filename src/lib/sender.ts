@@ -1,6 +1,3 @@
-import { ConfigError } from '../config.ts'
-import { singleLine } from './mail.ts'
-
 export interface Sender {
   name: string
   address: string
@@ -8,17 +5,15 @@ export interface Sender {
 
 /**
  * Reads `MiniMart <no-reply@example.com>`, `"Mini, Mart" <no-reply@example.com>` or the bare address.
- * @throws ConfigError for anything else, line breaks too.
+ * @throws Error saying what is expected, for anything else, line breaks too.
  */
 export function parseSender(text: string): Sender {
   const [, quoted, plain = '', angled, bare] =
     /^(?:(?:"((?:[^"\\]|\\.)*)"|([^"<>]*?))\s*<([^<>]+)>|([^<>"]+))$/.exec(text.trim()) ?? []
   const address = (angled ?? bare ?? '').trim()
   if (!isAddress(address) || /\p{Cc}/u.test(text.trim()))
-    throw new ConfigError([
-      'EMAIL_FROM must be an address, or a name and an address: MiniMart <no-reply@example.com>',
-    ])
-  return { name: singleLine(quoted?.replace(/\\(.)/g, '$1') ?? plain), address }
+    throw new Error('must be an address, or a name and an address: MiniMart <no-reply@example.com>')
+  return { name: (quoted?.replace(/\\(.)/g, '$1') ?? plain).replace(/\s+/g, ' ').trim(), address }
 }
 
 /** Narrower than RFC 5322: no quoted local parts, comments or literals, so nothing in it can end a header early. */

@@ -1,0 +1,121 @@
+/** The walls of the house (README, "How it is built"): which folder may know which, and who may touch what. */
+import { expect, test } from 'bun:test'
+import { dirname, join, normalize } from 'node:path'
+import { Glob } from 'bun'
+
+interface Module {
+  path: string
+  text: string
+  /** Files of src, relative to it, and packages by their name. */
+  imports: string[]
+}
+
+const modules = await readModules()
+
+const importers = (matches: (imported: string) => boolean): string[] =>
+  modules.filter(({ imports }) => imports.some(matches)).map(({ path }) => path)
+
+const outside = (paths: string[], allowed: RegExp): string[] => paths.filter((path) => !allowed.test(path))
+
+test('only config and the commands that hand the environment to it read the environment', () => {
+  const readers = modules.filter(({ text }) => /process\.env|Bun\.env/.test(text)).map(({ path }) => path)
+  expect(outside(readers, /^(cli\/(setup|demo)|build)\.ts$/)).toEqual([])
+})
+
+test('only the adapters import drivers', () => {
+  expect(
+    outside(
+      importers((name) => name === 'postgres'),
+      /^db\/(lane|postgres-login)[\w-]*\.ts$/,
+    ),
+  ).toEqual([])
+  expect(
+    outside(
+      importers((name) => name.startsWith('@electric-sql/pglite')),
+      /^db\//,
+    ),
+  ).toEqual([])
+  expect(
+    outside(
+      importers((name) => name === 'redis'),
+      /^store\/redis\.ts$/,
+    ),
+  ).toEqual([])
+  expect(
+    outside(
+      importers((name) => name.startsWith('nodemailer')),
+      /^mail\/mailer\.ts$/,
+    ),
+  ).toEqual([])
+})
+
+test('Elysia appears only in the app, routes, models and http', () => {
+  const users = importers((name) => name === 'elysia' || name.startsWith('@elysiajs/'))
+  expect(
+    outside(users, /^(app\.ts|http\/|features\/[\w-]+\/([\w-]+-)?routes\.ts|features\/[\w-]+\/model\.ts)/),
+  ).toEqual([])
+})
+
+/** From the outside in. A folder may import from itself and from those after it. */
+const layers: [string, RegExp][] = [
+  ['program', /^(main|build)\.ts$/],
+  ['commands', /^cli\//],
+  ['server', /^server\.ts$/],
+  ['app', /^app\.ts$/],
+  ['routes', /^(http\/|features\/[\w-]+\/([\w-]+-)?(routes|model)\.ts$|features\/pages\/)/],
+  ['services', /^(features\/|deps\.ts$)/],
+  ['adapters', /^(db|store|mail|realtime)\//],
+  ['ground', /^(lib\/|errors\.ts|log\.ts|config\.ts|version\.ts|data-dir\.ts)/],
+]
+
+const layerOf = (path: string): number => layers.findIndex(([, pattern]) => pattern.test(path))
+
+/** Types may point outward: a service takes a body of the shape its model states. */
+test('imports point one way', () => {
+  const wrong = modules.flatMap(({ path, imports }) =>
+    imports
+      .filter((imported) => layerOf(imported) !== -1 && layerOf(imported) < layerOf(path))
+      .map((imported) => `${path} imports ${imported}`),
+  )
+  expect(wrong).toEqual([])
+})
+
+test('every file has a place', () => {
+  expect(modules.map(({ path }) => path).filter((path) => layerOf(path) === -1)).toEqual([])
+})
+
+test('no list is changed outside lists/change.ts', () => {
+  const writes = /\b(insert into|update|delete from)\s+(list_members|items|list_events)\b/i
+  const writers = modules.filter(({ text }) => writes.test(text)).map(({ path, text }) => ({ path, text }))
+  const strangers = writers.filter(
+    ({ path, text }) => path !== 'features/lists/change.ts' && !text.includes('changeList('),
+  )
+  // A new list begins with its owner; there is no list yet that could be changed.
+  expect(strangers.map(({ path }) => path)).toEqual([])
+})
+
+test('files stay small', async () => {
+  const long = modules.filter(({ text }) => text.split('\n').length > 250).map(({ path }) => path)
+  expect(long).toEqual([])
+})
+
+async function readModules(): Promise<Module[]> {
+  const root = join(import.meta.dir, '..', 'src')
+  const paths = [...new Glob('**/*.ts').scanSync(root)].filter((path) => !path.endsWith('.d.ts')).sort()
+  return Promise.all(
+    paths.map(async (path) => {
+      const text = await Bun.file(join(root, path)).text()
+      const names = [
+        ...text.matchAll(
+          /^(?:import|export) (?!type )[^'"]*?from ['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/gm,
+        ),
+      ]
+      const imports = names.map(([, from = '', lazily]) => lazily ?? from)
+      return {
+        path,
+        text,
+        imports: imports.map((name) => (name.startsWith('.') ? normalize(join(dirname(path), name)) : name)),
+      }
+    }),
+  )
+}
