@@ -157,7 +157,7 @@ const joining = (actor: Actor, invitation: Invitation) => ({
   events: sql`select 1, 'member_joined', jsonb_build_object('member', ${memberJson('n', 'n')}) from newcomer n`,
   answer: sql<{ body: string }>`(select ${listJson(
     'b',
-    sql`'role', j.role, 'item_count', b.item_count, 'pending_count', b.pending_count, 'member_count', 1 + (
-      select count(*) from list_members c where c.tenant_id = b.tenant_id and c.list_id = b.id)`,
+    sql`j.role, b.item_count, b.pending_count, 1 + (
+      select count(*) from list_members c where c.tenant_id = b.tenant_id and c.list_id = b.id) as member_count`,
   )} from bumped b, joined j)::text as body`,
 })

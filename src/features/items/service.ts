@@ -91,8 +91,7 @@ const addition = (actor: Actor, listId: string, items: readonly NewItem[], shape
       shape === 'one'
         ? sql<AddedAnswer>`(select ${itemJson('i')} from ${all} i)::text as body,
             (select i.version from ${all} i) as tag, exists (select from added) as created`
-        : sql<AddedAnswer>`json_build_object('data',
-            (select json_agg(${itemJson('i')} order by w.ordinal) from ${all} i join wanted w on w.id = i.id))::text as body,
+        : sql<AddedAnswer>`(select '{"data":' || json_agg(${itemJson('i')} order by w.ordinal)::text || '}' from ${all} i join wanted w on w.id = i.id) as body,
             null::int as tag, exists (select from added) as created`,
   }
 }

@@ -1,7 +1,7 @@
 /** Looking at lists: summaries, one with all that is on it, its members, its events. Each is one statement. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
-import { itemJson, listJson, memberJson } from '../../db/wire.ts'
+import { eventJson, itemJson, listJson, memberJson } from '../../db/wire.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -15,8 +15,8 @@ const membership = (actor: Actor): SQL => sql`list_members m
   on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}`
 
 /** What a summary adds to the list `l`; the reader's membership is `m`. */
-export const summaryFields: SQL = sql`'role', ${ownRole}, 'item_count', l.item_count, 'pending_count', l.pending_count,
-  'member_count', (select count(*) from list_members c where c.tenant_id = l.tenant_id and c.list_id = l.id)`
+export const summaryFields: SQL = sql`${ownRole} as role, l.item_count, l.pending_count,
+  (select count(*) from list_members c where c.tenant_id = l.tenant_id and c.list_id = l.id) as member_count`
 
 /** A page of the lists the actor is a member of, or may restore, or, for an admin, all; last changed first. */
 export async function listLists(
@@ -59,12 +59,12 @@ export async function getList(
   listId: string,
   unlessSeq: number | null,
 ): Promise<{ body: string | null; seq: number }> {
-  const detail = sql`'role', ${ownRole},
-    'members', (select coalesce(json_agg(${memberJson('c', 'u')} order by c.joined_at, c.user_id), '[]')
+  const detail = sql`${ownRole} as role,
+    (select coalesce(json_agg(${memberJson('c', 'u')} order by c.joined_at, c.user_id), '[]')
       from list_members c join users u on u.tenant_id = c.tenant_id and u.id = c.user_id
-      where c.tenant_id = l.tenant_id and c.list_id = l.id),
-    'items', (select coalesce(json_agg(${itemJson('i')} order by i.position, i.id), '[]')
-      from items i where i.tenant_id = l.tenant_id and i.list_id = l.id and i.deleted_at is null)`
+      where c.tenant_id = l.tenant_id and c.list_id = l.id) as members,
+    (select coalesce(json_agg(${itemJson('i')} order by i.position, i.id), '[]')
+      from items i where i.tenant_id = l.tenant_id and i.list_id = l.id and i.deleted_at is null) as items`
   const [row] = await db.read(
     actor,
     sql<{ body: string | null; seq: string }>`
@@ -128,8 +128,7 @@ export async function listEvents(
       select l.seq::text as seq, p.first::text as first, p.last::text as last, coalesce(p.data, '[]')::text as data
       from shopping_lists l left join ${membership(actor)}
       cross join lateral (
-        select min(e.seq) as first, max(e.seq) as last, json_agg(json_build_object('type', e.type,
-          'payload', e.payload, 'seq', e.seq, 'at', wire_time(e.at), 'actor_id', e.actor_id) order by e.seq) as data
+        select min(e.seq) as first, max(e.seq) as last, json_agg(${eventJson('e')} order by e.seq) as data
         from (
           select * from list_events e where e.tenant_id = l.tenant_id and e.list_id = l.id and e.seq > ${since}::bigint
           order by e.seq limit ${limit}::int

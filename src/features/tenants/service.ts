@@ -88,8 +88,8 @@ export async function listTenants(deps: Deps, query: TenantQuery): Promise<strin
 }
 
 const counts: SQL = sql`
-  'user_count', (select count(*) from users u where u.tenant_id = t.id and u.is_active),
-  'list_count', (select count(*) from shopping_lists l where l.tenant_id = t.id and l.deleted_at is null)`
+  (select count(*) from users u where u.tenant_id = t.id and u.is_active) as user_count,
+  (select count(*) from shopping_lists l where l.tenant_id = t.id and l.deleted_at is null) as list_count`
 
 /** Read in the tenant's own scope: the platform's has no view of lists, not even to count them. */
 export async function getTenant(deps: Deps, tenantId: string): Promise<string> {

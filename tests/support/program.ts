@@ -1,0 +1,198 @@
+/**
+ * The program as its users start it: a child process with nothing in its environment but what the test gives it.
+ * From source, and as the compiled executable, which runs in an empty folder and, where the tests run as root, as
+ * an ordinary user.
+ */
+import { describe } from 'bun:test'
+import { existsSync, mkdtempSync } from 'node:fs'
+import { chmod, chown, copyFile, mkdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { until } from './until.ts'
+
+export type Form = 'source' | 'executable'
+
+export interface Outcome {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+export interface Running {
+  readonly pid: number
+  /** Where it listens, from its greeting. */
+  readonly url: string
+  readonly output: () => string
+  readonly errors: () => string
+  /** What it printed as JSON lines. */
+  readonly lines: () => Record<string, unknown>[]
+  signal(name: NodeJS.Signals): void
+  /** The exit code; 128 and the signal's number where a signal ended it. */
+  readonly exited: Promise<number>
+}
+
+export interface Started extends Omit<Running, 'url'> {
+  /** Waits for the greeting. */
+  ready(): Promise<Running>
+}
+
+export interface Program {
+  readonly form: Form
+  /** An empty folder that the program's user may write to; removed by `clean`. */
+  folder(): Promise<string>
+  run(args: string[], options?: RunOptions): Promise<Outcome>
+  start(args: string[], options?: RunOptions): Promise<Started>
+  /** The command line itself, to put something before it. */
+  command(args: string[]): Promise<string[]>
+  /** Ends what still runs and removes the folders. */
+  clean(): Promise<void>
+}
+
+export interface RunOptions {
+  env?: Record<string, string>
+  stdin?: string
+  cwd?: string
+  /** Put before the command, like `strace -f`. */
+  under?: string[]
+  /** On a terminal; what it prints is all in `stdout`. */
+  terminal?: boolean
+}
+
+const root = resolve(import.meta.dir, '../..')
+const built = process.env['MINIMART_EXECUTABLE'] ?? join(root, 'dist/minimart')
+export const executableBuilt = existsSync(built)
+
+const asRoot = process.getuid?.() === 0
+const nobody = 65_534
+const readyMs = 20_000
+const runMs = 45_000
+
+/** The same tests for both forms; the executable is skipped, visibly, where it was not built. */
+export function describePrograms(title: string, body: (program: Program) => void): void {
+  describe(`${title} (source)`, () => body(createProgram('source')))
+  describe.skipIf(!executableBuilt)(`${title} (executable)`, () => body(createProgram('executable')))
+}
+
+export function createProgram(form: Form): Program {
+  const base = mkdtempSync(join(tmpdir(), 'minimart-program-'))
+  const running = new Set<Started>()
+  let count = 0
+  let installed: Promise<string> | undefined
+
+  const folder = async (): Promise<string> => {
+    await chmod(base, 0o755)
+    const path = join(base, `folder-${++count}`)
+    await mkdir(path)
+    if (asRoot && form === 'executable') await chown(path, nobody, nobody)
+    return path
+  }
+  const command = async (args: string[]): Promise<string[]> => {
+    if (form === 'source') return [process.execPath, join(root, 'src/main.ts'), ...args]
+    installed ??= install(base)
+    const ordinary = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
+    return [...(asRoot ? ordinary : []), await installed, ...args]
+  }
+  const start = async (args: string[], options: RunOptions = {}): Promise<Started> => {
+    const cwd = options.cwd ?? (await folder())
+    const plain = [...(options.under ?? []), ...(await command(args))]
+    const started = spawn(options.terminal ? onTerminal(plain) : plain, {
+      cwd,
+      env: { PATH: process.env['PATH'] ?? '', HOME: cwd, TMPDIR: cwd, TERM: 'xterm', ...options.env },
+      ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
+    })
+    running.add(started)
+    void started.exited.then(() => running.delete(started))
+    return started
+  }
+  return {
+    form,
+    folder,
+    command,
+    start,
+    async run(args, options) {
+      const started = await start(args, options)
+      const timer = setTimeout(() => started.signal('SIGKILL'), runMs)
+      const code = await started.exited
+      clearTimeout(timer)
+      return { code, stdout: started.output(), stderr: started.errors() }
+    },
+    async clean() {
+      const left = [...running]
+      for (const started of left) started.signal('SIGKILL')
+      await Promise.all(left.map(({ exited }) => exited))
+      await rm(base, { recursive: true, force: true })
+    },
+  }
+}
+
+async function install(base: string): Promise<string> {
+  const path = join(base, 'minimart')
+  await copyFile(built, path)
+  await chmod(path, 0o755)
+  return path
+}
+
+const onTerminal = (command: string[]): string[] => [
+  'script',
+  '-qefc',
+  command.map((part) => `'${part.replaceAll("'", `'\\''`)}'`).join(' '),
+  '/dev/null',
+]
+
+function spawn(
+  command: string[],
+  { cwd, env, stdin }: { cwd: string; env: Record<string, string>; stdin?: string },
+): Started {
+  const child = Bun.spawn(command, {
+    cwd,
+    env,
+    stdin: stdin === undefined ? 'ignore' : new Blob([stdin]),
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
+  const [output, errors] = [collect(child.stdout), collect(child.stderr)]
+  const exited = (async () => {
+    const code = await child.exited
+    await Promise.all([output.ended, errors.ended])
+    return code
+  })()
+  const started = {
+    pid: child.pid,
+    output: output.text,
+    errors: errors.text,
+    lines: () => jsonLines(output.text()),
+    signal: (name: NodeJS.Signals) => child.kill(name),
+    exited,
+  }
+  const url = (): string | undefined =>
+    /"url":"(http:[^"]+)"/.exec(output.text())?.[1] ??
+    /(http:\/\/[\w.:[\]]+:\d+)\/(?:api|docs)/.exec(output.text())?.[1]
+  return {
+    ...started,
+    ready: async () => {
+      const found = await until(
+        () => url() ?? (child.exitCode === null ? null : 'gone'),
+        'the greeting',
+        readyMs,
+      )
+      if (found === 'gone')
+        throw new Error(`it ended with ${child.exitCode}: ${output.text()}${errors.text()}`)
+      return { ...started, url: found }
+    },
+  }
+}
+
+function collect(stream: ReadableStream<Uint8Array>): { text: () => string; ended: Promise<void> } {
+  const decoder = new TextDecoder()
+  let text = ''
+  const ended = (async () => {
+    for await (const chunk of stream) text += decoder.decode(chunk, { stream: true })
+  })()
+  return { text: () => text, ended }
+}
+
+const jsonLines = (text: string): Record<string, unknown>[] =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('{') && line.endsWith('}'))
+    .map((line) => JSON.parse(line))

@@ -1,0 +1,20 @@
+const pauseMs = 20
+
+/**
+ * Asks again until there is an answer that is neither false nor undefined nor null, and gives it.
+ * @throws Error after the deadline, with what was waited for
+ */
+export async function until<T>(
+  look: () => T | Promise<T>,
+  what = 'it',
+  timeoutMs = 10_000,
+): Promise<Exclude<Awaited<T>, false | null | undefined>> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const found = await look()
+    if (found !== false && found !== null && found !== undefined)
+      return found as Exclude<Awaited<T>, false | null | undefined>
+    if (performance.now() > deadline) throw new Error(`${what} did not come to be within ${timeoutMs} ms`)
+    await Bun.sleep(pauseMs)
+  }
+}
