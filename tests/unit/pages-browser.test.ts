@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { Elysia } from 'elysia'
 import { pagesRoutes } from '../../src/features/pages/routes.ts'
-import { type BrowserPage, chromium, openBrowser } from './pages-browser.ts'
+import { type BrowserPage, chromium, openBrowser } from '../support/browser.ts'
 
 interface Call {
   path: string

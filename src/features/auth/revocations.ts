@@ -17,7 +17,7 @@ export interface Revocation {
   subject: string
   /** Tokens of a lower epoch are dead. A session's tokens have epoch 0. */
   minimumEpoch: number
-  /** A session whose tokens stay good all the same. */
+  /** A session whose tokens of the epoch just below stay good all the same; older ones were dead before. */
   sparedSession?: string
 }
 
@@ -87,7 +87,8 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
   return {
     covers(subject, epoch, sessionId) {
       const revocation = known.get(subject)
-      return revocation !== undefined && epoch < revocation.minimumEpoch && revocation.spared !== sessionId
+      if (revocation === undefined || epoch >= revocation.minimumEpoch) return false
+      return revocation.spared !== sessionId || epoch !== revocation.minimumEpoch - 1
     },
     learn: ({ subject, minimumEpoch, sparedSession }) =>
       remember(subject, minimumEpoch, sparedSession ?? null),

@@ -8,7 +8,7 @@ import { requestInfo } from '../../http/request-info.ts'
 import * as model from './model.ts'
 import { changePassword, requestPasswordReset, resetPassword } from './password-changes.ts'
 import { changeProfile, getProfile } from './profile.ts'
-import { endSession, refresh, signIn } from './sign-in.ts'
+import { endSession, listSessions, refresh, signIn } from './sign-in.ts'
 import { resendOtp, verifyEmail } from './verification.ts'
 
 const tag = 'Auth'
@@ -212,7 +212,7 @@ export const ownAccountRoutes = (deps: Deps) =>
     .get(
       '/sessions',
       async ({ actor }) => {
-        const sessions = await deps.sessions.list(actor.userId)
+        const sessions = await listSessions(deps, actor)
         const data = sessions.map((session) => ({
           id: session.id,
           current: session.id === actor.sessionId,

@@ -41,13 +41,16 @@ export interface NewSession {
 }
 
 export type Rotation =
-  | { outcome: 'rotated'; userId: string; session: Session; refreshToken: string }
-  | { outcome: 'reused'; userId: string; tenantId: string; sessionId: string }
+  | { outcome: 'rotated'; session: Session; refreshToken: string }
+  | { outcome: 'reused' }
   | { outcome: 'unknown' }
 
 export interface Sessions {
   /** Beyond 50 sessions the one longest unused ends. @throws AppError redis_unavailable, database_unavailable, busy */
   begin(session: NewSession): Promise<{ session: Session; refreshToken: string }>
+  /** The living session a token was made for, whether or not the token was used; null for any other text. */
+  find(refreshToken: string): Promise<{ userId: string; session: Session } | null>
+  /** Changes nothing when the token was reused: ending the session is the caller's, who can do it for good. */
   rotate(refreshToken: string): Promise<Rotation>
   list(userId: string): Promise<Session[]>
   /** Answers whether there was one. */
@@ -60,13 +63,31 @@ const maxSessionsPerUser = 50
 const reuseGraceMs = 10_000
 const maxAttempts = 40
 
-export function createSessions(store: Store, key: Buffer, ttlSeconds: number): Sessions {
+/** @param previousKeys tokens made with them are still good; their successors are made with `key` */
+export function createSessions(
+  store: Store,
+  key: Buffer,
+  ttlSeconds: number,
+  previousKeys: readonly Buffer[] = [],
+): Sessions {
   const place = (userId: string): string => `sessions:${userId}`
 
-  const tokenOf = (userId: string, session: Session): string => {
+  const tokenOf = (userId: string, session: Session, signingKey = key): string => {
     const body = `${userId}.${session.id}.${session.number}`
-    return `${body}.${mac(key, `${body}.${session.salt}`)}`
+    return `${body}.${mac(signingKey, `${body}.${session.salt}`)}`
   }
+
+  const sessionOf = (sessions: Session[], refreshToken: string, read: ReadToken): Session | undefined =>
+    sessions.find(
+      (session) =>
+        session.id === read.sessionId &&
+        [key, ...previousKeys].some((candidate) =>
+          equalInConstantTime(
+            refreshToken,
+            tokenOf(read.userId, { ...session, number: read.number }, candidate),
+          ),
+        ),
+    )
 
   /** `change` gets the living sessions and answers what shall be, or null to leave all as it is. */
   const update = async <T>(
@@ -109,27 +130,29 @@ export function createSessions(store: Store, key: Buffer, ttlSeconds: number): S
       return { session, refreshToken: tokenOf(userId, session) }
     },
 
+    async find(refreshToken) {
+      const read = readToken(refreshToken)
+      if (!read) return null
+      const { userId } = read
+      const session = sessionOf(living(parse(await store.get(place(userId)))), refreshToken, read)
+      return session ? { userId, session } : null
+    },
+
     async rotate(refreshToken) {
       const read = readToken(refreshToken)
       if (!read) return { outcome: 'unknown' }
-      const { userId, sessionId, number } = read
+      const { userId, number } = read
       return update<Rotation>(userId, (sessions) => {
-        const session = sessions.find((candidate) => candidate.id === sessionId)
-        if (!session || !equalInConstantTime(refreshToken, tokenOf(userId, { ...session, number })))
-          return { next: null, result: { outcome: 'unknown' } }
+        const session = sessionOf(sessions, refreshToken, read)
+        if (!session) return { next: null, result: { outcome: 'unknown' } }
         const again =
           session.number === number + 1 && Date.now() - Date.parse(session.lastUsedAt) < reuseGraceMs
         if (again)
           return {
             next: null,
-            result: { outcome: 'rotated', userId, session, refreshToken: tokenOf(userId, session) },
+            result: { outcome: 'rotated', session, refreshToken: tokenOf(userId, session) },
           }
-        const others = sessions.filter((candidate) => candidate !== session)
-        if (number !== session.number)
-          return {
-            next: others,
-            result: { outcome: 'reused', userId, tenantId: session.tenantId, sessionId },
-          }
+        if (number !== session.number) return { next: null, result: { outcome: 'reused' } }
         const renewed = {
           ...session,
           number: number + 1,
@@ -137,8 +160,8 @@ export function createSessions(store: Store, key: Buffer, ttlSeconds: number): S
           expiresAt: expiry(),
         }
         return {
-          next: [renewed, ...others],
-          result: { outcome: 'rotated', userId, session: renewed, refreshToken: tokenOf(userId, renewed) },
+          next: [renewed, ...sessions.filter((candidate) => candidate !== session)],
+          result: { outcome: 'rotated', session: renewed, refreshToken: tokenOf(userId, renewed) },
         }
       })
     },
@@ -168,7 +191,13 @@ const parse = (text: string | null): Session[] => (text === null ? [] : (JSON.pa
 const living = (sessions: Session[]): Session[] =>
   sessions.filter((session) => Date.parse(session.expiresAt) > Date.now())
 
-function readToken(token: string): { userId: string; sessionId: string; number: number } | null {
+interface ReadToken {
+  userId: string
+  sessionId: string
+  number: number
+}
+
+function readToken(token: string): ReadToken | null {
   const [, userId, sessionId, number] =
     /^([0-9a-f-]{36})\.([0-9a-f-]{36})\.([1-9]\d{0,8})\.[\w-]{43}$/.exec(token) ?? []
   return userId && sessionId && number ? { userId, sessionId, number: Number(number) } : null

@@ -70,29 +70,43 @@ async function tokenAnswer(
   return `${JSON.stringify(answer).slice(0, -1)},"user":${account.userJson}}`
 }
 
-/** Answers as signIn does. @throws AppError refresh_token_invalid, refresh_token_reused (401) */
+/**
+ * Answers as signIn does. The database is asked before the token is rotated: an outage of it then costs nobody the
+ * session, however much longer than the grace it lasts. What changes in between is no danger, for the new access
+ * token carries the epochs of before the change.
+ * @throws AppError refresh_token_invalid, refresh_token_reused (401)
+ */
 export async function refresh(deps: Deps, refreshToken: string): Promise<string> {
-  const rotation = await deps.sessions.rotate(refreshToken)
-  if (rotation.outcome === 'unknown') throw refreshTokenInvalid()
-  const { userId } = rotation
-  if (rotation.outcome === 'reused') {
-    await revokeSession(deps, rotation.tenantId, rotation.sessionId)
-    throw new AppError(
-      'refresh_token_reused',
-      'This refresh token was used before, so somebody may have copied it. The session has ended; sign in again.',
-    )
-  }
-  const { session } = rotation
+  const found = await deps.sessions.find(refreshToken)
+  if (!found) throw refreshTokenInvalid()
+  const { userId, session } = found
   const account = await findAccountOfSession(deps.db, session.tenantId, userId, session.id)
   if (!account || account.sessionIsRevoked || !goesOn(session, account)) {
     await deps.sessions.end(userId, session.id)
     throw refreshTokenInvalid()
+  }
+  const rotation = await deps.sessions.rotate(refreshToken)
+  if (rotation.outcome === 'unknown') throw refreshTokenInvalid()
+  if (rotation.outcome === 'reused') {
+    await revokeSession(deps, session.tenantId, session.id)
+    await deps.sessions.end(userId, session.id)
+    throw new AppError(
+      'refresh_token_reused',
+      'This refresh token was used before, so somebody may have copied it. The session has ended; sign in again.',
+    )
   }
   return tokenAnswer(deps.tokens, account, session.id, rotation.refreshToken)
 }
 
 const refreshTokenInvalid = (): AppError =>
   new AppError('refresh_token_invalid', 'The session has ended. Sign in again.')
+
+/** The actor's sessions that can still be refreshed, the last used first. */
+export async function listSessions(deps: Deps, { tenantId, userId }: Actor): Promise<Session[]> {
+  const sessions = await deps.sessions.list(userId)
+  const account = await findAccount(deps.db, tenantId, userId)
+  return account ? sessions.filter((session) => goesOn(session, account)) : []
+}
 
 /** Ends one of the actor's own sessions, the present one too. Answers whether there was one. */
 export async function endSession(deps: Deps, actor: Actor, sessionId: string): Promise<boolean> {

@@ -65,6 +65,7 @@ export const invitationRoutes = (deps: Deps) =>
             'invitation_expired',
             'invitation_spent',
             'invitation_not_for_you',
+            'invitation_void',
             'forbidden',
           ],
         }),

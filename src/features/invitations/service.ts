@@ -69,6 +69,7 @@ const wireTime = (seconds: number): string => new Date(seconds * 1000).toISOStri
 /** Over `t`, the list: whether the inviter is active and may still invite to it. */
 const stillInvites = (invitation: Invitation): SQL => sql`exists (
   select from users u
+  join tenants on tenants.id = u.tenant_id and tenants.is_active
   left join list_members m on m.tenant_id = u.tenant_id and m.list_id = t.id and m.user_id = u.id
   where u.tenant_id = t.tenant_id and u.id = ${invitation.inviterId} and u.is_active
     and (u.role = 'tenant_admin' or m.role = 'owner'))`
@@ -77,16 +78,8 @@ const stillInvites = (invitation: Invitation): SQL => sql`exists (
 export async function previewInvitation(deps: Deps, token: string): Promise<string> {
   const invitation = await readInvitation(deps.jwt, token)
   await refuseSpent(deps.store, invitation)
-  const { tenantId, listId, email, role, expiresAt, inviterId } = invitation
-  const [found] = await deps.db.read(
-    { tenantId },
-    sql<{ name: string; invitedBy: string }>`
-      select t.name, me.full_name as "invitedBy" from shopping_lists t
-      join users me on me.tenant_id = t.tenant_id and me.id = ${inviterId}
-      where t.tenant_id = ${tenantId} and t.id = ${listId} and t.deleted_at is null and ${stillInvites(invitation)}`,
-  )
-  if (!found) throw refused('invitation_void')
-  const { name, invitedBy } = found
+  const { listId, email, role, expiresAt } = invitation
+  const { name, invitedBy } = await getInvitedTo(deps, invitation)
   return JSON.stringify({
     list_id: listId,
     list_name: name,
@@ -95,6 +88,23 @@ export async function previewInvitation(deps: Deps, token: string): Promise<stri
     role,
     expires_at: wireTime(expiresAt),
   })
+}
+
+/** What it invites to, and who did. @throws AppError invitation_void (410) */
+async function getInvitedTo(
+  deps: Deps,
+  invitation: Invitation,
+): Promise<{ name: string; invitedBy: string }> {
+  const { tenantId, listId, inviterId } = invitation
+  const [found] = await deps.db.read(
+    { tenantId },
+    sql<{ name: string; invitedBy: string }>`
+      select t.name, me.full_name as "invitedBy" from shopping_lists t
+      join users me on me.tenant_id = t.tenant_id and me.id = ${inviterId}
+      where t.tenant_id = ${tenantId} and t.id = ${listId} and t.deleted_at is null and ${stillInvites(invitation)}`,
+  )
+  if (!found) throw refused('invitation_void')
+  return found
 }
 
 /**
@@ -119,9 +129,10 @@ export async function acceptInvitation(deps: Deps, actor: Actor, token: string):
   return body
 }
 
-/** Spends the invitation. @throws AppError as acceptInvitation, but for what is about the list */
+/** Spends the invitation. @throws AppError as acceptInvitation, but for already_member */
 export async function rejectInvitation(deps: Deps, actor: Actor, token: string): Promise<void> {
   const invitation = await readOwnInvitation(deps, actor, token)
+  await getInvitedTo(deps, invitation)
   await holdInvitation(deps.store, invitation)
   await spendInvitation(deps.store, invitation)
 }

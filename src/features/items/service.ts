@@ -72,8 +72,10 @@ const addition = (actor: Actor, listId: string, items: readonly NewItem[], shape
         from ok, wanted w where not exists (select from existing e where e.id = w.id)
       ), tail as (
         select p.* from positions_after(
-          (select i.position from ok join items i on i.tenant_id = ok.tenant_id and i.list_id = ok.id
-            where i.deleted_at is null order by i.position desc limit 1),
+          greatest(
+            (select i.position from ok join items i on i.tenant_id = ok.tenant_id and i.list_id = ok.id
+              where i.deleted_at is null order by i.position desc limit 1),
+            (select max(position collate "C") from fresh)),
           (select count(*)::int from fresh where position is null)) p
       ), added as (
         insert into items (tenant_id, id, list_id, name, quantity, unit, note, category, position, added_by, updated_by)

@@ -79,7 +79,7 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
   )${change.steps}
   , bumped as (
     update shopping_lists l set seq = l.seq + n.events,
-      updated_at = greatest(l.updated_at, clock_timestamp())${change.set ?? sql``}
+      updated_at = greatest(l.updated_at + interval '1 millisecond', clock_timestamp())${change.set ?? sql``}
     from ok, (select (${change.eventCount})::int as events) n
     where l.tenant_id = ok.tenant_id and l.id = ok.id and n.events > 0
     returning l.*

@@ -31,7 +31,8 @@ export async function listLists(
   const deleted = query.deleted === 'true'
   const page = openPage(cursors, ['lists', actor.tenantId, actor.userId, query.scope, deleted], query)
   const [updatedAt, id] = page.after
-  const source = query.scope === 'all' ? sql`left join` : sql`join`
+  // An admin may restore every list of the tenant, his own or not.
+  const source = query.scope === 'all' || (deleted && isAdmin) ? sql`left join` : sql`join`
   const only = deleted
     ? sql`l.deleted_at is not null and (m.role = 'owner' or ${isAdmin}::boolean)`
     : sql`l.deleted_at is null`

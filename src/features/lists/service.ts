@@ -5,7 +5,7 @@ import { ConstraintError } from '../../db/errors.ts'
 import { listJson } from '../../db/wire.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Actor } from '../auth/actor.ts'
-import { changeList } from './change.ts'
+import { changeList, visible } from './change.ts'
 import type { ListFieldsChange, NewList } from './model.ts'
 import type { Precondition } from './precondition.ts'
 import { refused } from './refusals.ts'
@@ -24,9 +24,10 @@ interface Existing extends ListAnswer {
 /** The creator is its owner. Repeating the request with the same id answers what exists, `created` being false. */
 export async function createList(
   db: Database,
-  { tenantId, userId }: Actor,
+  actor: Actor,
   input: NewList,
 ): Promise<ListAnswer & { created: boolean }> {
+  const { tenantId, userId } = actor
   const id = input.id ?? newId()
   try {
     const [made] = await db.write(
@@ -47,9 +48,12 @@ export async function createList(
   }
   const [existing] = await db.read(
     { tenantId },
-    sql<Existing>`select ${listJson('l')}::text as body, l.version as tag, l.created_by = ${userId} as mine,
-        l.deleted_at is not null as deleted
-      from shopping_lists l where l.tenant_id = ${tenantId} and l.id = ${id}`,
+    // A creator who has since handed it over and gone is told no more than anyone else whom it is not for.
+    sql<Existing>`select ${listJson('l')}::text as body, l.version as tag,
+        l.created_by = ${actor.userId} and ${visible(actor)} as mine, l.deleted_at is not null as deleted
+      from shopping_lists l
+      left join list_members m on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}
+      where l.tenant_id = ${actor.tenantId} and l.id = ${id}`,
   )
   if (existing?.deleted) throw refused('id_deleted')
   if (!existing?.mine) throw refused('id_conflict')
