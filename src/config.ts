@@ -2,140 +2,32 @@
  * Every setting of the service: its variable, type, default and description in one table. Nothing else reads
  * the environment. All faults are reported together, each with the variable's name.
  */
-import { parseSender } from './lib/sender.ts'
+import {
+  boolean,
+  email,
+  integer,
+  list,
+  oneOf,
+  optional,
+  origins,
+  rateLimit,
+  type Setting,
+  secret,
+  sender,
+  setting,
+  signingKey,
+  text,
+  trustProxy,
+  url,
+} from './lib/setting.ts'
+
+export type { RateLimit, TrustProxy } from './lib/setting.ts'
 
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   constructor(readonly faults: readonly string[]) {
     super(`The settings need attention:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
   }
-}
-
-/** A limit of `count` per `windowSeconds`; null switches it off. */
-export type RateLimit = { count: number; windowSeconds: number } | null
-
-interface Setting<T> {
-  variable: string
-  /** As written in .env.example; undefined when the setting is unset by default. */
-  default?: string
-  description: string
-  /** Throws an Error whose message says what is expected. Undefined stands for unset. */
-  parse: (raw: string | undefined) => T
-  secret?: true
-}
-
-const expected = (what: string): never => {
-  throw new Error(what)
-}
-
-const setting = <T>(
-  variable: string,
-  defaultText: string | undefined,
-  parse: (raw: string) => T,
-  description: string,
-): Setting<T> => ({
-  variable,
-  ...(defaultText === undefined ? {} : { default: defaultText }),
-  description,
-  parse: (raw) => parse(raw ?? defaultText ?? ''),
-})
-
-const optional = <T>(
-  variable: string,
-  parse: (raw: string) => T,
-  description: string,
-): Setting<T | null> => ({
-  variable,
-  description,
-  parse: (raw) => (raw === undefined ? null : parse(raw)),
-})
-
-const secret = <T>(entry: Setting<T>): Setting<T> => ({ ...entry, secret: true })
-
-const text = (raw: string): string => raw
-
-const integer =
-  (min: number, max: number) =>
-  (raw: string): number => {
-    const value = /^\d{1,9}$/.test(raw) ? Number(raw) : Number.NaN
-    return value >= min && value <= max ? value : expected(`must be a whole number from ${min} to ${max}`)
-  }
-
-const oneOf =
-  <const T extends string>(...choices: T[]) =>
-  (raw: string): T =>
-    choices.find((choice) => choice === raw) ?? expected(`must be one of ${choices.join(', ')}`)
-
-const boolean = (raw: string): boolean => oneOf('true', 'false')(raw) === 'true'
-
-const url =
-  (...protocols: string[]) =>
-  (raw: string): string => {
-    const parsed = URL.parse(raw)
-    return parsed && protocols.includes(parsed.protocol)
-      ? raw
-      : expected(`must be a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
-  }
-
-const email = (raw: string): string =>
-  /^[^\s@<>,;"]+@[^\s@<>,;"]+$/.test(raw) ? raw.toLowerCase() : expected('must be an e-mail address')
-
-const list = (raw: string): string[] =>
-  raw
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '')
-
-const origins = (raw: string): string[] =>
-  list(raw).map((part) => {
-    const parsed = URL.parse(part)
-    return parsed && ['http:', 'https:'].includes(parsed.protocol) && parsed.origin === part.toLowerCase()
-      ? parsed.origin
-      : expected(`must be origins like https://shop.example.com, separated by commas; "${part}" is none`)
-  })
-
-const windows: Record<string, number> = { second: 1, minute: 60, hour: 3600, day: 86_400 }
-
-const rateLimit = (raw: string): RateLimit => {
-  if (raw === 'off') return null
-  const [, count, unit] = /^([1-9]\d{0,6})\/(second|minute|hour|day)$/.exec(raw) ?? []
-  const windowSeconds = windows[unit ?? '']
-  return windowSeconds === undefined
-    ? expected('must be "off" or a number and a window, like 10/minute (second, minute, hour or day)')
-    : { count: Number(count), windowSeconds }
-}
-
-/** Whose X-Forwarded-For is believed: nobody's, that of a number of proxies in a row, or of named addresses. */
-export type TrustProxy = { hops: number } | { addresses: string[] }
-
-const address = /^(\d{1,3}(\.\d{1,3}){3}|[0-9a-f:.]*:[0-9a-f:.]*)(\/\d{1,3})?$/i
-
-const trustProxy = (raw: string): TrustProxy => {
-  if (raw === 'false') return { hops: 0 }
-  if (/^\d{1,2}$/.test(raw)) return { hops: Number(raw) }
-  const addresses = list(raw)
-  return addresses.length > 0 && addresses.every((part) => address.test(part))
-    ? { addresses }
-    : expected('must be false, a number of hops, or addresses and CIDR ranges separated by commas')
-}
-
-const minimumSecretBytes = 32
-
-/** Values that stand in guides and examples; anyone can sign with them. */
-const sampleSecrets: readonly string[] = [
-  'a-string-secret-at-least-256-bits-long',
-  'a-valid-string-secret-that-is-at-least-256-bits-long-which-is-very-long',
-  '09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7',
-  'this-is-a-secret-key-for-jwt-that-is-at-least-32-bytes',
-]
-const samplePrefix = /^(change|replace)[-_ ]?(me|this|it)|^(your|insert|put)[-_ ]/i
-
-const signingKey = (raw: string): string => {
-  if (Buffer.byteLength(raw) < minimumSecretBytes)
-    return expected(`must have at least ${minimumSecretBytes} bytes`)
-  return samplePrefix.test(raw) || sampleSecrets.includes(raw.toLowerCase())
-    ? expected('is a known sample value; make one with: openssl rand -base64 48')
-    : raw
 }
 
 export const settings = {
@@ -209,7 +101,7 @@ export const settings = {
     oneOf('auto', 'tls', 'starttls', 'none'),
     'auto: TLS on port 465, else STARTTLS where offered; tls; starttls: required; none: plain text.',
   ),
-  emailFrom: setting('EMAIL_FROM', 'MiniMart <no-reply@minimart.local>', parseSender, 'Sender of all mails.'),
+  emailFrom: setting('EMAIL_FROM', 'MiniMart <no-reply@minimart.local>', sender, 'Sender of all mails.'),
   superAdminEmail: optional(
     'SUPER_ADMIN_EMAIL',
     email,

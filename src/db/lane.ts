@@ -124,7 +124,7 @@ export function openLane(options: LaneOptions, onNeverReady: () => void = () => 
     },
     send: async (statements) => {
       outstanding += statements.length
-      const failure = null
+      const failure = ready ? null : await opened
       const settled = failure
         ? statements.map(() => failure)
         : await Promise.allSettled(statements.map(start))

@@ -1,6 +1,7 @@
 /**
  * Reads JSON bodies: at most 1 MiB, UTF-8, declared as JSON. Text is trimmed and NFC-normalised here, once, for
- * every route; passwords are normalised only, for their blanks count.
+ * every route, and its lines end in a newline alone; passwords are NFC-normalised only, for their blanks count.
+ * No body at all is none: routes that need one refuse it.
  *
  * A fault is handed on as a BodyFault in place of the body, not thrown: who may call a route is decided first, and
  * a stranger learns nothing about his JSON.
@@ -13,7 +14,9 @@ export class BodyFault {
   constructor(readonly error: AppError) {}
 }
 
-const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?(?:;|$)/i
+const jsonType = /^application\/(?:[\w.-]+\+)?json$/i
+const charset = /^\s*charset\s*=/i
+const utf8 = /^\s*charset\s*=\s*"?utf-?8"?\s*$/i
 
 const tooLarge = () =>
   new BodyFault(new AppError('body_too_large', `A body may have up to ${maxBodyBytes} bytes.`))
@@ -22,8 +25,8 @@ export async function readJson(request: Request): Promise<unknown> {
   if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) return tooLarge()
   const bytes = await readBytes(request)
   if (bytes === null) return tooLarge()
-  const type = request.headers.get('content-type')
-  if (type === null ? bytes.length > 0 : !jsonType.test(type))
+  if (bytes.length === 0) return undefined
+  if (!isJson(request.headers.get('content-type') ?? ''))
     return new BodyFault(
       new AppError('not_json', 'Send a JSON body in UTF-8 with Content-Type: application/json.'),
     )
@@ -32,7 +35,16 @@ export async function readJson(request: Request): Promise<unknown> {
     return new BodyFault(new AppError('malformed_json', 'The body is not well-formed JSON in UTF-8.'))
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     return new BodyFault(invalidField('body', 'must be a JSON object'))
-  return normalise(body)
+  return cleaned(body)
+}
+
+/** `application/json` and its kin, in UTF-8; other parameters mean nothing here. */
+function isJson(contentType: string): boolean {
+  const [type = '', ...parameters] = contentType.split(';')
+  return (
+    jsonType.test(type.trim()) &&
+    parameters.every((parameter) => !charset.test(parameter) || utf8.test(parameter))
+  )
 }
 
 /** Null when there is more than a body may have. A chunked body has no length to go by, so it is counted. */
@@ -58,18 +70,35 @@ function parse(bytes: Uint8Array): unknown {
 
 const verbatim: ReadonlySet<string> = new Set(['password', 'current_password', 'new_password'])
 
-/** Bodies of this API nest three levels deep; what lies deeper is refused by the schemas and need not be walked. */
-const maxDepth = 4
+/**
+ * Bodies of this API nest three levels deep and hold lists of up to 200. What goes far beyond is refused before the
+ * schemas see it: they walk all of a value once for every fault in it.
+ */
+const maxDepth = 8
+const maxEntries = 1000
 
-function normalise(value: unknown, key = '', depth = 0): unknown {
+function cleaned(body: object): unknown {
+  try {
+    return normalise(body)
+  } catch (error) {
+    if (error instanceof AppError) return new BodyFault(error)
+    throw error
+  }
+}
+
+/** @throws AppError invalid (422) for what nests too deep or is too long a list */
+function normalise(value: unknown, path: readonly string[] = []): unknown {
   if (typeof value === 'string') {
     const text = value.normalize('NFC')
-    return verbatim.has(key) ? text : text.trim()
+    return verbatim.has(path.at(-1) ?? '') ? text : text.replaceAll('\r\n', '\n').trim()
   }
-  if (typeof value !== 'object' || value === null || depth === maxDepth) return value
+  if (typeof value !== 'object' || value === null) return value
+  if (path.length > maxDepth) throw invalidField(path.join('.'), 'is nested too deep')
+  if (Array.isArray(value) && value.length > maxEntries)
+    throw invalidField(path.join('.'), `must not have more than ${maxEntries} entries`)
   // Written in place: copying would lose, or worse honour, a key like __proto__.
   for (const [name, inner] of Object.entries(value)) {
-    const clean = normalise(inner, name, depth + 1)
+    const clean = normalise(inner, [...path, name])
     if (clean !== inner)
       Object.defineProperty(value, name, { value: clean, enumerable: true, writable: true })
   }

@@ -14,9 +14,11 @@ export function clientAddress(peer: string, forwardedFor: string | null, trust: 
       .filter(Boolean),
     peer,
   ].map(canonical)
-  if ('hops' in trust) return chain.at(-1 - Math.min(trust.hops, chain.length - 1)) ?? peer
+  // No proxy appends anything but addresses, so what stands left of something else was not written by one.
+  const believed = chain.slice(1 + chain.findLastIndex((part) => !ipaddr.isValid(part)))
+  if ('hops' in trust) return believed.at(-1 - Math.min(trust.hops, believed.length - 1)) ?? peer
   const trusted = (candidate: string): boolean => trust.addresses.some((range) => within(candidate, range))
-  return chain.findLast((candidate) => !trusted(candidate)) ?? chain[0] ?? peer
+  return believed.findLast((candidate) => !trusted(candidate)) ?? believed[0] ?? peer
 }
 
 /** IPv4 in IPv6's clothes is IPv4; a port behind the address, as some proxies write it, is dropped. */
@@ -26,7 +28,6 @@ function canonical(text: string): string {
 }
 
 function within(candidate: string, range: string): boolean {
-  if (!ipaddr.isValid(candidate)) return false
   const address = ipaddr.parse(candidate)
   if (!range.includes('/')) return ipaddr.isValid(range) && ipaddr.process(range).toString() === candidate
   const [network, bits] = ipaddr.parseCIDR(range)

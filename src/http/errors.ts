@@ -59,7 +59,7 @@ export function problemResponse(error: AppError, requestId: string, set: Context
 
 function toAppError(error: unknown, path: string, routes: () => RouteTable): AppError {
   if (error instanceof AppError) return error
-  if (error instanceof ValidationError) return invalid(error)
+  if (error instanceof ValidationError) return isBodyMissing(error) ? bodyMissing() : invalid(error)
   if (error instanceof Error && 'code' in error && error.code === 'NOT_FOUND')
     return noSuchRoute(path, routes)
   return new AppError('internal_error', 'Something went wrong on our side. Please report the request id.', {
@@ -75,6 +75,10 @@ function noSuchRoute(path: string, routes: () => RouteTable): AppError {
         headers: { allow: methods.join(', ') },
       })
 }
+
+const isBodyMissing = (error: ValidationError): boolean => error.type === 'body' && error.value === undefined
+
+const bodyMissing = () => new AppError('malformed_json', 'A JSON body is needed here, and there is none.')
 
 interface SchemaFault {
   path: string
@@ -104,9 +108,12 @@ function branchFaults(fault: SchemaFault): SchemaFault[] {
 }
 
 function fieldFault({ path, message, schema, value }: SchemaFault): FieldFault {
-  const field = path.split('/').filter(Boolean).join('.') || 'body'
+  const field = path === '' ? 'body' : path.slice(1).split('/').map(unescapePointer).join('.')
   if (message === 'Unexpected property') return { field, message: 'is not a known field here' }
   if (value === undefined) return { field, message: 'is required' }
   const expects: unknown = schema['expects']
   return { field, message: typeof expects === 'string' ? expects : message.replace(/^E/, 'e') }
 }
+
+/** Schema faults name their place by a JSON pointer (RFC 6901). */
+const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~')

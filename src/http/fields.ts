@@ -153,7 +153,7 @@ export const Search = t.Optional(
   stringField(
     'Search',
     'must be text of up to 255 characters',
-    (value) => !control.test(value) && value.length <= 255,
+    (value) => !control.test(value) && codePoints(value) <= 255,
   ),
 )
 export const QueryBoolean = t.Optional(

@@ -18,7 +18,7 @@ export interface ObserveDeps {
 }
 
 /** What may be written into a log and a header as it came. */
-const wellFormedId = /^[\w.:-]{8,128}$/
+const wellFormedId = /^[\w.:+/=@-]{1,128}$/
 
 const everywhere = {
   'x-content-type-options': 'nosniff',
@@ -40,7 +40,7 @@ export const observe = ({ log, metrics, trustProxy }: ObserveDeps) =>
       const { id, startedAt, actor } = requestInfo(request)
       const status = responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)
       const milliseconds = performance.now() - startedAt
-      const pattern = status === 404 && !route ? 'none' : route || 'none'
+      const pattern = route?.replace(/(?<=.)\/$/, '') || 'none'
       metrics.countRequest(request.method, pattern, status, milliseconds)
       const level = pattern === '/healthz' || pattern === '/readyz' ? 'debug' : 'info'
       log[level]('request', {

@@ -5,9 +5,11 @@ interface Route {
   path: string
 }
 
-/** Which methods a path answers to, found by the routes' own patterns. */
+/** Which methods a path answers to, found by the routes' own patterns. What is there for every path is no sign of one. */
 export function routeTable(routes: readonly Route[]): RouteTable {
-  const patterns = routes.map(({ method, path }) => ({ method, pattern: patternOf(path) }))
+  const patterns = routes
+    .filter(({ method }) => method !== 'OPTIONS')
+    .map(({ method, path }) => ({ method, pattern: patternOf(path) }))
   return {
     methodsOf(path) {
       const bare = path.length > 1 ? path.replace(/\/$/, '') : path

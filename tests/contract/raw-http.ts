@@ -19,7 +19,8 @@ export interface RawRequest {
 
 /** The request's bytes. Header values are sent as Latin-1, one byte a character, so that any byte can be sent. */
 export function bytesOf({ method, target, headers, body, chunked = false }: RawRequest): Buffer {
-  const framing = body === null ? [] : [chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`]
+  const framing =
+    body === null ? [] : [chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`]
   const head = [
     `${method} ${target} HTTP/1.1`,
     'Host: localhost',
@@ -29,7 +30,10 @@ export function bytesOf({ method, target, headers, body, chunked = false }: RawR
     '',
     '',
   ].join('\r\n')
-  return Buffer.concat([Buffer.from(head, 'latin1'), ...(body === null ? [] : chunked ? inChunks(body) : [body])])
+  return Buffer.concat([
+    Buffer.from(head, 'latin1'),
+    ...(body === null ? [] : chunked ? inChunks(body) : [body]),
+  ])
 }
 
 function inChunks(body: Uint8Array): Uint8Array[] {

@@ -17,7 +17,9 @@ export function readPrecondition(header: string | null): Precondition | null {
   return { versions: numbers(/^"(\d{1,9})"$/), seqs: numbers(/^"seq-(\d{1,15})"$/) }
 }
 
-/** Whether `If-None-Match` holds the tag; weak and strong compare alike here (RFC 9110, section 13.1.2). */
-export const matchesTag = (header: string | null, tag: string): boolean =>
-  header !== null &&
-  (header.trim() === '*' || header.split(',').some((part) => part.trim().replace(/^W\//, '') === `"${tag}"`))
+/** The seqs at which the reader has the list already; weak and strong tags compare alike (RFC 9110, section 13.1.2). */
+export const readKnownSeqs = (ifNoneMatch: string | null): number[] =>
+  (ifNoneMatch ?? '').split(',').flatMap((tag) => {
+    const [, seq] = /^(?:W\/)?"seq-(0|[1-9]\d{0,14})"$/.exec(tag.trim()) ?? []
+    return seq === undefined ? [] : [Number(seq)]
+  })

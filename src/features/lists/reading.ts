@@ -51,14 +51,14 @@ export async function listLists(
 
 /**
  * A list with its members and all its items.
- * @param unlessSeq when the list stands at this seq already, `body` is null and nothing is put together
+ * @param knownSeqs when the list stands at one of these already, `body` is null and nothing is put together
  * @throws AppError not_found
  */
 export async function getList(
   db: Database,
   actor: Actor,
   listId: string,
-  unlessSeq: number | null,
+  knownSeqs: readonly number[],
 ): Promise<{ body: string | null; seq: number }> {
   const detail = sql`${ownRole} as role,
     (select coalesce(json_agg(${memberJson('c', 'u')} order by c.joined_at, c.user_id), '[]')
@@ -69,7 +69,7 @@ export async function getList(
   const [row] = await db.read(
     actor,
     sql<{ body: string | null; seq: string }>`
-      select case when l.seq is distinct from ${unlessSeq}::bigint then ${listJson('l', detail)} end::text as body,
+      select case when not ${JSON.stringify(knownSeqs)}::jsonb @> to_jsonb(l.seq) then ${listJson('l', detail)} end::text as body,
         l.seq::text as seq
       from shopping_lists l left join ${membership(actor)}
       where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,

@@ -4,7 +4,7 @@ import { signedIn } from '../../http/actor.ts'
 import { json, noContent, notModified } from '../../http/answers.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import * as model from './model.ts'
-import { matchesTag, readPrecondition } from './precondition.ts'
+import { readKnownSeqs, readPrecondition } from './precondition.ts'
 import { getList, listEvents, listLists } from './reading.ts'
 import { changeListFields, createList, deleteList, restoreList } from './service.ts'
 
@@ -50,10 +50,8 @@ export const listRoutes = (deps: Deps) => {
     .get(
       '/:id',
       async ({ actor, params, headers }) => {
-        const known = headers['if-none-match'] ?? null
-        const candidate = Number(/"seq-(\d{1,15})"/.exec(known ?? '')?.[1] ?? Number.NaN)
-        const unlessSeq = Number.isNaN(candidate) || !matchesTag(known, `seq-${candidate}`) ? null : candidate
-        const { body, seq } = await getList(db, actor, params.id.toLowerCase(), unlessSeq)
+        const known = readKnownSeqs(headers['if-none-match'] ?? null)
+        const { body, seq } = await getList(db, actor, params.id.toLowerCase(), known)
         return body === null ? notModified(`seq-${seq}`) : json(body, { tag: `seq-${seq}` })
       },
       {

@@ -33,22 +33,34 @@ export async function createTenant(deps: Deps, input: NewTenant): Promise<string
   const tenantId = newId()
   const body = await deps.db
     .transaction('system', async (query) => {
-      const slug = input.slug ?? (await chooseSlug(query, input.name))
-      const [tenant] = await query(
-        sql<Body>`insert into tenants as t (id, name, slug) values (${tenantId}, ${input.name}, ${slug})
-          returning ${tenantJson('t')}::text as body`,
-      )
+      const tenant = await insertTenant(query, tenantId, input)
       const [admin] = await query(
         insertUser({ tenantId, email, fullName, role: 'tenant_admin', passwordHash }),
       )
-      if (!tenant || !admin) throw new Error('an inserted row was not returned')
-      return `${tenant.body.slice(0, -1)},"admin":${admin.body}}`
+      if (!admin) throw new Error('an inserted user was not returned')
+      return `${tenant.slice(0, -1)},"admin":${admin.body}}`
     })
     .catch((error: unknown) => {
-      throw slugTaken(emailTaken(error))
+      throw emailTaken(error)
     })
   deps.background.run('sending a code', () => sendOtp(deps, { email, fullName }))
   return body
+}
+
+const maxSlugTries = 5
+
+/** A slug made up here may be given to another tenant just before it is taken; then the next one is. */
+async function insertTenant(query: Query, id: string, { name, slug }: NewTenant): Promise<string> {
+  for (let attempt = 0; attempt < maxSlugTries; attempt++) {
+    const [tenant] = await query(
+      sql<Body>`insert into tenants as t (id, name, slug)
+        values (${id}, ${name}, ${slug ?? (await chooseSlug(query, name))})
+        on conflict (slug) do nothing returning ${tenantJson('t')}::text as body`,
+    )
+    if (tenant) return tenant.body
+    if (slug !== undefined) break
+  }
+  throw slugTaken()
 }
 
 /** Creations that make up a slug from the same base stand in line, so that the next one sees what this one took. */
@@ -61,14 +73,11 @@ async function chooseSlug(query: Query, name: string): Promise<string> {
   return freeSlug(base, new Set(taken.map((row) => row.slug)))
 }
 
-function slugTaken(error: unknown): unknown {
-  return error instanceof ConstraintError && error.constraint === 'tenants_slug_key'
-    ? new AppError('slug_taken', 'There is a tenant with this slug already.')
-    : error
-}
+const slugTaken = () => new AppError('slug_taken', 'There is a tenant with this slug already.')
 
 export async function listTenants(deps: Deps, query: TenantQuery): Promise<string> {
-  const { search, is_active } = query
+  const { is_active } = query
+  const search = query.search?.trim().normalize('NFC')
   const page = openPage(deps.cursors, ['tenants', search, is_active], query)
   const [createdAt, id] = page.after
   const pattern = search ? containing(search) : null
@@ -116,7 +125,7 @@ export async function changeTenant(deps: Deps, tenantId: string, change: TenantC
       changeStatement(tenantId, change),
     )
     .catch((error: unknown) => {
-      throw slugTaken(error)
+      throw error instanceof ConstraintError && error.constraint === 'tenants_slug_key' ? slugTaken() : error
     })
   if (!changed) throw notFound('tenant')
   if (changed.epoch !== null)

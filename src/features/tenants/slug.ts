@@ -1,12 +1,18 @@
 const maxBase = 55
 
+/** Latin letters that Unicode does not take apart into a plain one and a mark. */
+const plainLetters = new Map(
+  Object.entries({ ß: 'ss', æ: 'ae', œ: 'oe', ø: 'o', ł: 'l', đ: 'd', ð: 'd', þ: 'th', ı: 'i' }),
+)
+
 /** Lower-case letters, digits and hyphens, made from a name; letters of other scripts have no place in it. */
 export function slugFrom(name: string): string {
   const slug = name
     .normalize('NFKD')
     .replace(/\p{M}/gu, '')
     .toLowerCase()
-    .replace(/ß/g, 'ss')
+    .replace(/[ßæœøłđðþı]/g, (letter) => plainLetters.get(letter) ?? letter)
+    .replace(/(?<=\p{L})['’](?=\p{L})/gu, '')
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, maxBase)
     .replace(/^-+|-+$/g, '')

@@ -65,7 +65,8 @@ const visibleTo = (actor: Actor): { shape: SQL; only: SQL } =>
     : { shape: colleagueJson('u'), only: sql`u.is_active` }
 
 export async function listUsers(deps: Deps, actor: Actor, query: UserQuery): Promise<string> {
-  const { search, is_active, role } = query
+  const { is_active, role } = query
+  const search = query.search?.trim().normalize('NFC')
   const page = openPage(deps.cursors, ['users', actor.tenantId, actor.role, search, is_active, role], query)
   const { shape, only } = visibleTo(actor)
   const [createdAt, id] = page.after

@@ -1,0 +1,178 @@
+/** Limits: counted per address and per account, per user, together by all instances, and by whose word of the address. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { type Answer, createClient } from '../support/client.ts'
+import { freshEmail, makeList, makeTenant, makeUser, superAdmin } from '../support/people.ts'
+import {
+  describeBackends,
+  describeFull,
+  startInstance,
+  startServer,
+  type TestServer,
+} from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+let addresses = 0
+/** An address no other test of this file comes from. */
+const freshAddress = (): string => `198.51.100.${++addresses}`
+
+const attempt = (server: TestServer, email: string, forwardedFor?: string): Promise<Answer> =>
+  createClient(server.url).post(
+    '/auth/login',
+    { email, password: 'not the password' },
+    forwardedFor === undefined ? {} : { headers: { 'x-forwarded-for': forwardedFor } },
+  )
+
+function expectLimited({ status, body, headers }: Answer, atMostSeconds: number): void {
+  expect([status, body.code]).toEqual([429, 'rate_limited'])
+  const retryAfter = Number(headers.get('retry-after'))
+  expect(retryAfter).toBeGreaterThanOrEqual(1)
+  expect(retryAfter).toBeLessThanOrEqual(atMostSeconds)
+}
+
+describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await startServer(backend, {
+      RATE_LIMIT_AUTH: '5/minute',
+      RATE_LIMIT_API: '8/minute',
+      TRUST_PROXY: '1',
+    })
+  })
+  afterAll(() => server.stop())
+
+  test('one address has five attempts, whatever the accounts; another address has its own', async () => {
+    const address = freshAddress()
+    for (let count = 0; count < 5; count++)
+      expect((await attempt(server, freshEmail(), address)).status).toBe(401)
+    expectLimited(await attempt(server, freshEmail(), address), 60)
+    expect((await attempt(server, freshEmail(), freshAddress())).status).toBe(401)
+  })
+
+  test('one account has five attempts, whatever the addresses, known or not; another has its own', async () => {
+    for (const email of [freshEmail('nobody'), server.superAdmin.email]) {
+      for (let count = 0; count < 5; count++)
+        expect((await attempt(server, email, freshAddress())).status).toBe(401)
+      expectLimited(await attempt(server, email.toUpperCase(), freshAddress()), 60)
+    }
+    expect((await attempt(server, freshEmail(), freshAddress())).status).toBe(401)
+  })
+
+  test.each([
+    ['/auth/verify-email', { otp: '000000' }, 400],
+    ['/auth/resend-otp', {}, 202],
+    ['/auth/forgot-password', {}, 202],
+  ])('%s counts per account and per address too', async (path, body, usual) => {
+    const post = (email: string, address: string) =>
+      createClient(server.url).post(path, { email, ...body }, { headers: { 'x-forwarded-for': address } })
+    const email = freshEmail()
+    for (let count = 0; count < 5; count++) expect((await post(email, freshAddress())).status).toBe(usual)
+    expectLimited(await post(email, freshAddress()), 60)
+    const address = freshAddress()
+    for (let count = 0; count < 5; count++) expect((await post(freshEmail(), address)).status).toBe(usual)
+    expectLimited(await post(freshEmail(), address), 60)
+  })
+
+  test('guessing reset tokens counts per address', async () => {
+    const headers = { 'x-forwarded-for': freshAddress() }
+    const guess = () =>
+      createClient(server.url).post(
+        '/auth/reset-password',
+        { token: crypto.randomUUID(), new_password: 'long enough to be one' },
+        { headers },
+      )
+    for (let count = 0; count < 5; count++) expect((await guess()).status).toBe(400)
+    expectLimited(await guess(), 60)
+  })
+
+  test('guessing the current password in a stolen session counts per account', async () => {
+    const other = await startServer(backend, { RATE_LIMIT_AUTH: '5/minute' })
+    try {
+      const root = await superAdmin(other)
+      const guess = () =>
+        root.api.post('/auth/change-password', { current_password: 'guess', new_password: 'long enough one' })
+      const answers: Answer[] = []
+      for (let count = 0; count < 5; count++) answers.push(await guess())
+      expect(answers.map(({ status }) => status)).toEqual([400, 400, 400, 400, 429])
+    } finally {
+      await other.stop()
+    }
+  })
+
+  test('calls of a signed-in user count per user, from whatever address', async () => {
+    const root = await createClient(server.url).post(
+      '/auth/login',
+      { email: await anotherSuperAdmin(), password: server.superAdmin.password },
+      { headers: { 'x-forwarded-for': freshAddress() } },
+    )
+    const call = () =>
+      createClient(server.url, root.body.access_token).get('/auth/me', {
+        headers: { 'x-forwarded-for': freshAddress() },
+      })
+    for (let count = 0; count < 8; count++) expect((await call()).status).toBe(200)
+    expectLimited(await call(), 60)
+  })
+
+  /** The first one's account was used up by a test before. */
+  async function anotherSuperAdmin(): Promise<string> {
+    const { createSuperAdmin } = await import('../../src/features/auth/super-admin.ts')
+    const { db, passwords } = server.running.deps
+    const email = freshEmail('root')
+    await createSuperAdmin(db, passwords, { email, fullName: 'Root', password: server.superAdmin.password })
+    return email
+  }
+})
+
+describeBackends('RATE_LIMIT_INVITE', (backend) => {
+  test('a user has so many invitations, another one has their own', async () => {
+    const server = await startServer(backend, { RATE_LIMIT_INVITE: '2/hour' })
+    try {
+      const tenant = await makeTenant(server)
+      const guest = await makeUser(server, tenant)
+      const [ann, ben] = [await makeUser(server, tenant), await makeUser(server, tenant)]
+      const [annsList, bensList] = [await makeList(ann), await makeList(ben)]
+      const invite = { email: guest.email, role: 'viewer' }
+      for (let count = 0; count < 2; count++)
+        expect((await ann.api.post(`/shopping-lists/${annsList.id}/invite`, invite)).status).toBe(201)
+      expectLimited(await ann.api.post(`/shopping-lists/${annsList.id}/invite`, invite), 3600)
+      expect((await ben.api.post(`/shopping-lists/${bensList.id}/invite`, invite)).status).toBe(201)
+      expect((await ann.api.get('/auth/me')).status).toBe(200)
+    } finally {
+      await server.stop()
+    }
+  })
+})
+
+describe('a limit', () => {
+  test('lets through again after its Retry-After', async () => {
+    const server = await startServer('embedded', { RATE_LIMIT_AUTH: '2/second' })
+    try {
+      const email = freshEmail()
+      const limited = await until(async () => {
+        const answer = await attempt(server, email)
+        return answer.status === 429 ? answer : null
+      })
+      expectLimited(limited, 1)
+      await until(async () => (await attempt(server, email)).status === 401, 'the end of a limit', 2000)
+    } finally {
+      await server.stop()
+    }
+  })
+})
+
+describeFull('limits with two instances', () => {
+  test('are counted together', async () => {
+    const one = await startServer('full', { RATE_LIMIT_AUTH: '6/minute' })
+    const other = await startInstance(one)
+    try {
+      const email = freshEmail()
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, (_, index) => attempt(index % 2 ? one : other, email)),
+      )
+      expect(answers.filter(({ status }) => status === 401)).toHaveLength(6)
+      expect(answers.filter(({ status }) => status === 429)).toHaveLength(4)
+    } finally {
+      await other.stop()
+      await one.stop()
+    }
+  })
+})

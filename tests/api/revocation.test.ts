@@ -1,0 +1,221 @@
+/** What was revoked stays so: on every instance within a second, and whatever Redis forgets. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { createClient as createRedisClient } from 'redis'
+import { asBearer, claimsOf, endsWithinASecond, isAlive, login, refresh } from '../support/auth.ts'
+import { createClient } from '../support/client.ts'
+import { goodPassword, makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../support/people.ts'
+import {
+  describeBackends,
+  describeFull,
+  sharedServer,
+  startInstance,
+  startServer,
+  type TestServer,
+} from '../support/server.ts'
+
+const newPassword = 'another horse, another staple'
+
+const changePassword = (person: Person, current = goodPassword, next = newPassword) =>
+  person.api.post('/auth/change-password', { current_password: current, new_password: next })
+
+describeBackends('a revocation', (backend) => {
+  let server: TestServer
+  let tenant: Tenant
+
+  beforeAll(async () => {
+    server = await sharedServer(backend)
+    tenant = await makeTenant(server)
+  })
+
+  const renewed = async ({ refreshToken }: Person) => (await refresh(server, refreshToken)).body
+
+  test('by a new role ends access tokens at once; refresh gives one with the new role', async () => {
+    const ann = await makeUser(server, tenant)
+    expect((await ann.api.post('/users', {})).status).toBe(403)
+    await tenant.admin.api.patch(`/users/${ann.id}`, { role: 'tenant_admin' })
+    expect((await ann.api.get('/auth/me')).body.code).toBe('token_revoked')
+    const { access_token, user } = await renewed(ann)
+    expect(claimsOf(access_token)['role']).toBe('tenant_admin')
+    expect(user.role).toBe('tenant_admin')
+    expect((await asBearer(server, access_token).post('/users', {})).status).toBe(422)
+  })
+
+  test('by a lost role is not undone by a change of password in the same session', async () => {
+    const ann = await makeUser(server, tenant, { role: 'tenant_admin' })
+    await tenant.admin.api.patch(`/users/${ann.id}`, { role: 'member' })
+    const { access_token } = await renewed(ann)
+    const changed = await asBearer(server, access_token).post('/auth/change-password', {
+      current_password: goodPassword,
+      new_password: newPassword,
+    })
+    expect(changed.status).toBe(204)
+    expect((await asBearer(server, access_token).get('/auth/me')).status).toBe(200)
+    expect((await ann.api.get('/users')).body.code).toBe('token_revoked')
+  })
+
+  test('by deactivation ends the session; it does not come back with the account', async () => {
+    const ann = await makeUser(server, tenant)
+    await tenant.admin.api.delete(`/users/${ann.id}`)
+    expect((await ann.api.get('/auth/me')).status).toBe(401)
+    expect((await renewed(ann)).code).toBe('refresh_token_invalid')
+    await tenant.admin.api.patch(`/users/${ann.id}`, { is_active: true })
+    expect((await ann.api.get('/auth/me')).status).toBe(401)
+    expect((await renewed(ann)).code).toBe('refresh_token_invalid')
+    expect((await login(server, ann.email)).status).toBe(200)
+  })
+
+  test('by deactivation of the tenant ends all its sessions and no other tenant is touched', async () => {
+    const other = await makeTenant(server)
+    const ben = await makeUser(server, other)
+    const ann = await makeUser(server, tenant)
+    const root = await superAdmin(server)
+    await root.api.delete(`/tenants/${other.id}`)
+    for (const person of [other.admin, ben]) {
+      expect((await person.api.get('/auth/me')).status).toBe(401)
+      expect((await renewed(person)).code).toBe('refresh_token_invalid')
+    }
+    await root.api.patch(`/tenants/${other.id}`, { is_active: true })
+    expect((await ben.api.get('/auth/me')).status).toBe(401)
+    expect((await renewed(ben)).code).toBe('refresh_token_invalid')
+    expect((await ann.api.get('/auth/me')).status).toBe(200)
+  })
+
+  test('of someone deactivated while signing in leaves no living token', async () => {
+    for (let round = 0; round < 5; round++) {
+      const ann = await makeUser(server, tenant)
+      const [answer] = await Promise.all([
+        login(server, ann.email),
+        tenant.admin.api.delete(`/users/${ann.id}`),
+      ])
+      if (answer.status !== 200) continue
+      expect((await asBearer(server, answer.body.access_token).get('/auth/me')).status).toBe(401)
+      expect((await refresh(server, answer.body.refresh_token)).status).toBe(401)
+    }
+  })
+})
+
+describeFull('a revocation with two instances', () => {
+  let one: TestServer
+  let other: TestServer
+  let tenant: Tenant
+
+  beforeAll(async () => {
+    one = await sharedServer('full')
+    other = await startInstance(one)
+    tenant = await makeTenant(one)
+  })
+  afterAll(() => other.stop())
+
+  const causes: [string, (ann: Person) => Promise<unknown>][] = [
+    ['logout', (ann) => ann.api.post('/auth/logout')],
+    ['the end of a session', (ann) => ann.api.delete(`/auth/sessions/${claimsOf(ann.accessToken)['sid']}`)],
+    [
+      'a change of password elsewhere',
+      async (ann) => {
+        const { body } = await login(one, ann.email)
+        await changePassword({ ...ann, api: createClient(one.url, body.access_token) })
+      },
+    ],
+    ['deactivation', (ann) => tenant.admin.api.delete(`/users/${ann.id}`)],
+    ['a new role', (ann) => tenant.admin.api.patch(`/users/${ann.id}`, { role: 'tenant_admin' })],
+  ]
+
+  test.each(causes)('by %s on one is in force on the other within a second', async (_what, cause) => {
+    const ann = await makeUser(one, tenant)
+    expect(await isAlive(ann, other)).toBe(true)
+    await cause(ann)
+    await endsWithinASecond(other, ann.accessToken)
+  })
+
+  test('by deactivation of the tenant is in force on the other within a second', async () => {
+    const doomed = await makeTenant(one)
+    expect(await isAlive(doomed.admin, other)).toBe(true)
+    await (await superAdmin(one)).api.delete(`/tenants/${doomed.id}`)
+    await endsWithinASecond(other, doomed.admin.accessToken)
+  })
+
+  test('by a change of password spares the session that made it on the other too', async () => {
+    const ann = await makeUser(one, tenant)
+    const { body: phone } = await login(other, ann.email)
+    await changePassword(ann)
+    await endsWithinASecond(other, phone.access_token)
+    expect(await isAlive(ann, other)).toBe(true)
+    expect((await refresh(other, ann.refreshToken)).status).toBe(200)
+  })
+
+  test('is known to an instance that starts afterwards', async () => {
+    const ann = await makeUser(one, tenant)
+    await ann.api.post('/auth/logout')
+    const late = await startInstance(one)
+    try {
+      expect(await isAlive(ann, late)).toBe(false)
+    } finally {
+      await late.stop()
+    }
+  })
+})
+
+describeFull('state lost from Redis', () => {
+  let server: TestServer
+  let tenant: Tenant
+  beforeAll(async () => {
+    server = await startServer('full')
+    tenant = await makeTenant(server)
+  })
+  afterAll(() => server.stop())
+
+  describe('all of it', () => {
+    test('signs people out, and brings nothing that was revoked back to life', async () => {
+      const [ann, ben, cem] = [
+        await makeUser(server, tenant),
+        await makeUser(server, tenant),
+        await makeUser(server, tenant),
+      ]
+      await ann.api.post('/auth/logout')
+      await tenant.admin.api.delete(`/users/${ben.id}`)
+      await withRedis(server, (redis) => redis.flushDb())
+      for (const person of [ann, ben, cem])
+        expect((await refresh(server, person.refreshToken)).body.code).toBe('refresh_token_invalid')
+      for (const person of [ann, ben]) expect(await isAlive(person, server)).toBe(false)
+      const fresh = await startInstance(server)
+      for (const person of [ann, ben]) expect(await isAlive(person, fresh)).toBe(false)
+      await fresh.stop()
+      expect((await login(server, cem.email)).status).toBe(200)
+    })
+  })
+
+  describe('the latest of it, as when an older copy is restored', () => {
+    test('brings no session back that ended since', async () => {
+      const [ann, ben, cem] = [
+        await makeUser(server, tenant),
+        await makeUser(server, tenant),
+        await makeUser(server, tenant),
+      ]
+      const { body: benElsewhere } = await login(server, ben.email)
+      await withRedis(server, async (redis) => {
+        const keys = await redis.keys('*sessions:*')
+        const copy = await Promise.all(keys.map(async (key) => [key, await redis.get(key)] as const))
+        await ann.api.post('/auth/logout')
+        await changePassword(ben)
+        await tenant.admin.api.delete(`/users/${cem.id}`)
+        await tenant.admin.api.patch(`/users/${cem.id}`, { is_active: true })
+        for (const [key, value] of copy) await redis.set(key, value ?? '')
+      })
+      for (const token of [ann.refreshToken, benElsewhere.refresh_token, cem.refreshToken])
+        expect((await refresh(server, token)).body.code).toBe('refresh_token_invalid')
+    })
+  })
+})
+
+async function withRedis(
+  { environment }: TestServer,
+  work: (redis: ReturnType<typeof createRedisClient>) => Promise<unknown>,
+): Promise<void> {
+  const redis = createRedisClient({ url: environment['REDIS_URL'] ?? '' })
+  await redis.connect()
+  try {
+    await work(redis)
+  } finally {
+    redis.destroy()
+  }
+}

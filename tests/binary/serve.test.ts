@@ -1,0 +1,110 @@
+/** Starting the service: what a newcomer and an operator see. */
+import { afterAll, expect, test } from 'bun:test'
+import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createClient } from '../support/client.ts'
+import { describePrograms } from '../support/program.ts'
+
+describePrograms('serve', (program) => {
+  afterAll(program.clean)
+
+  test('in a pipe: JSON lines alone, that tell the API, the docs, the mails and how to sign in', async () => {
+    const cwd = await program.folder()
+    const started = await program.start([], { cwd, env: { PORT: '0' } })
+    const { url } = await started.ready()
+    const lines = started.lines()
+    expect(lines).toHaveLength(started.output().trim().split('\n').length)
+    expect(lines.find(({ message }) => message === 'MiniMart is ready')).toMatchObject({
+      url,
+      api: `${url}/api/v1`,
+      docs: `${url}/docs`,
+      mails: join(cwd, 'minimart-data/outbox'),
+    })
+    const { email, password } = lines.find((line) => 'password' in line) ?? {}
+    expect(email).toBe('admin@minimart.local')
+    const answer = await createClient(url).post('/auth/login', { email, password })
+    expect(answer.status).toBe(200)
+    expect((await fetch(`${url}/docs`)).status).toBe(200)
+    const health = await program.run(['healthcheck'], { env: { PORT: new URL(url).port } })
+    expect(health.code).toBe(0)
+    expect(JSON.parse(health.stdout)).toMatchObject({ status: 'ready' })
+    started.signal('SIGTERM')
+    expect(await started.exited).toBe(0)
+
+    // The password was shown once; the folder and what is in it are its owner's alone.
+    const again = await program.start([], { cwd, env: { PORT: '0' } })
+    await again.ready()
+    expect(again.output()).not.toContain(String(password))
+    expect(again.lines().some((line) => 'password' in line)).toBe(false)
+    again.signal('SIGTERM')
+    expect(await again.exited).toBe(0)
+    expect((await stat(join(cwd, 'minimart-data'))).mode & 0o077).toBe(0)
+    expect((await stat(join(cwd, 'minimart-data/jwt-secret-key'))).mode & 0o077).toBe(0)
+    expect(await readdir(cwd)).toContain('minimart-data')
+  })
+
+  test('on a terminal: words for people, no JSON', async () => {
+    const started = await program.start(['serve'], { env: { PORT: '0' }, terminal: true })
+    const { url } = await started.ready()
+    const shown = Bun.stripANSI(started.output())
+    expect(shown).toContain('is ready.')
+    expect(shown).toContain(`API      ${url}/api/v1`)
+    expect(shown).toContain(`Docs     ${url}/docs`)
+    expect(shown).toMatch(/Mails {4}\/\S+\/outbox/)
+    expect(shown).toMatch(/Sign in {2}admin@minimart\.local with the password \S+ \(shown this once\)/)
+    expect(shown).not.toMatch(/^\{/m)
+    started.signal('SIGTERM')
+    await started.exited
+  })
+
+  test('a port that is taken: exit code 1 and a sentence with the port', async () => {
+    const taken = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('mine') })
+    const { code, stderr } = await program.run(['serve'], { env: { PORT: String(taken.port) } })
+    expect(await (await fetch(taken.url)).text()).toBe('mine')
+    await taken.stop(true)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(new RegExp(`port ${taken.port}.*(taken|in use)`, 'i'))
+    expect(stderr).toContain('PORT')
+    expect(stderr).not.toMatch(/^ +at /m)
+  })
+
+  test('an address this machine does not have: exit code 1 and a sentence', async () => {
+    const { code, stderr } = await program.run(['serve'], { env: { PORT: '0', HOST: '203.0.113.7' } })
+    expect(code).toBe(1)
+    expect(stderr).toContain('HOST')
+    expect(stderr).toContain('203.0.113.7')
+    expect(stderr).not.toMatch(/^ +at /m)
+  })
+
+  test('a DATA_DIR that is a file, or that cannot be written: exit code 1 and a sentence', async () => {
+    const cwd = await program.folder()
+    await writeFile(join(cwd, 'file'), 'not a folder')
+    await mkdir(join(cwd, 'locked'))
+    await chmod(join(cwd, 'locked'), 0o555)
+    // Root may write anywhere, so the second is told from the first only for others.
+    const folders =
+      program.form === 'executable' || process.getuid?.() !== 0 ? ['file', 'locked'] : ['file', '/proc/x']
+    for (const folder of folders) {
+      const { code, stderr } = await program.run(['serve'], { cwd, env: { PORT: '0', DATA_DIR: folder } })
+      expect(code).toBe(1)
+      expect(stderr).toContain('DATA_DIR')
+      expect(stderr).toContain(folder)
+      expect(stderr).not.toMatch(/^ +at /m)
+    }
+  })
+
+  test('a second server on the same DATA_DIR is refused at once, while the first goes on', async () => {
+    const cwd = await program.folder()
+    const first = await (await program.start([], { cwd, env: { PORT: '0' } })).ready()
+    const begun = performance.now()
+    const { code, stderr } = await program.run([], { cwd, env: { PORT: '0' } })
+    expect(code).toBe(1)
+    expect(performance.now() - begun).toBeLessThan(5000)
+    expect(stderr).toContain('Another MiniMart process uses the data folder')
+    expect(stderr).toContain('DATA_DIR')
+    expect(stderr).not.toMatch(/^ +at /m)
+    expect((await fetch(`${first.url}/readyz`)).status).toBe(200)
+    first.signal('SIGTERM')
+    expect(await first.exited).toBe(0)
+  })
+})

@@ -1,0 +1,113 @@
+/** SIGTERM and its kin: nothing that was begun is lost, and the process is gone in time. */
+import { afterAll, expect, test } from 'bun:test'
+import { connect } from 'node:net'
+import { describePrograms, type Running } from '../support/program.ts'
+import { until } from '../support/until.ts'
+
+const stopsWithinMs = 10_000
+
+describePrograms('stopping', (program) => {
+  afterAll(program.clean)
+
+  const serve = async (): Promise<Running> =>
+    (await program.start([], { env: { PORT: '0', RATE_LIMIT_AUTH: 'off' } })).ready()
+  const expectStopped = async (running: Running, begun: number): Promise<void> => {
+    expect(await running.exited).toBe(0)
+    expect(performance.now() - begun).toBeLessThan(stopsWithinMs)
+    expect(running.errors()).toBe('')
+  }
+
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s ends it with 0, a second one changes nothing',
+    async (signal) => {
+      const running = await serve()
+      const begun = performance.now()
+      running.signal(signal)
+      running.signal(signal)
+      running.signal(signal)
+      await expectStopped(running, begun)
+    },
+  )
+
+  test('SIGHUP ends nothing: it serves on when its terminal goes', async () => {
+    const running = await serve()
+    running.signal('SIGHUP')
+    running.signal('SIGHUP')
+    expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
+    const begun = performance.now()
+    running.signal('SIGTERM')
+    await expectStopped(running, begun)
+  })
+
+  test('a request whose body is still coming in is answered, and new connections are not taken', async () => {
+    const running = await serve()
+    const { port } = new URL(running.url)
+    const socket = connect(Number(port), '127.0.0.1')
+    let answer = ''
+    socket.on('data', (chunk) => {
+      answer += chunk.toString()
+    })
+    const body = JSON.stringify({ email: 'nobody@shop.example', password: 'a long enough passphrase' })
+    socket.write(
+      `POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 10)}`,
+    )
+    // The server has begun with it once a request sent later on another connection was answered.
+    await fetch(`${running.url}/healthz`, { headers: { connection: 'close' } })
+    const begun = performance.now()
+    running.signal('SIGTERM')
+    await until(() => running.output().includes('stopping'), 'the log line')
+    socket.write(body.slice(10))
+    await until(() => answer.includes('\r\n\r\n'), 'the answer')
+    expect(answer).toStartWith('HTTP/1.1 401')
+    expect(answer).toContain('invalid_credentials')
+    socket.destroy()
+    await expectStopped(running, begun)
+  })
+
+  test('idle connections that are kept alive do not hold it', async () => {
+    const running = await serve()
+    const { port } = new URL(running.url)
+    let answered = 0
+    const sockets = Array.from({ length: 20 }, () => {
+      const socket = connect(Number(port), '127.0.0.1')
+      socket.on('error', () => undefined)
+      socket.on('data', () => answered++)
+      socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+      return socket
+    })
+    await until(() => answered >= sockets.length, 'the answers')
+    const begun = performance.now()
+    running.signal('SIGTERM')
+    await expectStopped(running, begun)
+    for (const socket of sockets) socket.destroy()
+  })
+
+  test('under load every answer that begins is whole, and it ends in time', async () => {
+    const running = await serve()
+    let stopped = false
+    const outcomes: (number | 'no connection')[] = []
+    const torn: string[] = []
+    const clients = Array.from({ length: 8 }, async () => {
+      while (!stopped) {
+        try {
+          const response = await fetch(`${running.url}/readyz`)
+          const text = await response.text()
+          if (!text.endsWith('}')) torn.push(text)
+          outcomes.push(response.status)
+        } catch {
+          // Refused or closed before an answer: the client knows that nothing was done.
+          outcomes.push('no connection')
+        }
+      }
+    })
+    await until(() => outcomes.length > 200, 'some load')
+    const begun = performance.now()
+    running.signal('SIGTERM')
+    await expectStopped(running, begun)
+    stopped = true
+    await Promise.all(clients)
+    expect(torn).toEqual([])
+    const statuses = outcomes.filter((outcome) => typeof outcome === 'number')
+    expect(new Set(statuses).difference(new Set([200, 503]))).toEqual(new Set())
+  })
+})

@@ -1,0 +1,107 @@
+/** What tests of signing in share: people not yet verified, forged tokens, and a clock that can be put forward. */
+import { expect, setSystemTime } from 'bun:test'
+import { createHmac } from 'node:crypto'
+import { sql } from 'drizzle-orm'
+import { type Answer, type Client, createClient } from './client.ts'
+import { freshEmail, goodPassword, type Person, type Tenant } from './people.ts'
+import type { TestServer } from './server.ts'
+import { codeIn, linkIn } from './smtp.ts'
+import { until } from './until.ts'
+
+export interface Newcomer {
+  id: string
+  email: string
+  /** The code of the mail sent at the creation. */
+  code: string
+}
+
+/** Someone who has been made by the admin and has the mail with the code, but has not used it. */
+export async function makeUnverified(server: TestServer, tenant: Tenant): Promise<Newcomer> {
+  const email = freshEmail('newcomer')
+  const answer = await tenant.admin.api.post('/users', {
+    email,
+    full_name: 'Newcomer',
+    password: goodPassword,
+  })
+  expect(answer.status).toBe(201)
+  return { id: answer.body.id, email, code: codeIn(await server.inbox.waitFor(email)) }
+}
+
+export const login = (server: TestServer, email: string, password = goodPassword): Promise<Answer> =>
+  createClient(server.url).post('/auth/login', { email, password })
+
+export const refresh = (server: TestServer, refreshToken: string): Promise<Answer> =>
+  createClient(server.url).post('/auth/refresh', { refresh_token: refreshToken })
+
+/** The same person's calls with another token, or on another instance. */
+export const asBearer = (server: TestServer, token: string): Client => createClient(server.url, token)
+
+/** Asks for a reset mail and answers the token of its link. */
+export async function resetTokenFor(server: TestServer, email: string): Promise<string> {
+  const asked = await createClient(server.url).post('/auth/forgot-password', { email })
+  expect(asked.status).toBe(202)
+  const mail = await server.inbox.waitFor(email, ({ subject }) => subject.includes('new MiniMart password'))
+  return linkIn(mail).searchParams.get('token') ?? ''
+}
+
+/** Waits until nothing is under way that could still send a mail: only then does a missing one prove anything. */
+export async function allMailed({ running: { deps } }: TestServer): Promise<void> {
+  await deps.background.drain()
+  await until(() => deps.mailer.state().queued === 0, 'an empty mail queue')
+}
+
+/** A code that is not this one. */
+export const wrongCode = (code: string): string =>
+  String((Number(code) + 1) % 1_000_000).padStart(6, '0')
+
+/** What of a problem does not differ from request to request. */
+export function problemOf({ status, body }: Answer): Record<string, unknown> {
+  const { request_id: _, ...rest } = body
+  return { answered: status, ...rest }
+}
+
+/** A revocation must be in force within a second, on whichever instance. */
+export const endsWithinASecond = (server: TestServer, token: string): Promise<unknown> =>
+  until(
+    async () => {
+      const answer = await asBearer(server, token).get('/auth/me')
+      return answer.status === 401 && answer.body.code === 'token_revoked'
+    },
+    'the end of an access token',
+    1000,
+  )
+
+export const isAlive = async (person: Person, server: TestServer): Promise<boolean> =>
+  (await asBearer(server, person.accessToken).get('/auth/me')).status === 200
+
+/** Runs `work` with the process's clock put forward; timers, and the clocks of databases, go on as they are. */
+export async function later<T>(seconds: number, work: () => Promise<T>): Promise<T> {
+  setSystemTime(new Date(Date.now() + seconds * 1000))
+  try {
+    return await work()
+  } finally {
+    setSystemTime()
+  }
+}
+
+const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+const decode = (part: string | undefined): Record<string, unknown> =>
+  JSON.parse(Buffer.from(part ?? '', 'base64url').toString())
+
+export const headerOf = (token: string): Record<string, unknown> => decode(token.split('.')[0])
+export const claimsOf = (token: string): Record<string, unknown> => decode(token.split('.')[1])
+
+/** A JWT made by hand. `none` gets the signature that HS256 would have. */
+export function forge(claims: Record<string, unknown>, secret: string, header: Record<string, unknown>): string {
+  const body = `${encode(header)}.${encode(claims)}`
+  const hash = header['alg'] === 'HS512' ? 'sha512' : header['alg'] === 'HS384' ? 'sha384' : 'sha256'
+  return `${body}.${createHmac(hash, secret).update(body).digest('base64url')}`
+}
+
+export async function storedHash(server: TestServer, email: string): Promise<string> {
+  const rows = await server.running.deps.db.read(
+    'system',
+    sql<{ hash: string }>`select password_hash as hash from users where email = ${email}`,
+  )
+  return rows[0]?.hash ?? ''
+}
