@@ -48,6 +48,7 @@ CREATE TABLE "revocations" (
 	"subject" uuid NOT NULL,
 	"minimum_epoch" integer NOT NULL,
 	"spared_session" uuid,
+	"spared_epoch" integer,
 	"at" timestamp(3) with time zone DEFAULT clock_timestamp() NOT NULL,
 	CONSTRAINT "revocations_pkey" PRIMARY KEY("tenant_id","subject")
 );

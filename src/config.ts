@@ -70,7 +70,7 @@ export const settings = {
       'JWT_PREVIOUS_SECRET_KEYS',
       '',
       (raw) => list(raw).map(signingKey),
-      'Earlier keys, comma-separated, still accepted for verifying while you rotate.',
+      'Earlier keys, comma-separated (so without commas themselves), still accepted while you rotate.',
     ),
   ),
   accessTokenTtlMinutes: setting(

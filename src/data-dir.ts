@@ -1,12 +1,21 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { ConfigError } from './config.ts'
 
 const secretFile = 'jwt-secret-key'
 
-/** Makes the folder, for this user's eyes only, if it is not there. */
+/** Makes the folder, for this user's eyes only, if it is not there. @throws ConfigError when it cannot be used */
 export function prepareDataDir(dataDir: string): void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ConfigError([
+      `DATA_DIR ${dataDir} must be a folder that this user may write to (${reason}); choose another or mend its permissions`,
+    ])
+  }
 }
 
 /** The signing key generated into the data folder, made now if there is none. The file is its owner's alone (0600). */

@@ -35,7 +35,8 @@ const commands: Record<string, Command> = {
 }
 
 function explain(name: string | undefined): string {
-  if (name !== undefined && !(name in commands)) throw new UsageError(`There is no command "${name}".`)
+  if (name !== undefined && !Object.hasOwn(commands, name))
+    throw new UsageError(`There is no command "${name}".`)
   return helpText(commands, name)
 }
 

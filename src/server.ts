@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os'
 import type { Server } from 'bun'
 import { type App, type AppDeps, createApp } from './app.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { generatedSecret, prepareDataDir } from './data-dir.ts'
 import { openDatabase } from './db/client.ts'
 import { createAccessTokens } from './features/auth/access-tokens.ts'
@@ -100,7 +100,12 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
     cursors: createCursors(key('cursors')),
     tokens: createAccessTokens(jwt, revocations, accessTtlSeconds),
-    sessions: createSessions(store, key('refresh tokens'), config.refreshTokenTtlDays * 86_400),
+    sessions: createSessions(
+      store,
+      key('refresh tokens'),
+      config.refreshTokenTtlDays * 86_400,
+      config.jwtPreviousSecretKeys.map((previous) => deriveKey(previous, 'refresh tokens')),
+    ),
     otps: createOtps(store, key('one-time codes'), config.otpTtlMinutes * 60),
     passwordResets: createPasswordResets(store, key('password resets')),
     publicUrl: config.publicUrl ?? '',
@@ -127,20 +132,40 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
 
 function listen(app: App, { host, port }: Config): Server<unknown> {
   // A second server on a taken port must fail, not share it.
-  app.listen({
-    hostname: host,
-    port,
-    reusePort: false,
-    maxRequestBodySize: serverBodyLimitBytes,
-    idleTimeout: 30,
-  })
+  try {
+    app.listen({
+      hostname: host,
+      port,
+      reusePort: false,
+      maxRequestBodySize: serverBodyLimitBytes,
+      idleTimeout: 30,
+    })
+  } catch (error) {
+    throw cannotListen(error, host, port)
+  }
   if (!app.server) throw new Error('the server did not start')
   return app.server
 }
 
+function cannotListen(error: unknown, host: string, port: number): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE')
+    return new ConfigError([
+      `PORT: port ${port} on ${host} is already in use by another program; stop it or choose another port`,
+    ])
+  if (code === 'EACCES')
+    return new ConfigError([`PORT: this user may not listen on port ${port}; choose one above 1023`])
+  return code === undefined
+    ? error
+    : new ConfigError([`HOST: cannot listen on ${host}, port ${port} (${String(code)})`])
+}
+
 async function finishRequests(server: Server<unknown>, log: Logger): Promise<void> {
-  const finished = server.stop().then(() => true)
-  const inTime = await Promise.race([finished, Bun.sleep(finishRequestsMs).then(() => false)])
-  if (!inTime) log.warn('some requests did not finish in time', { pending: server.pendingRequests })
+  const { promise: late, resolve } = Promise.withResolvers<'late'>()
+  const timer = setTimeout(() => resolve('late'), finishRequestsMs)
+  const outcome = await Promise.race([server.stop(), late])
+  clearTimeout(timer)
+  if (outcome === 'late')
+    log.warn('some requests did not finish in time', { pending: server.pendingRequests })
   await server.stop(true)
 }

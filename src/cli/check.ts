@@ -1,4 +1,3 @@
-import { accessSync, constants } from 'node:fs'
 import type { Config } from '../config.ts'
 import { prepareDataDir } from '../data-dir.ts'
 import { openDatabase, withMigrationConnection } from '../db/client.ts'
@@ -6,8 +5,8 @@ import { migrationStatus } from '../db/migration-state.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import type { Logger } from '../log.ts'
 import { createMailer } from '../mail/mailer.ts'
-import { openStore } from '../store/client.ts'
-import type { Command } from './command.ts'
+import { openRedisStore } from '../store/redis.ts'
+import { type Command, Failure } from './command.ts'
 import { setUp } from './setup.ts'
 
 interface Probe {
@@ -21,7 +20,7 @@ export const check: Command = {
   details:
     'Nothing is changed: pending migrations are told, not applied. Exit code 1 when anything needs attention.',
   async run() {
-    const { config, log } = setUp({ LOG_LEVEL: 'error' })
+    const { config, log } = setUp({}, 'error')
     report('settings', true, 'all variables are well-formed')
     let fine = true
     for (const { what, try: attempt } of probes(config, log)) {
@@ -48,7 +47,6 @@ const probes = (config: Config, log: Logger): Probe[] => {
       what: 'data folder',
       try: async () => {
         prepareDataDir(config.dataDir)
-        accessSync(config.dataDir, constants.W_OK)
         return `${config.dataDir} is writable`
       },
     },
@@ -82,15 +80,19 @@ const probes = (config: Config, log: Logger): Probe[] => {
       what: 'redis',
       try: async () => {
         if (config.redisUrl === null) return 'not used: state is kept in the database, for one instance'
-        const db = await openDatabase(database)
-        const store = await openStore({ redisUrl: config.redisUrl, db, log })
+        const { host } = new URL(config.redisUrl)
+        const store = await openRedisStore({ url: config.redisUrl, log })
         try {
           await store.ping()
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error)
+          throw new Failure(
+            `Redis at ${host} cannot be used: ${reason} Check REDIS_URL and that the server runs.`,
+          )
         } finally {
           await store.close()
-          await db.close()
         }
-        return 'reached'
+        return `${host}: reached`
       },
     },
     {
@@ -99,6 +101,9 @@ const probes = (config: Config, log: Logger): Probe[] => {
         const mailer = createMailer({ config, dataDir: config.dataDir, log })
         try {
           await mailer.check()
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error)
+          throw new Failure(`${reason}. Check ${config.smtpHost ? 'the SMTP_ settings' : 'DATA_DIR'}.`)
         } finally {
           await mailer.drain(0)
         }

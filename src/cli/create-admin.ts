@@ -23,7 +23,7 @@ export const createAdmin: Command = {
       .normalize('NFC')
     if (!Value.Check(Email, email)) throw new UsageError('--email must be an e-mail address.')
     if (!Value.Check(Name, fullName)) throw new UsageError('--name must have 1 to 255 characters.')
-    const { config, log } = setUp({ LOG_LEVEL: 'warn' })
+    const { config, log } = setUp({}, 'warn')
     const password = (await readPassword(`Password for ${email}: `)).normalize('NFC')
     if (!Value.Check(NewPassword, password)) throw new Failure('The password must have 8 to 128 characters.')
     const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })

@@ -20,6 +20,8 @@ export const serve: Command = {
   },
 }
 
+const lingerMs = 500
+
 /** Resolves once a signal came and the server has stopped. A second signal does not hurry it: it is bounded anyway. */
 export async function untilStopped(server: RunningServer): Promise<void> {
   await new Promise<void>((resolve) => {
@@ -30,6 +32,8 @@ export async function untilStopped(server: RunningServer): Promise<void> {
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => undefined)
   await server.stop()
+  // A connection that a driver forgot to close must not keep the process from ending.
+  setTimeout(() => process.exit(), lingerMs).unref()
 }
 
 /** What a newcomer wants to know: where things are and how to sign in. The password is shown this once. */

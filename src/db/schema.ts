@@ -210,7 +210,8 @@ export const listEvents = pgTable(
 )
 
 /**
- * Access tokens that must not be honoured any more although they have not expired: by session, user or tenant.
+ * Tokens that must not be honoured any more although they have not expired: access tokens by session, user or tenant,
+ * invitations by their id. A row must outlive the refresh tokens and invitations of its time.
  * Kept in the database, not in Redis, so that state lost from Redis never brings a revoked token back to life.
  */
 export const revocations = pgTable(
@@ -219,12 +220,14 @@ export const revocations = pgTable(
     tenantId: uuid('tenant_id')
       .notNull()
       .references(() => tenants.id),
-    /** A session, user or tenant id. */
+    /** A session's, user's, tenant's or invitation's id. */
     subject: uuid('subject').notNull(),
     /** Tokens with an epoch below this one are revoked. */
     minimumEpoch: integer('minimum_epoch').notNull(),
     /** The one session whose tokens stay good all the same: where a password was changed. */
     sparedSession: uuid('spared_session'),
+    /** That session's tokens are spared from this epoch on: what was revoked before, for another reason, stays so. */
+    sparedEpoch: integer('spared_epoch'),
     at: moment('at').notNull().default(sql`clock_timestamp()`),
   },
   (table) => [

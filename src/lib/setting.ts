@@ -1,4 +1,5 @@
 /** How a setting is described and read: the words in which config.ts states its table. */
+import ipaddr from 'ipaddr.js'
 import { parseSender } from './sender.ts'
 
 /** A limit of `count` per `windowSeconds`; null switches it off. */
@@ -98,13 +99,14 @@ export const rateLimit = (raw: string): RateLimit => {
 /** Whose X-Forwarded-For is believed: nobody's, that of a number of proxies in a row, or of named addresses. */
 export type TrustProxy = { hops: number } | { addresses: string[] }
 
-const address = /^(\d{1,3}(\.\d{1,3}){3}|[0-9a-f:.]*:[0-9a-f:.]*)(\/\d{1,3})?$/i
+const isAddressOrRange = (text: string): boolean =>
+  text.includes('/') ? ipaddr.isValidCIDR(text) : ipaddr.isValid(text)
 
 export const trustProxy = (raw: string): TrustProxy => {
   if (raw === 'false') return { hops: 0 }
   if (/^\d{1,2}$/.test(raw)) return { hops: Number(raw) }
   const addresses = list(raw)
-  return addresses.length > 0 && addresses.every((part) => address.test(part))
+  return addresses.length > 0 && addresses.every(isAddressOrRange)
     ? { addresses }
     : expected('must be false, a number of hops, or addresses and CIDR ranges separated by commas')
 }

@@ -1,8 +1,16 @@
 /** Access tokens: what they say, and everything that only looks like one and is refused. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { asBearer, claimsOf, forge, headerOf, later, login, refresh } from '../support/auth.ts'
+import { readAnswer } from '../support/client.ts'
 import { makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../support/people.ts'
-import { describeBackends, describeFull, sharedServer, startInstance, startServer, type TestServer } from '../support/server.ts'
+import {
+  describeBackends,
+  describeFull,
+  sharedServer,
+  startInstance,
+  startServer,
+  type TestServer,
+} from '../support/server.ts'
 
 const hs256 = { alg: 'HS256', typ: 'JWT' }
 
@@ -103,10 +111,12 @@ describeBackends('an access token', (backend) => {
 
   test('is asked for where there is none, and nothing else passes for one', async () => {
     const bare = await fetch(`${server.url}/api/v1/auth/me`)
-    expect([bare.status, (await bare.json()).code]).toEqual([401, 'token_missing'])
+    const problem = await readAnswer('GET', '/auth/me', bare)
+    expect([problem.status, problem.body.code]).toEqual([401, 'token_missing'])
     for (const authorization of ['Bearer', 'Bearer x', `Basic ${ann.accessToken}`, ann.accessToken]) {
       const answer = await fetch(`${server.url}/api/v1/auth/me`, { headers: { authorization } })
-      expect([answer.status, (await answer.json()).code]).toEqual([401, 'token_invalid'])
+      const { status, body } = await readAnswer('GET', '/auth/me', answer)
+      expect([status, body.code]).toEqual([401, 'token_invalid'])
     }
     const inUrl = await fetch(`${server.url}/api/v1/auth/me?token=${ann.accessToken}`)
     expect(inUrl.status).toBe(401)

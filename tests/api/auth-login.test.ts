@@ -122,7 +122,11 @@ describeBackends('login', (backend) => {
 
   test('a form on another site cannot sign anyone in', async () => {
     const ann = await makeUser(server, tenant)
-    for (const type of ['application/x-www-form-urlencoded', 'text/plain', 'multipart/form-data; boundary=x']) {
+    for (const type of [
+      'application/x-www-form-urlencoded',
+      'text/plain',
+      'multipart/form-data; boundary=x',
+    ]) {
       const response = await fetch(`${server.url}/api/v1/auth/login`, {
         method: 'POST',
         headers: { 'content-type': type },
@@ -146,7 +150,11 @@ describeBackends('login', (backend) => {
 
   test('a hash made with older parameters is made anew at login, and only then', async () => {
     const ann = await makeUser(server, tenant)
-    const old = await Bun.password.hash(goodPassword, { algorithm: 'argon2id', memoryCost: 4096, timeCost: 1 })
+    const old = await Bun.password.hash(goodPassword, {
+      algorithm: 'argon2id',
+      memoryCost: 4096,
+      timeCost: 1,
+    })
     await setHash(server, ann.email, old)
     expect((await login(server, ann.email, 'not the password')).status).toBe(401)
     expect(await storedHash(server, ann.email)).toBe(old)

@@ -3,7 +3,13 @@ import { beforeAll, expect, test } from 'bun:test'
 import { allMailed, later, login, makeUnverified, type Newcomer, wrongCode } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import { freshEmail, makeTenant, makeUser, superAdmin, type Tenant } from '../support/people.ts'
-import { describeBackends, describeFull, sharedServer, startInstance, type TestServer } from '../support/server.ts'
+import {
+  describeBackends,
+  describeFull,
+  sharedServer,
+  startInstance,
+  type TestServer,
+} from '../support/server.ts'
 import { codeIn } from '../support/smtp.ts'
 
 const verify = (server: TestServer, email: string, otp: string): Promise<Answer> =>
@@ -41,7 +47,10 @@ describeBackends('a one-time code', (backend) => {
   test('is mailed to the admin of a new tenant', async () => {
     const root = await superAdmin(server)
     const email = freshEmail('admin')
-    await root.api.post('/tenants', { name: 'New', admin: { email, full_name: 'A', password: 'pass phrase 1' } })
+    await root.api.post('/tenants', {
+      name: 'New',
+      admin: { email, full_name: 'A', password: 'pass phrase 1' },
+    })
     const code = codeIn(await server.inbox.waitFor(email))
     expect((await verify(server, email, code)).status).toBe(200)
   })

@@ -1,7 +1,14 @@
 /** Passwords: which ones are taken, how they are kept, and changing one's own. */
 import { beforeAll, expect, test } from 'bun:test'
 import { asBearer, claimsOf, login, refresh, storedHash } from '../support/auth.ts'
-import { freshEmail, goodPassword, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
+import {
+  freshEmail,
+  goodPassword,
+  makeTenant,
+  makeUser,
+  type Person,
+  type Tenant,
+} from '../support/people.ts'
 import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 
 const newPassword = 'another horse, another staple'

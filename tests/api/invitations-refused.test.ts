@@ -2,7 +2,15 @@
 import { beforeAll, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { eventsOf, outcome } from '../support/history.ts'
-import { join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
+import {
+  join,
+  makeList,
+  makeTenant,
+  makeUser,
+  type Person,
+  superAdmin,
+  type Tenant,
+} from '../support/people.ts'
 import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 
 describeBackends('refused invitations', (backend) => {
@@ -169,6 +177,17 @@ describeBackends('refused invitations', (backend) => {
     expect([...(await everywhere(token))]).toEqual(['410 invitation_void'])
     await tenant.admin.api.patch(`/users/${leaving.id}`, { is_active: true })
     expect(await accepting(token)).toBe('200')
+  })
+
+  test('it is void while the whole tenant is deactivated', async () => {
+    const closing = await makeTenant(server)
+    const colleague = await makeUser(server, closing)
+    const token = await invitedBy(closing.admin, (await makeList(closing.admin)).id, colleague)
+    const root = await superAdmin(server)
+    await root.api.delete(`/tenants/${closing.id}`)
+    expect(await previewing(token)).toBe('410 invitation_void')
+    await root.api.patch(`/tenants/${closing.id}`, { is_active: true })
+    expect(await previewing(token)).toBe('200')
   })
 
   test('accepting and rejecting want a sign-in; a super admin has no part in lists', async () => {

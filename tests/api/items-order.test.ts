@@ -53,7 +53,7 @@ describeBackends('the order of items', (backend) => {
       'azzV',
       'bzz',
       'yzzzz'.padEnd(26, 'z'),
-      'A'.padEnd(27, '0') + 'V',
+      `${'A'.padEnd(27, '0')}V`,
     ]
     for (const position of [...lasts, 'a0V', largest, `${largest}V`, `${largest}zy`]) {
       const { id } = await makeList(ann)

@@ -1,5 +1,6 @@
 /** Limits: counted per address and per account, per user, together by all instances, and by whose word of the address. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { createSuperAdmin } from '../../src/features/auth/super-admin.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import { freshEmail, makeList, makeTenant, makeUser, superAdmin } from '../support/people.ts'
 import {
@@ -114,7 +115,6 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
 
   /** The first one's account was used up by a test before. */
   async function anotherSuperAdmin(): Promise<string> {
-    const { createSuperAdmin } = await import('../../src/features/auth/super-admin.ts')
     const { db, passwords } = server.running.deps
     const email = freshEmail('root')
     await createSuperAdmin(db, passwords, { email, fullName: 'Root', password: server.superAdmin.password })

@@ -3,7 +3,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createClient as createRedisClient } from 'redis'
 import { asBearer, claimsOf, endsWithinASecond, isAlive, login, refresh } from '../support/auth.ts'
 import { createClient } from '../support/client.ts'
-import { goodPassword, makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../support/people.ts'
+import {
+  goodPassword,
+  makeList,
+  makeTenant,
+  makeUser,
+  type Person,
+  superAdmin,
+  type Tenant,
+} from '../support/people.ts'
 import {
   describeBackends,
   describeFull,
@@ -28,6 +36,15 @@ describeBackends('a revocation', (backend) => {
   })
 
   const renewed = async ({ refreshToken }: Person) => (await refresh(server, refreshToken)).body
+
+  test('a password changed twice with one access token leaves that token good', async () => {
+    const ann = await makeUser(server, tenant)
+    const other = (await login(server, ann.email, goodPassword)).body
+    expect((await changePassword(ann)).status).toBe(204)
+    expect((await changePassword(ann, newPassword, goodPassword)).status).toBe(204)
+    expect((await ann.api.get('/auth/me')).status).toBe(200)
+    expect((await asBearer(server, other.access_token).get('/auth/me')).status).toBe(401)
+  })
 
   test('by a new role ends access tokens at once; refresh gives one with the new role', async () => {
     const ann = await makeUser(server, tenant)
@@ -207,11 +224,27 @@ describeFull('state lost from Redis', () => {
   })
 })
 
+describeFull('an invitation', () => {
+  test('that was spent stays so when Redis forgets everything', async () => {
+    const server = await startServer('full')
+    const tenant = await makeTenant(server)
+    const guest = await makeUser(server, tenant)
+    const list = await makeList(tenant.admin)
+    const invited = await tenant.admin.api.post(`/shopping-lists/${list.id}/invite`, { email: guest.email })
+    const accept = () => guest.api.post('/invitations/accept', { token: invited.body.token })
+    expect((await accept()).status).toBe(200)
+    await tenant.admin.api.delete(`/shopping-lists/${list.id}/members/${guest.id}`)
+    await withRedis(server, (redis) => redis.flushDb())
+    expect((await accept()).body.code).toBe('invitation_spent')
+    await server.stop()
+  })
+})
+
 async function withRedis(
   { environment }: TestServer,
-  work: (redis: ReturnType<typeof createRedisClient>) => Promise<unknown>,
+  work: (redis: ReturnType<typeof connection>) => Promise<unknown>,
 ): Promise<void> {
-  const redis = createRedisClient({ url: environment['REDIS_URL'] ?? '' })
+  const redis = connection(environment['REDIS_URL'] ?? '')
   await redis.connect()
   try {
     await work(redis)
@@ -219,3 +252,5 @@ async function withRedis(
     redis.destroy()
   }
 }
+
+const connection = (url: string) => createRedisClient({ url })

@@ -59,11 +59,12 @@ describePrograms('serve', (program) => {
 
   test('a port that is taken: exit code 1 and a sentence with the port', async () => {
     const taken = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('mine') })
-    const { code, stderr } = await program.run(['serve'], { env: { PORT: String(taken.port) } })
+    const { port } = taken
+    const { code, stderr } = await program.run(['serve'], { env: { PORT: String(port) } })
     expect(await (await fetch(taken.url)).text()).toBe('mine')
     await taken.stop(true)
     expect(code).toBe(1)
-    expect(stderr).toMatch(new RegExp(`port ${taken.port}.*(taken|in use)`, 'i'))
+    expect(stderr).toMatch(new RegExp(`port ${port}.*(taken|in use)`, 'i'))
     expect(stderr).toContain('PORT')
     expect(stderr).not.toMatch(/^ +at /m)
   })

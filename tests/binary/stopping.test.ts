@@ -49,7 +49,7 @@ describePrograms('stopping', (program) => {
     })
     const body = JSON.stringify({ email: 'nobody@shop.example', password: 'a long enough passphrase' })
     socket.write(
-      `POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 10)}`,
+      `POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 10)}`,
     )
     // The server has begun with it once a request sent later on another connection was answered.
     await fetch(`${running.url}/healthz`, { headers: { connection: 'close' } })
@@ -72,7 +72,7 @@ describePrograms('stopping', (program) => {
       const socket = connect(Number(port), '127.0.0.1')
       socket.on('error', () => undefined)
       socket.on('data', () => answered++)
-      socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+      socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
       return socket
     })
     await until(() => answered >= sockets.length, 'the answers')

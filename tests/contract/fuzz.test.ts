@@ -21,8 +21,7 @@ const runWithinMs = 55_000
 /** Requests that succeed wear the world out: people are deactivated, lists deleted, sessions ended. */
 const worldLastsFor = 300
 
-const document = await openapiDocument(createDocumentedApp())
-if (!isRecord(document)) throw new Error('there is no document')
+const document: Record<string, unknown> = { ...(await openapiDocument(createDocumentedApp())) }
 const routes: FuzzRoute[] = createDocumentedApp()
   .routes.filter(({ path }) => !path.startsWith('/docs/') && !path.startsWith('/pages/'))
   .map(({ method, path }) => ({ method, path, example: exampleFor(method, path) }))

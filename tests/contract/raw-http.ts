@@ -69,7 +69,7 @@ export function exchange(url: string, bytes: Uint8Array, deadlineMs: number): Pr
     }
     socket.on('connect', () => socket.write(bytes))
     socket.on('data', (chunk) => {
-      received.push(chunk)
+      received.push(Buffer.from(chunk))
       look(false)
     })
     socket.on('end', () => look(true))

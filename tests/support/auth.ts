@@ -51,8 +51,7 @@ export async function allMailed({ running: { deps } }: TestServer): Promise<void
 }
 
 /** A code that is not this one. */
-export const wrongCode = (code: string): string =>
-  String((Number(code) + 1) % 1_000_000).padStart(6, '0')
+export const wrongCode = (code: string): string => String((Number(code) + 1) % 1_000_000).padStart(6, '0')
 
 /** What of a problem does not differ from request to request. */
 export function problemOf({ status, body }: Answer): Record<string, unknown> {
@@ -92,7 +91,11 @@ export const headerOf = (token: string): Record<string, unknown> => decode(token
 export const claimsOf = (token: string): Record<string, unknown> => decode(token.split('.')[1])
 
 /** A JWT made by hand. `none` gets the signature that HS256 would have. */
-export function forge(claims: Record<string, unknown>, secret: string, header: Record<string, unknown>): string {
+export function forge(
+  claims: Record<string, unknown>,
+  secret: string,
+  header: Record<string, unknown>,
+): string {
   const body = `${encode(header)}.${encode(claims)}`
   const hash = header['alg'] === 'HS512' ? 'sha512' : header['alg'] === 'HS384' ? 'sha384' : 'sha256'
   return `${body}.${createHmac(hash, secret).update(body).digest('base64url')}`

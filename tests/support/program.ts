@@ -4,10 +4,13 @@
  * an ordinary user.
  */
 import { describe } from 'bun:test'
-import { existsSync, mkdtempSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync } from 'node:fs'
 import { chmod, chown, copyFile, mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { recordingLogger } from './log.ts'
+import type { Backend, TestServer } from './server.ts'
+import type { Inbox } from './smtp.ts'
 import { until } from './until.ts'
 
 export type Form = 'source' | 'executable'
@@ -75,12 +78,12 @@ export function describePrograms(title: string, body: (program: Program) => void
 
 export function createProgram(form: Form): Program {
   const base = mkdtempSync(join(tmpdir(), 'minimart-program-'))
+  chmodSync(base, 0o755)
   const running = new Set<Started>()
   let count = 0
   let installed: Promise<string> | undefined
 
   const folder = async (): Promise<string> => {
-    await chmod(base, 0o755)
     const path = join(base, `folder-${++count}`)
     await mkdir(path)
     if (asRoot && form === 'executable') await chown(path, nobody, nobody)
@@ -97,7 +100,13 @@ export function createProgram(form: Form): Program {
     const plain = [...(options.under ?? []), ...(await command(args))]
     const started = spawn(options.terminal ? onTerminal(plain) : plain, {
       cwd,
-      env: { PATH: process.env['PATH'] ?? '', HOME: cwd, TMPDIR: cwd, TERM: 'xterm', ...options.env },
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        HOME: join(base, 'home'),
+        TMPDIR: cwd,
+        TERM: 'xterm',
+        ...options.env,
+      },
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
     })
     running.add(started)
@@ -124,6 +133,42 @@ export function createProgram(form: Form): Program {
     },
   }
 }
+
+/** For what people.ts does; the inside of another process is out of reach. */
+export function asServer(
+  { url }: Pick<Running, 'url'>,
+  { backend, inbox, environment }: { backend: Backend; inbox: Inbox; environment: Record<string, string> },
+): TestServer {
+  return {
+    backend,
+    url,
+    inbox,
+    environment,
+    superAdmin: {
+      email: environment['SUPER_ADMIN_EMAIL'] ?? '',
+      password: environment['SUPER_ADMIN_PASSWORD'] ?? '',
+    },
+    log: recordingLogger(),
+    get running(): never {
+      throw new Error('the program runs in a process of its own')
+    },
+    stop: async () => undefined,
+  }
+}
+
+/** Settings as the tests of src/server.ts have them, to be completed with a database's. */
+export const environmentFor = (inbox: Inbox, dataDir: string): Record<string, string> => ({
+  DATA_DIR: dataDir,
+  PORT: '0',
+  SUPER_ADMIN_EMAIL: 'root@platform.example',
+  SUPER_ADMIN_PASSWORD: 'a long enough passphrase',
+  SMTP_HOST: inbox.host,
+  SMTP_PORT: String(inbox.port),
+  SMTP_SECURE: 'none',
+  RATE_LIMIT_AUTH: 'off',
+  RATE_LIMIT_INVITE: 'off',
+  RATE_LIMIT_API: 'off',
+})
 
 async function install(base: string): Promise<string> {
   const path = join(base, 'minimart')

@@ -55,6 +55,7 @@ const resetTokenInvalid = (): AppError =>
 interface ChangedEpochs {
   tokenEpoch: number
   sessionEpoch: number
+  sparedEpoch: number | null
 }
 
 /** Answers the new session epoch, or null when the password had changed since the account was read. */
@@ -73,17 +74,22 @@ async function setPassword(
         where tenant_id = ${tenantId} and id = ${userId} and password_hash = ${account.passwordHash}
         returning tenant_id, id, token_epoch, session_epoch
       ), revoked as (
-        insert into revocations (tenant_id, subject, minimum_epoch, spared_session)
-        select tenant_id, id, token_epoch, ${sparedSession}::uuid from changed ${onRepeatedRevocation}
+        insert into revocations (tenant_id, subject, minimum_epoch, spared_session, spared_epoch)
+        select tenant_id, id, token_epoch, ${sparedSession}::uuid,
+          case when ${sparedSession}::uuid is not null then token_epoch - 1 end
+        from changed ${onRepeatedRevocation} returning spared_epoch
       )
-      select token_epoch as "tokenEpoch", session_epoch as "sessionEpoch" from changed`,
+      select token_epoch as "tokenEpoch", session_epoch as "sessionEpoch",
+        (select spared_epoch from revoked) as "sparedEpoch" from changed`,
   )
   if (!changed) return null
   deps.revocations.learn({
     tenantId,
     subject: userId,
     minimumEpoch: changed.tokenEpoch,
-    ...(sparedSession ? { sparedSession } : {}),
+    ...(sparedSession === null || changed.sparedEpoch === null
+      ? {}
+      : { spared: { sessionId: sparedSession, fromEpoch: changed.sparedEpoch } }),
   })
   deps.mailer.send(passwordChangedMail({ to: account, at: new Date(), publicUrl: deps.publicUrl }))
   return changed.sessionEpoch

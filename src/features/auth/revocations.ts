@@ -17,8 +17,8 @@ export interface Revocation {
   subject: string
   /** Tokens of a lower epoch are dead. A session's tokens have epoch 0. */
   minimumEpoch: number
-  /** A session whose tokens of the epoch just below stay good all the same; older ones were dead before. */
-  sparedSession?: string
+  /** A session whose tokens stay good all the same, from this epoch on. */
+  spared?: { sessionId: string; fromEpoch: number }
 }
 
 export interface Revocations {
@@ -32,40 +32,39 @@ export interface Revocations {
 }
 
 /** As a statement's step, e.g. `revoked as (${revocationStatement(...)})`, or on its own. */
-export const revocationStatement = ({
-  tenantId,
-  subject,
-  minimumEpoch,
-  sparedSession,
-}: Revocation): SQL => sql`
-  insert into revocations (tenant_id, subject, minimum_epoch, spared_session)
-  values (${tenantId}, ${subject}, ${minimumEpoch}, ${sparedSession ?? null})
-  ${onRepeatedRevocation}`
+export const revocationStatement = ({ tenantId, subject, minimumEpoch }: Revocation): SQL => sql`
+  insert into revocations (tenant_id, subject, minimum_epoch)
+  values (${tenantId}, ${subject}, ${minimumEpoch}) ${onRepeatedRevocation}`
 
-/** A later epoch replaces an earlier one. */
+/** A later epoch replaces an earlier one. A session that is spared twice in a row keeps what it was spared with. */
 export const onRepeatedRevocation: SQL = sql`
   on conflict (tenant_id, subject) do update set minimum_epoch = excluded.minimum_epoch,
-    spared_session = excluded.spared_session, at = clock_timestamp()
+    spared_session = excluded.spared_session, at = clock_timestamp(),
+    spared_epoch = case
+      when revocations.spared_session = excluded.spared_session
+        and revocations.minimum_epoch = excluded.minimum_epoch - 1 then revocations.spared_epoch
+      else excluded.spared_epoch end
   where revocations.minimum_epoch <= excluded.minimum_epoch`
 
 interface Row {
   subject: string
   minimum_epoch: number
   spared_session: string | null
+  spared_epoch: number | null
 }
 
 /** Transactions that began earlier may commit later; so far back each read looks again. */
 const overlapSeconds = 30
 
 export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: number): Revocations {
-  const known = new Map<string, { minimumEpoch: number; spared: string | null; forgetAt: number }>()
+  const known = new Map<string, Omit<Revocation, 'tenantId' | 'subject'> & { forgetAt: number }>()
 
-  const remember = (subject: string, minimumEpoch: number, spared: string | null): void => {
+  const remember = ({ subject, minimumEpoch, spared }: Omit<Revocation, 'tenantId'>): void => {
     const before = known.get(subject)
     if (before && before.minimumEpoch > minimumEpoch) return
     known.set(subject, {
       minimumEpoch,
-      spared,
+      ...(spared ? { spared } : {}),
       forgetAt: Date.now() + (tokenTtlSeconds + overlapSeconds) * 1000,
     })
   }
@@ -73,10 +72,14 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
   const readSince = async (seconds: number): Promise<void> => {
     const rows = await db.read(
       'system',
-      sql<Row>`select subject, minimum_epoch, spared_session from revocations
+      sql<Row>`select subject, minimum_epoch, spared_session, spared_epoch from revocations
         where at > clock_timestamp() - make_interval(secs => ${seconds}::int)`,
     )
-    for (const row of rows) remember(row.subject, row.minimum_epoch, row.spared_session)
+    for (const row of rows) {
+      const { spared_session: sessionId, spared_epoch: fromEpoch } = row
+      const spared = sessionId === null || fromEpoch === null ? {} : { spared: { sessionId, fromEpoch } }
+      remember({ subject: row.subject, minimumEpoch: row.minimum_epoch, ...spared })
+    }
   }
 
   const forgetOld = (): void => {
@@ -88,10 +91,10 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
     covers(subject, epoch, sessionId) {
       const revocation = known.get(subject)
       if (revocation === undefined || epoch >= revocation.minimumEpoch) return false
-      return revocation.spared !== sessionId || epoch !== revocation.minimumEpoch - 1
+      const { spared } = revocation
+      return spared?.sessionId !== sessionId || epoch < spared.fromEpoch
     },
-    learn: ({ subject, minimumEpoch, sparedSession }) =>
-      remember(subject, minimumEpoch, sparedSession ?? null),
+    learn: remember,
     load: () => readSince(tokenTtlSeconds + overlapSeconds),
     follow(intervalMs) {
       let away = false

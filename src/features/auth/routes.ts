@@ -209,34 +209,18 @@ export const ownAccountRoutes = (deps: Deps) =>
         }),
       },
     )
-    .get(
-      '/sessions',
-      async ({ actor }) => {
-        const sessions = await listSessions(deps, actor)
-        const data = sessions.map((session) => ({
-          id: session.id,
-          current: session.id === actor.sessionId,
-          user_agent: session.userAgent,
-          address: session.address,
-          created_at: session.createdAt,
-          last_used_at: session.lastUsedAt,
-          expires_at: session.expiresAt,
-        }))
-        return json(JSON.stringify({ data, next_cursor: null }))
-      },
-      {
-        detail: operation({
-          tag,
-          id: 'listSessions',
-          summary: 'My signed-in devices',
-          ok: {
-            status: 200,
-            description: 'At most 50, the last used first.',
-            schema: t.Object({ data: t.Array(model.SessionView), next_cursor: t.Null() }),
-          },
-        }),
-      },
-    )
+    .get('/sessions', async ({ actor }) => json(await listSessions(deps, actor)), {
+      detail: operation({
+        tag,
+        id: 'listSessions',
+        summary: 'My signed-in devices',
+        ok: {
+          status: 200,
+          description: 'At most 50, the last used first.',
+          schema: t.Object({ data: t.Array(model.SessionView), next_cursor: t.Null() }),
+        },
+      }),
+    })
     .delete(
       '/sessions/:id',
       async ({ actor, params }) => {

@@ -101,11 +101,22 @@ export async function refresh(deps: Deps, refreshToken: string): Promise<string>
 const refreshTokenInvalid = (): AppError =>
   new AppError('refresh_token_invalid', 'The session has ended. Sign in again.')
 
-/** The actor's sessions that can still be refreshed, the last used first. */
-export async function listSessions(deps: Deps, { tenantId, userId }: Actor): Promise<Session[]> {
-  const sessions = await deps.sessions.list(userId)
-  const account = await findAccount(deps.db, tenantId, userId)
-  return account ? sessions.filter((session) => goesOn(session, account)) : []
+/** The actor's sessions that can still be refreshed, the last used first, as JSON text. */
+export async function listSessions(deps: Deps, actor: Actor): Promise<string> {
+  const sessions = await deps.sessions.list(actor.userId)
+  const account = await findAccount(deps.db, actor.tenantId, actor.userId)
+  const data = sessions
+    .filter((session) => account !== null && goesOn(session, account))
+    .map((session) => ({
+      id: session.id,
+      current: session.id === actor.sessionId,
+      user_agent: session.userAgent,
+      address: session.address,
+      created_at: session.createdAt,
+      last_used_at: session.lastUsedAt,
+      expires_at: session.expiresAt,
+    }))
+  return JSON.stringify({ data, next_cursor: null })
 }
 
 /** Ends one of the actor's own sessions, the present one too. Answers whether there was one. */

@@ -27,25 +27,32 @@ export const openInvitationRoutes = (deps: Deps) =>
 export const invitationRoutes = (deps: Deps) =>
   new Elysia({ prefix: '/api/v1/invitations' })
     .use(signedIn(deps, 'customer'))
-    .post('/accept', async ({ actor, body }) => json(await acceptInvitation(deps, actor, body.token)), {
-      body: model.InvitationToken,
-      detail: operation({
-        tag,
-        id: 'acceptInvitation',
-        summary: 'Join a list',
-        body: true,
-        ok: { status: 200, description: 'Joined: the list.', schema: model.ListSummary },
-        errors: [
-          'invitation_invalid',
-          'invitation_expired',
-          'invitation_spent',
-          'invitation_not_for_you',
-          'invitation_void',
-          'already_member',
-          'forbidden',
-        ],
-      }),
-    })
+    .post(
+      '/accept',
+      async ({ actor, body }) => {
+        const { body: summary, tag } = await acceptInvitation(deps, actor, body.token)
+        return json(summary, { tag })
+      },
+      {
+        body: model.InvitationToken,
+        detail: operation({
+          tag,
+          id: 'acceptInvitation',
+          summary: 'Join a list',
+          body: true,
+          ok: { status: 200, description: 'Joined: the list.', schema: model.ListSummary },
+          errors: [
+            'invitation_invalid',
+            'invitation_expired',
+            'invitation_spent',
+            'invitation_not_for_you',
+            'invitation_void',
+            'already_member',
+            'forbidden',
+          ],
+        }),
+      },
+    )
     .post(
       '/reject',
       async ({ actor, body }) => {

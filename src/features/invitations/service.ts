@@ -8,7 +8,8 @@ import { findAccount } from '../auth/accounts.ts'
 import type { Actor } from '../auth/actor.ts'
 import { changeList, visible } from '../lists/change.ts'
 import { refused } from '../lists/refusals.ts'
-import { holdInvitation, refuseSpent, releaseInvitation, spendInvitation } from './spending.ts'
+import type { ListAnswer } from '../lists/service.ts'
+import { alreadySpent, isSpent, refuseSpent, spendStatement } from './spending.ts'
 import { type Invitation, type InvitedRole, readInvitation, signInvitation } from './token.ts'
 
 interface Invited {
@@ -77,7 +78,7 @@ const stillInvites = (invitation: Invitation): SQL => sql`exists (
 /** What an invitation says, to whoever holds it. @throws AppError as acceptInvitation, of the invitation itself */
 export async function previewInvitation(deps: Deps, token: string): Promise<string> {
   const invitation = await readInvitation(deps.jwt, token)
-  await refuseSpent(deps.store, invitation)
+  await refuseSpent(deps.db, invitation)
   const { listId, email, role, expiresAt } = invitation
   const { name, invitedBy } = await getInvitedTo(deps, invitation)
   return JSON.stringify({
@@ -108,38 +109,36 @@ async function getInvitedTo(
 }
 
 /**
- * Makes the invitee a member. Answers the list's summary.
+ * Makes the invitee a member. Answers the list's summary and its version.
  * @throws AppError invitation_invalid (400), invitation_expired (410), invitation_spent (409),
  *   invitation_not_for_you (403), invitation_void (410), already_member (409)
  */
-export async function acceptInvitation(deps: Deps, actor: Actor, token: string): Promise<string> {
+export async function acceptInvitation(deps: Deps, actor: Actor, token: string): Promise<ListAnswer> {
   const invitation = await readOwnInvitation(deps, actor, token)
-  await holdInvitation(deps.store, invitation)
-  let body: string
   try {
-    body = (await changeList(deps.db, joining(actor, invitation))).body
+    const { body, tag } = await changeList(deps.db, joining(actor, invitation))
+    return { body, tag }
   } catch (error) {
-    await releaseInvitation(deps.store, invitation)
-    throw error instanceof AppError && error.code === 'not_found' ? refused('invitation_void') : error
+    throw error instanceof AppError && error.code === 'not_found'
+      ? refused('invitation_void')
+      : alreadySpent(error)
   }
-  // The membership stands; that the invitation could not be marked is for the operator, not for the new member.
-  await spendInvitation(deps.store, invitation).catch((error: unknown) =>
-    deps.log.error('an accepted invitation could not be marked as spent', { error }),
-  )
-  return body
 }
 
 /** Spends the invitation. @throws AppError as acceptInvitation, but for already_member */
 export async function rejectInvitation(deps: Deps, actor: Actor, token: string): Promise<void> {
   const invitation = await readOwnInvitation(deps, actor, token)
   await getInvitedTo(deps, invitation)
-  await holdInvitation(deps.store, invitation)
-  await spendInvitation(deps.store, invitation)
+  await deps.db
+    .write({ tenantId: actor.tenantId }, spendStatement(invitation, sql`(select) once`))
+    .catch((error: unknown) => {
+      throw alreadySpent(error)
+    })
 }
 
 async function readOwnInvitation(deps: Deps, actor: Actor, token: string): Promise<Invitation> {
   const invitation = await readInvitation(deps.jwt, token)
-  await refuseSpent(deps.store, invitation)
+  await refuseSpent(deps.db, invitation)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   const own =
     invitation.tenantId === actor.tenantId &&
@@ -156,19 +155,20 @@ const joining = (actor: Actor, invitation: Invitation) => ({
   permission: 'invited' as const,
   what: 'list',
   reach: sql`true`,
-  refuse: sql`case when t.deleted_at is not null or not ${stillInvites(invitation)} then 'invitation_void'
+  refuse: sql`case when ${isSpent(invitation)} then 'invitation_spent'
+    when t.deleted_at is not null or not ${stillInvites(invitation)} then 'invitation_void'
     when t.member_role is not null then 'already_member' end`,
   steps: sql`, joined as (
       insert into list_members (tenant_id, list_id, user_id, role)
       select ok.tenant_id, ok.id, ${actor.userId}::uuid, ${invitation.role}::text from ok returning *
-    ), newcomer as (
+    ), spent as (${spendStatement(invitation, sql`joined`)}), newcomer as (
       select j.*, u.full_name, u.email from joined j join users u on u.tenant_id = j.tenant_id and u.id = j.user_id
     )`,
   eventCount: sql`select count(*) from joined`,
   events: sql`select 1, 'member_joined', jsonb_build_object('member', ${memberJson('n', 'n')}) from newcomer n`,
-  answer: sql<{ body: string }>`(select ${listJson(
+  answer: sql<ListAnswer>`(select ${listJson(
     'b',
     sql`j.role, b.item_count, b.pending_count, 1 + (
       select count(*) from list_members c where c.tenant_id = b.tenant_id and c.list_id = b.id) as member_count`,
-  )} from bumped b, joined j)::text as body`,
+  )} from bumped b, joined j)::text as body, (select version from bumped) as tag`,
 })

@@ -1,33 +1,30 @@
 /**
- * An invitation works once. While someone is accepting it, it is held for a moment; only when the membership is
- * committed is it spent for good, so that a crash in between leaves it usable.
+ * An invitation works once. That it was spent is kept with the revoked tokens in the database, not in the store: what
+ * Redis loses must not let a removed member back in. Accepting writes it in the transaction that makes the membership,
+ * so there is no moment at which only one of the two is true.
  */
-import { AppError } from '../../errors.ts'
-import type { Store } from '../../store/store.ts'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database } from '../../db/database.ts'
+import { ConstraintError } from '../../db/errors.ts'
+import { refused } from '../lists/refusals.ts'
 import type { Invitation } from './token.ts'
 
-const holdSeconds = 30
-
-const place = (invitation: Invitation): string => `invitation:${invitation.id}`
-
-const secondsLeft = ({ expiresAt }: Invitation): number =>
-  Math.max(1, Math.ceil(expiresAt - Date.now() / 1000))
-
-const spent = (): AppError => new AppError('invitation_spent', 'This invitation has been used already.')
-
 /** @throws AppError invitation_spent (409) */
-export async function refuseSpent(store: Store, invitation: Invitation): Promise<void> {
-  if ((await store.get(place(invitation))) !== null) throw spent()
+export async function refuseSpent(db: Database, invitation: Invitation): Promise<void> {
+  const { tenantId } = invitation
+  const [row] = await db.read({ tenantId }, sql<{ spent: boolean }>`select ${isSpent(invitation)} as spent`)
+  if (row?.spent) throw refused('invitation_spent')
 }
 
-/** For one caller only, until it is spent or released. @throws AppError invitation_spent (409) */
-export async function holdInvitation(store: Store, invitation: Invitation): Promise<void> {
-  if (!(await store.compareAndSet(place(invitation), null, 'held', holdSeconds))) throw spent()
-}
+export const isSpent = ({ id, tenantId }: Invitation): SQL =>
+  sql`exists (select from revocations r where r.tenant_id = ${tenantId} and r.subject = ${id})`
 
-export const releaseInvitation = async (store: Store, invitation: Invitation): Promise<void> => {
-  await store.compareAndSet(place(invitation), 'held', null, 1)
-}
+/** Marks the invitation as spent, once for each row of `from`. Whoever comes second breaks the primary key. */
+export const spendStatement = ({ id, tenantId }: Invitation, from: SQL): SQL => sql`
+  insert into revocations (tenant_id, subject, minimum_epoch) select ${tenantId}::uuid, ${id}::uuid, 1 from ${from}`
 
-export const spendInvitation = (store: Store, invitation: Invitation): Promise<void> =>
-  store.set(place(invitation), 'spent', secondsLeft(invitation))
+/** Tells that someone else was faster by its constraint; anything else goes on as it came. */
+export const alreadySpent = (error: unknown): unknown =>
+  error instanceof ConstraintError && error.constraint === 'revocations_pkey'
+    ? refused('invitation_spent')
+    : error

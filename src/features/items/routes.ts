@@ -10,6 +10,7 @@ import * as model from './model.ts'
 import { addItems, changeItem, clearPurchased, deleteItem, listItems } from './service.ts'
 
 const tag = 'Items'
+const OneOrManyAdded = t.Union([model.Item, t.Object({ data: t.Array(model.Item) })])
 
 export const listItemRoutes = (deps: Deps) =>
   new Elysia({ prefix: '/api/v1/shopping-lists' })
@@ -47,9 +48,9 @@ export const listItemRoutes = (deps: Deps) =>
           ok: {
             status: 201,
             description: 'Added.',
-            schema: t.Union([model.Item, t.Object({ data: t.Array(model.Item) })]),
+            schema: OneOrManyAdded,
           },
-          alsoOk: [{ status: 200, description: 'They were there already.', schema: model.Item }],
+          alsoOk: [{ status: 200, description: 'They were there already.', schema: OneOrManyAdded }],
           errors: ['not_found', 'forbidden', 'list_full', 'id_conflict', 'id_deleted'],
         }),
       },

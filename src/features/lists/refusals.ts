@@ -10,6 +10,7 @@ const refusals = {
   already_member: 'They are a member of this list already.',
   owner_must_hand_over: 'The owner must hand the list over to another member first.',
   member_deactivated: 'A deactivated user cannot own a list.',
+  invitation_spent: 'This invitation has been used already.',
   invitation_void: 'The list is gone, or whoever invited may no longer do so.',
 } as const satisfies Partial<Record<ErrorCode, string>>
 

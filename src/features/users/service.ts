@@ -100,7 +100,8 @@ export async function getUser(deps: Deps, actor: Actor, userId: string): Promise
 
 interface Changed {
   refusal: 'not_found' | 'last_admin' | null
-  body: string | null
+  /** As it is now; of no meaning with a refusal. */
+  body: string
   tokenEpoch: number | null
 }
 
@@ -123,11 +124,9 @@ export async function changeUser(
     sql`select from tenants where id = ${tenantId} for no key update`,
     changeStatement(tenantId, userId, change),
   )
-  if (!changed || changed.refusal === 'not_found' || changed.body === null) {
-    if (changed?.refusal === 'last_admin')
-      throw new AppError('last_admin', 'A tenant needs an active admin: make someone else admin first.')
-    throw notFound('user')
-  }
+  if (changed?.refusal === 'last_admin')
+    throw new AppError('last_admin', 'A tenant needs an active admin: make someone else admin first.')
+  if (!changed || changed.refusal === 'not_found') throw notFound('user')
   if (changed.tokenEpoch !== null) {
     deps.revocations.learn({ tenantId, subject: userId, minimumEpoch: changed.tokenEpoch })
     if (change.is_active === false) await deps.sessions.endAll(userId)

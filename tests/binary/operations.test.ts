@@ -1,0 +1,155 @@
+/** What an operator does beside serving: migrations, the first super admin, and trying the settings. */
+import { afterAll, expect, test } from 'bun:test'
+import { join } from 'node:path'
+import { createClient } from '../support/client.ts'
+import { testPostgres } from '../support/postgres.ts'
+import { describePrograms, type Program } from '../support/program.ts'
+import { testRedis } from '../support/redis.ts'
+import { type Backend, describeBackends } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+const password = 'a long enough passphrase'
+const secret = 'tests only: long enough to sign with, 0123456789'
+
+/** Settings of an empty installation. */
+async function freshSettings(backend: Backend, program: Program): Promise<Record<string, string>> {
+  const dataDir = join(await program.folder(), 'data')
+  const common = { PORT: '0', DATA_DIR: dataDir, RATE_LIMIT_AUTH: 'off' }
+  if (backend === 'embedded') return common
+  const [postgres, redis] = await Promise.all([testPostgres(), testRedis()])
+  const [{ url }, redisUrl] = await Promise.all([postgres.createDatabase(), redis.freshDatabase()])
+  return { ...common, DATABASE_URL: url, REDIS_URL: redisUrl, JWT_SECRET_KEY: secret }
+}
+
+describePrograms('operating', (program) => {
+  afterAll(program.clean)
+
+  describeBackends('with', (backend) => {
+    test('migrate goes up, tells how it stands, and goes down again, step by step', async () => {
+      const env = await freshSettings(backend, program)
+      const migrate = async (...args: string[]) => {
+        const { code, stdout, stderr } = await program.run(['migrate', ...args], { env })
+        expect([code, stderr]).toEqual([0, ''])
+        return stdout
+      }
+      const steps = (status: string) =>
+        [...status.matchAll(/^(\d{4}) {2}(\w+) +(\S+)$/gm)].map(([, number, name, at]) => ({
+          number,
+          name,
+          at,
+        }))
+      const empty = steps(await migrate('status'))
+      expect(empty.length).toBeGreaterThanOrEqual(2)
+      expect(empty.every(({ at }) => at === 'pending')).toBe(true)
+      const names = empty.map(({ number, name }) => (name?.startsWith(`${number}`) ? name : `${name}`))
+      expect(await migrate('up')).toContain('up: ')
+      expect(await migrate('up')).toContain('Nothing to do.')
+      expect(steps(await migrate('status')).every(({ at }) => at !== 'pending')).toBe(true)
+      const down = await migrate('down')
+      expect(down).toContain(String(names.at(-1)))
+      expect(down).not.toContain(String(names.at(-2)))
+      expect(steps(await migrate('status')).filter(({ at }) => at === 'pending')).toHaveLength(1)
+      await migrate('down', '100')
+      expect(steps(await migrate('status')).every(({ at }) => at === 'pending')).toBe(true)
+      expect(await migrate('down')).toContain('Nothing to do.')
+      await migrate('up')
+      const check = await program.run(['check'], { env })
+      expect(check.code).toBe(0)
+    })
+
+    test('create-admin takes the password from standard input; the admin can sign in; a second one is refused', async () => {
+      const env = await freshSettings(backend, program)
+      const create = (stdin: string) =>
+        program.run(['create-admin', '--email', 'Boss@Platform.example', '--name', 'The Boss'], {
+          env,
+          stdin,
+        })
+      const weak = await create('short\n')
+      expect([weak.code, weak.stdout]).toEqual([1, ''])
+      expect(weak.stderr).toContain('8 to 128 characters')
+      const none = await create('')
+      expect(none.code).toBe(1)
+      const { code, stdout } = await create(`${password}\n`)
+      expect(code).toBe(0)
+      expect(stdout).toContain('boss@platform.example can sign in as super admin now.')
+      const again = await create(`${password}\n`)
+      expect([again.code, again.stdout]).toEqual([1, ''])
+      expect(again.stderr).toContain('There is an account with this e-mail address already')
+      expect(again.stderr).not.toMatch(/^ +at /m)
+      const started = await program.start(['serve'], { env })
+      const { url } = await started.ready()
+      const answer = await createClient(url).post('/auth/login', { email: 'boss@platform.example', password })
+      expect(answer.status).toBe(200)
+      expect(answer.body.user).toMatchObject({ role: 'super_admin', full_name: 'The Boss', tenant_id: null })
+      // There is a super admin, so none is made up.
+      expect(started.output()).not.toContain('admin@minimart.local')
+      started.signal('SIGTERM')
+      expect(await started.exited).toBe(0)
+    })
+
+    test('check says 0 where all is well, a line for each thing, and changes nothing', async () => {
+      const env = await freshSettings(backend, program)
+      const { code, stdout } = await program.run(['check'], { env })
+      expect(stdout).toContain('pending')
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      expect(lines.filter(({ ok }) => !ok)).toEqual([])
+      expect(code).toBe(0)
+      expect(lines.map(({ check }) => check)).toEqual(
+        expect.arrayContaining(['settings', 'database', 'migrations', 'redis', 'mail']),
+      )
+      const status = await program.run(['migrate', 'status'], { env })
+      expect(status.stdout).toContain('pending')
+    })
+  })
+
+  test('create-admin asks on a terminal, and what is typed does not show', async () => {
+    const env = await freshSettings('embedded', program)
+    const command = await program.command(['create-admin', '--email', 'boss@platform.example'])
+    const quoted = command.map((part) => `'${part}'`).join(' ')
+    const child = Bun.spawn(['script', '-qefc', quoted, '/dev/null'], {
+      env: { PATH: process.env['PATH'] ?? '', TERM: 'xterm', TMPDIR: await program.folder(), ...env },
+      stdin: 'pipe',
+      stdout: 'pipe',
+    })
+    let shown = ''
+    const reading = (async () => {
+      const decoder = new TextDecoder()
+      for await (const chunk of child.stdout) shown += decoder.decode(chunk, { stream: true })
+    })()
+    await until(() => shown.includes('Password for boss@platform.example: '), 'the prompt', 20_000)
+    child.stdin.write(`${password}\r`)
+    await child.stdin.flush()
+    expect(await child.exited).toBe(0)
+    await reading
+    expect(shown).toContain('can sign in as super admin now.')
+    expect(shown).not.toContain(password)
+  })
+
+  test('check says 1 and what to do: database, Redis and mail server away', async () => {
+    const { code, stdout } = await program.run(['check'], {
+      env: {
+        DATABASE_URL: 'postgres://someone:sesame-open@127.0.0.1:1/nowhere',
+        REDIS_URL: 'redis://:sesame-open@127.0.0.1:1',
+        SMTP_HOST: '127.0.0.1',
+        SMTP_PORT: '1',
+        JWT_SECRET_KEY: secret,
+      },
+    })
+    expect(code).toBe(1)
+    const faults = new Map(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+        .filter(({ ok }) => !ok)
+        .map(({ check, detail }) => [check, detail]),
+    )
+    expect(faults.get('database')).toContain('DATABASE_URL')
+    expect(faults.get('redis')).toContain('REDIS_URL')
+    expect(faults.get('mail')).toContain('SMTP_')
+    expect(stdout).not.toContain('sesame')
+  })
+})
