@@ -29,7 +29,13 @@ export interface AppDeps extends Deps, Omit<HealthDeps, 'db' | 'store'> {
 export type App = ReturnType<typeof createApp>
 
 export function createApp(deps: AppDeps) {
-  const app = new Elysia({ normalize: false, systemRouter: false, nativeStaticResponse: false })
+  const app = new Elysia({
+    normalize: false,
+    systemRouter: false,
+    nativeStaticResponse: false,
+    // Otherwise Host: api, as a proxy in front of a container sends it, finds no route: the name is "too short".
+    handler: { standardHostname: false },
+  })
     .use(observe({ ...deps, trustProxy: deps.config.trustProxy }))
     .use(crossOrigin(deps.config.corsOrigins))
     .use(errorAnswers(deps.log, () => routes))

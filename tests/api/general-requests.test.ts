@@ -158,6 +158,12 @@ describeBackends('every request', (backend) => {
     for (const line of log.trimEnd().split('\n')) expect(JSON.parse(line)).toBeObject()
   })
 
+  test('finds its route by any name of the host, however short', async () => {
+    const { url } = await sharedServer(backend)
+    for (const host of ['api', 'x', 'localhost', 'shop.example.com:8080'])
+      expect((await fetch(`${url}/healthz`, { headers: { host } })).status).toBe(200)
+  })
+
   test('is answered with headers that keep browsers from guessing, framing and passing addresses on', async () => {
     const { url } = await sharedServer(backend)
     for (const path of ['/healthz', '/nope', '/api/v1/auth/me', '/docs', '/invite']) {

@@ -9,6 +9,7 @@ import {
   makeList,
   makeTenant,
   makeUser,
+  type Person,
   superAdmin,
   verify,
 } from '../support/people.ts'
@@ -121,6 +122,7 @@ describeBackends('a tenant', (backend) => {
       const { server, root, anyone } = await setUp()
       const tenant = await makeTenant(server, 'Ending')
       const member = await makeUser(server, tenant)
+      const otherDevice = await asPerson(server, member.email, member.password)
       const { id: listId } = await makeList(member, 'Kept')
       const ended =
         way === 'DELETE'
@@ -130,17 +132,14 @@ describeBackends('a tenant', (backend) => {
       expect((await root.api.get(`/tenants/${tenant.id}`)).body.is_active).toBe(false)
 
       const credentials = ({ email, password }: typeof member) => ({ email, password })
-      const signedOut = async () => {
-        for (const person of [tenant.admin, member]) {
-          expect((await person.api.get('/auth/me')).body).toMatchObject({
-            status: 401,
-            code: 'token_revoked',
-          })
-          const refreshed = await anyone.post('/auth/refresh', { refresh_token: person.refreshToken })
+      const areSignedOut = async (people: Person[]) => {
+        for (const { api, refreshToken } of people) {
+          expect((await api.get('/auth/me')).body).toMatchObject({ status: 401, code: 'token_revoked' })
+          const refreshed = await anyone.post('/auth/refresh', { refresh_token: refreshToken })
           expect(refreshed.status).toBe(401)
         }
       }
-      await signedOut()
+      await areSignedOut([tenant.admin, member])
       const refused = await anyone.post('/auth/login', credentials(member))
       expect(refused.body).toMatchObject({ status: 403, code: 'tenant_deactivated' })
       const wrong = await anyone.post('/auth/login', { email: member.email, password: 'a wrong one' })
@@ -148,7 +147,7 @@ describeBackends('a tenant', (backend) => {
 
       const back = await root.api.patch(`/tenants/${tenant.id}`, { is_active: true })
       expect(back.body).toMatchObject({ id: tenant.id, is_active: true })
-      await signedOut()
+      await areSignedOut([tenant.admin, member, otherDevice])
       const again = await asPerson(server, member.email, member.password)
       expect((await again.api.get(`/shopping-lists/${listId}`)).body.name).toBe('Kept')
     })

@@ -7,6 +7,7 @@ import {
   goodPassword,
   makeTenant,
   makeUser,
+  type Person,
   superAdmin,
   verify,
 } from '../support/people.ts'
@@ -117,11 +118,9 @@ describeBackends('a user', (backend) => {
 
   test('sees of the others the active ones, by id, name and address alone', async () => {
     const { server, tenant, admin } = await setUp()
-    const [member, mate, gone] = [
-      await makeUser(server, tenant, { name: 'member' }),
-      await makeUser(server, tenant, { name: 'mate' }),
-      await makeUser(server, tenant, { name: 'gone' }),
-    ]
+    const member = await makeUser(server, tenant, { name: 'member' })
+    const mate = await makeUser(server, tenant, { name: 'mate' })
+    const gone = await makeUser(server, tenant, { name: 'gone' })
     await admin.api.delete(`/users/${gone.id}`)
     const seen = await member.api.get('/users')
     expect(idsOf(seen)).toEqual([mate.id, member.id, admin.id])
@@ -143,7 +142,7 @@ describeBackends('a user', (backend) => {
   })
 
   test('is found by name or address, standing and role, every character taken as it is', async () => {
-    const { server, tenant, admin } = await setUp()
+    const { server, admin } = await setUp()
     const names = ['100% Ann', '100x Ann', 'Bo_b', 'Boxb', 'ÉMILE']
     const ids = new Map<string, string>()
     for (const name of names)
@@ -169,32 +168,31 @@ describeBackends('a user', (backend) => {
     expect((await admin.api.get(`/users?search=${encodeURIComponent('🛒'.repeat(255))}`)).status).toBe(200)
     const stranger = await makeTenant(server)
     expect(idsOf(await stranger.admin.api.get('/users?search=ann'))).toEqual([])
-    expect(tenant.id).not.toBe(stranger.id)
   })
 
   for (const way of ['DELETE', 'PATCH'] as const)
     test(`deactivated by ${way} is signed out everywhere and stays so when brought back`, async () => {
       const { server, tenant, admin, anyone } = await setUp()
       const member = await makeUser(server, tenant)
+      const otherDevice = await asPerson(server, member.email, member.password)
       const ended =
         way === 'DELETE'
           ? await admin.api.delete(`/users/${member.id}`)
           : await admin.api.patch(`/users/${member.id}`, { is_active: false })
       expect(ended.status).toBe(way === 'DELETE' ? 204 : 200)
-      const signedOut = async () => {
-        expect((await member.api.get('/auth/me')).body).toMatchObject({ status: 401, code: 'token_revoked' })
-        const refreshed = await anyone.post('/auth/refresh', { refresh_token: member.refreshToken })
+      const isSignedOut = async ({ api, refreshToken }: Person) => {
+        expect((await api.get('/auth/me')).body).toMatchObject({ status: 401, code: 'token_revoked' })
+        const refreshed = await anyone.post('/auth/refresh', { refresh_token: refreshToken })
         expect(refreshed.status).toBe(401)
       }
-      await signedOut()
+      await isSignedOut(member)
       const login = { email: member.email, password: member.password }
       expect((await anyone.post('/auth/login', login)).body.code).toBe('account_deactivated')
       const wrong = await anyone.post('/auth/login', { ...login, password: 'a wrong one' })
       expect(wrong.body.code).toBe('invalid_credentials')
-
       const back = await admin.api.patch(`/users/${member.id}`, { is_active: true })
       expect(back.body).toMatchObject({ id: member.id, is_active: true })
-      await signedOut()
+      for (const device of [member, otherDevice]) await isSignedOut(device)
       const again = await asPerson(server, member.email, member.password)
       expect((await again.api.get('/auth/me')).status).toBe(200)
     })
@@ -203,7 +201,7 @@ describeBackends('a user', (backend) => {
     const { server, tenant, admin, anyone } = await setUp()
     const member = await makeUser(server, tenant)
     const raised = await admin.api.patch(`/users/${member.id}`, { role: 'tenant_admin' })
-    expect(raised.body).toMatchObject({ role: 'tenant_admin', is_active: true })
+    expect(raised.body.role).toBe('tenant_admin')
     expect((await member.api.get('/auth/me')).status).toBe(401)
     const refreshed = await anyone.post('/auth/refresh', { refresh_token: member.refreshToken })
     expect(refreshed.body.user.role).toBe('tenant_admin')
