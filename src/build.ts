@@ -22,7 +22,9 @@ const { outputs } = await Bun.build({
   sourcemap: 'inline',
   define: { 'process.env.NODE_ENV': '"production"' },
 })
-for (const { path, size } of outputs)
+// The map is inside the executable; its own file would only puzzle.
+await rm(join(root, 'dist/minimart.map'), { force: true })
+for (const { path, size } of outputs.filter(({ kind }) => kind !== 'sourcemap'))
   console.log(`${path}  ${Math.round(Math.max(size, Bun.file(path).size) / 1_000_000)} MB`)
 
 function isCompileTarget(name: string | undefined): name is Bun.Build.CompileTarget {

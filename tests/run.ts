@@ -23,6 +23,14 @@ function refuse(): number {
 }
 
 async function run(given: string[]): Promise<number> {
+  // The executable is tested too, and it must be this very source.
+  if (
+    Bun.spawnSync([process.execPath, 'src/build.ts'], { stdio: ['ignore', 'ignore', 'inherit'] }).exitCode !==
+    0
+  ) {
+    console.log('0 passed, 1 failed')
+    return 1
+  }
   const [postgres, redis] = await Promise.all([
     postgresAvailable && !process.env['TEST_DATABASE_URL'] ? startPostgres() : null,
     redisAvailable && !process.env['TEST_REDIS_URL'] ? startRedis() : null,

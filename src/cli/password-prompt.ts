@@ -4,9 +4,10 @@ import { Writable } from 'node:stream'
 /** From a prompt that shows nothing of it, or the first line of standard input. */
 export async function readPassword(prompt: string): Promise<string> {
   if (!process.stdin.isTTY) return ((await Bun.stdin.text()).split('\n')[0] ?? '').replace(/\r$/, '')
-  process.stderr.write(prompt)
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: process.stdin, output: silent, terminal: true })
+  // Only now: the terminal shows what is typed before the interface has told it not to.
+  process.stderr.write(prompt)
   try {
     return await new Promise<string>((resolve) => lines.question('', resolve))
   } finally {

@@ -122,7 +122,8 @@ const addressOf = ({ url }: LoginOptions): string => new URL(url).host
 
 const stayedAway = (options: LoginOptions, error: unknown): DatabaseRefused =>
   new DatabaseRefused(
-    `PostgreSQL at ${addressOf(options)} did not answer within ${options.waitSeconds} s (${errorCode(error)}). ` +
+    `PostgreSQL at ${addressOf(options)} did not answer${options.waitSeconds > 0 ? ` within ${options.waitSeconds} s` : ''} ` +
+      `(${errorCode(error)}). ` +
       'Check DATABASE_URL and that the server runs.',
     { cause: databaseError(error) },
   )

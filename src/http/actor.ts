@@ -6,7 +6,6 @@ import { Elysia } from 'elysia'
 import { AppError } from '../errors.ts'
 import type { AccessTokens } from '../features/auth/access-tokens.ts'
 import type { Role } from '../features/auth/actor.ts'
-import { BodyFault } from './body.ts'
 import type { RateLimits } from './rate-limits.ts'
 import { requestInfo } from './request-info.ts'
 
@@ -34,20 +33,12 @@ export interface ActorDeps {
 
 /** Gives every route that comes after it, in the group that uses it, the `actor`. */
 export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience) =>
-  new Elysia().derive({ as: 'scoped' }, async ({ request, body }) => {
+  new Elysia().derive({ as: 'scoped' }, async ({ request }) => {
     const actor = await tokens.verify(bearer(request))
     requestInfo(request).actor = actor
     await limits.ofUser(actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusal[audience])
-    if (body instanceof BodyFault) throw body.error
     return { actor }
-  })
-
-/** For routes without sign-in: only the body's faults are to be told. */
-export const open = () =>
-  new Elysia().derive({ as: 'scoped' }, ({ body }) => {
-    if (body instanceof BodyFault) throw body.error
-    return {}
   })
 
 function bearer(request: Request): string {

@@ -3,8 +3,8 @@
  * every route, and its lines end in a newline alone; passwords are NFC-normalised only, for their blanks count.
  * No body at all is none: routes that need one refuse it.
  *
- * A fault is handed on as a BodyFault in place of the body, not thrown: who may call a route is decided first, and
- * a stranger learns nothing about his JSON.
+ * A fault is handed on as a BodyFault in place of the body, which no schema takes: who may call a route is decided
+ * first, a stranger learns nothing about his JSON, and a route that takes no body does not mind one.
  */
 import { AppError, invalidField } from '../errors.ts'
 
@@ -25,7 +25,8 @@ export async function readJson(request: Request): Promise<unknown> {
   if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) return tooLarge()
   const bytes = await readBytes(request)
   if (bytes === null) return tooLarge()
-  if (bytes.length === 0) return undefined
+  // Not undefined, which would have the framework parse the spent body itself.
+  if (bytes.length === 0) return null
   if (!isJson(request.headers.get('content-type') ?? ''))
     return new BodyFault(
       new AppError('not_json', 'Send a JSON body in UTF-8 with Content-Type: application/json.'),

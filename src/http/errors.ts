@@ -9,6 +9,7 @@ import { Value } from '@sinclair/typebox/value'
 import { type Context, Elysia, ValidationError } from 'elysia'
 import { AppError, type FieldFault } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { BodyFault } from './body.ts'
 import { titleOfStatus } from './problem-examples.ts'
 import { requestInfo } from './request-info.ts'
 
@@ -59,7 +60,12 @@ export function problemResponse(error: AppError, requestId: string, set: Context
 
 function toAppError(error: unknown, path: string, routes: () => RouteTable): AppError {
   if (error instanceof AppError) return error
-  if (error instanceof ValidationError) return isBodyMissing(error) ? bodyMissing() : invalid(error)
+  if (error instanceof ValidationError)
+    return error.value instanceof BodyFault
+      ? error.value.error
+      : isBodyMissing(error)
+        ? bodyMissing()
+        : invalid(error)
   if (error instanceof Error && 'code' in error && error.code === 'NOT_FOUND')
     return noSuchRoute(path, routes)
   return new AppError('internal_error', 'Something went wrong on our side. Please report the request id.', {
@@ -76,7 +82,7 @@ function noSuchRoute(path: string, routes: () => RouteTable): AppError {
       })
 }
 
-const isBodyMissing = (error: ValidationError): boolean => error.type === 'body' && error.value === undefined
+const isBodyMissing = (error: ValidationError): boolean => error.type === 'body' && error.value === null
 
 const bodyMissing = () => new AppError('malformed_json', 'A JSON body is needed here, and there is none.')
 

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type BrowserPage, chromium, openBrowser } from '../support/browser.ts'
 import { goodPassword, makeList, makeTenant, makeUser, signIn } from '../support/people.ts'
-import { servicesRequired } from '../support/service.ts'
 import { sharedServer } from '../support/server.ts'
+import { servicesRequired } from '../support/service.ts'
 import { linkIn } from '../support/smtp.ts'
 
 describe.skipIf(chromium === null && !servicesRequired)('the pages behind the links', () => {

@@ -4,7 +4,7 @@
  * an ordinary user.
  */
 import { describe } from 'bun:test'
-import { chmodSync, existsSync, mkdtempSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { chmod, chown, copyFile, mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -79,6 +79,10 @@ export function describePrograms(title: string, body: (program: Program) => void
 export function createProgram(form: Form): Program {
   const base = mkdtempSync(join(tmpdir(), 'minimart-program-'))
   chmodSync(base, 0o755)
+  // Beside the folders, so that what lies in these was put there on purpose.
+  const temporary = join(base, 'temporary')
+  mkdirSync(temporary)
+  chmodSync(temporary, 0o1777)
   const running = new Set<Started>()
   let count = 0
   let installed: Promise<string> | undefined
@@ -103,7 +107,7 @@ export function createProgram(form: Form): Program {
       env: {
         PATH: process.env['PATH'] ?? '',
         HOME: join(base, 'home'),
-        TMPDIR: cwd,
+        TMPDIR: temporary,
         TERM: 'xterm',
         ...options.env,
       },

@@ -1,7 +1,7 @@
 import { Elysia, t } from 'elysia'
 import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
-import { open, signedIn } from '../../http/actor.ts'
+import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import { requestInfo } from '../../http/request-info.ts'
@@ -31,7 +31,6 @@ export const publicAuthRoutes = (deps: Deps) => {
   }
 
   return new Elysia({ prefix: '/api/v1/auth' })
-    .use(open())
     .post(
       '/login',
       async ({ body, request }) => {

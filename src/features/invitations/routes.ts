@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia'
 import type { Deps } from '../../deps.ts'
-import { open, signedIn } from '../../http/actor.ts'
+import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import * as model from '../lists/model.ts'
@@ -9,9 +9,10 @@ import { acceptInvitation, previewInvitation, rejectInvitation } from './service
 const tag = 'Invitations'
 
 export const openInvitationRoutes = (deps: Deps) =>
-  new Elysia({ prefix: '/api/v1/invitations' })
-    .use(open())
-    .post('/preview', async ({ body }) => json(await previewInvitation(deps, body.token)), {
+  new Elysia({ prefix: '/api/v1/invitations' }).post(
+    '/preview',
+    async ({ body }) => json(await previewInvitation(deps, body.token)),
+    {
       body: model.InvitationToken,
       detail: operation({
         tag,
@@ -22,7 +23,8 @@ export const openInvitationRoutes = (deps: Deps) =>
         ok: { status: 200, description: 'What it says.', schema: model.InvitationPreview },
         errors: ['invitation_invalid', 'invitation_expired', 'invitation_spent', 'invitation_void'],
       }),
-    })
+    },
+  )
 
 export const invitationRoutes = (deps: Deps) =>
   new Elysia({ prefix: '/api/v1/invitations' })
