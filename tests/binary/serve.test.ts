@@ -53,8 +53,6 @@ describePrograms('serve', (program) => {
     expect(shown).toMatch(/Mails {4}\/\S+\/outbox/)
     expect(shown).toMatch(/Sign in {2}admin@minimart\.local with the password \S+ \(shown this once\)/)
     expect(shown).not.toMatch(/^\{/m)
-    started.signal('SIGTERM')
-    await started.exited
   })
 
   test('a port that is taken: exit code 1 and a sentence with the port', async () => {

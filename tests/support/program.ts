@@ -67,7 +67,7 @@ export const executableBuilt = existsSync(built)
 
 const asRoot = process.getuid?.() === 0
 const nobody = 65_534
-const readyMs = 20_000
+const readyMs = 50_000
 const runMs = 45_000
 
 /** The same tests for both forms; the executable is skipped, visibly, where it was not built. */
@@ -131,10 +131,24 @@ export function createProgram(form: Form): Program {
     },
     async clean() {
       const left = [...running]
-      for (const started of left) started.signal('SIGKILL')
+      for (const started of left) killWithChildren(started.pid)
       await Promise.all(left.map(({ exited }) => exited))
       await rm(base, { recursive: true, force: true })
     },
+  }
+}
+
+/** A server on a terminal outlives the program that holds the terminal: losing it is no reason to stop serving. */
+function killWithChildren(pid: number): void {
+  const children = Bun.spawnSync(['pgrep', '-P', String(pid)])
+    .stdout.toString()
+    .split('\n')
+    .filter(Boolean)
+  for (const child of children) killWithChildren(Number(child))
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended by itself meanwhile.
   }
 }
 
