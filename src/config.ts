@@ -180,14 +180,15 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
 
 function contradictions(config: Config, environment: Record<string, string | undefined>): string[] {
   const faults: string[] = []
-  if (config.databaseUrl && !environment['JWT_SECRET_KEY']?.trim())
+  const isSet = (variable: string): boolean => Boolean(environment[variable]?.trim())
+  if (config.databaseUrl && !isSet('JWT_SECRET_KEY'))
     faults.push('JWT_SECRET_KEY is required with DATABASE_URL; make one with: openssl rand -base64 48')
-  if ((config.superAdminEmail === null) !== (config.superAdminPassword === null))
+  if (isSet('SUPER_ADMIN_EMAIL') !== isSet('SUPER_ADMIN_PASSWORD'))
     faults.push('SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD belong together: set both or neither')
   const password = config.superAdminPassword
   if (password !== null && ([...password].length < 8 || [...password].length > 128))
     faults.push('SUPER_ADMIN_PASSWORD must have 8 to 128 characters')
-  if ((config.smtpUser === null) !== (config.smtpPassword === null))
+  if (isSet('SMTP_USER') !== isSet('SMTP_PASSWORD'))
     faults.push('SMTP_USER and SMTP_PASSWORD belong together: set both or neither')
   return faults
 }

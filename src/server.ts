@@ -43,12 +43,17 @@ const sendMailsMs = 2500
 /** @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do */
 export async function start(config: Config, log: Logger): Promise<RunningServer> {
   let draining = false
-  const { deps, firstAdmin, close } = await openDeps(config, log, () => draining)
+  const { deps, close } = await openDeps(config, log, () => draining)
   try {
     const app = createApp(deps)
     const server = listen(app, config)
     const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
     deps.publicUrl ||= url
+    // Only once the port is ours: the password made up here is shown once and must not be lost to a failed start.
+    const firstAdmin = await makeFirstAdmin(config, deps).catch(async (error: unknown) => {
+      await server.stop(true)
+      throw error
+    })
     const stopFollowing = deps.revocations.follow(revocationsIntervalMs)
     return {
       url,
@@ -80,7 +85,7 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     concurrency: availableParallelism(),
     maxWaiting: maxWaitingHashes,
   })
-  const db = await openDatabase({ ...config, log })
+  const db = await openDatabase({ ...config, log, refusePending: !config.autoMigrate })
   const store = await openStore({ redisUrl: config.redisUrl, db, log })
   const jwt = createJwtSigner([secret, ...config.jwtPreviousSecretKeys])
   const revocations = createRevocations(db, log, accessTtlSeconds)
@@ -120,10 +125,7 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
   }
   try {
     await revocations.load()
-    const { superAdminEmail: email, superAdminPassword: password } = config
-    const given = email !== null && password !== null ? { email, password } : null
-    const firstAdmin = await ensureSuperAdmin(db, passwords, given, config.databaseUrl === null)
-    return { deps, firstAdmin, close }
+    return { deps, close }
   } catch (error) {
     await close()
     throw error
@@ -145,6 +147,12 @@ function listen(app: App, { host, port }: Config): Server<unknown> {
   }
   if (!app.server) throw new Error('the server did not start')
   return app.server
+}
+
+function makeFirstAdmin(config: Config, { db, passwords }: AppDeps): Promise<FirstAdmin | null> {
+  const { superAdminEmail: email, superAdminPassword: password } = config
+  const given = email !== null && password !== null ? { email, password } : null
+  return ensureSuperAdmin(db, passwords, given, config.databaseUrl === null)
 }
 
 function cannotListen(error: unknown, host: string, port: number): unknown {

@@ -8,8 +8,9 @@ import type { Logger } from '../log.ts'
 import { lockDataDir } from './data-dir-lock.ts'
 import { createEmbeddedDatabase } from './database-embedded.ts'
 import { createPostgresDatabase, type MeasuredDatabase } from './database-postgres.ts'
-import { databaseError } from './errors.ts'
+import { DatabaseRefused, databaseError } from './errors.ts'
 import { type MigrationConnection, migrateUp } from './migrate.ts'
+import { migrationStatus } from './migration-state.ts'
 import { openPglite } from './pglite.ts'
 import { chooseRole, signIn } from './postgres-login.ts'
 
@@ -20,6 +21,8 @@ export interface DatabaseOptions {
   log: Logger
   /** Whether pending migrations are applied before anything else. */
   autoMigrate: boolean
+  /** Whether to refuse a database that lacks migrations, which are not applied here. */
+  refusePending?: boolean
   /** PostgreSQL connections for reads and writes; interactive transactions have a third as many besides. */
   poolSize?: number
   /** For each call of the Database. */
@@ -56,7 +59,7 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Meas
   const all = { ...defaults, ...options, url }
   const login = await signIn(all)
   try {
-    if (options.autoMigrate) await migrateUp(login, options)
+    await bringUpToDate(login, options)
   } finally {
     await login.close()
   }
@@ -68,7 +71,7 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Meas
 async function openEmbedded(options: DatabaseOptions): Promise<MeasuredDatabase> {
   const { pglite, close } = await openDataDir(options)
   try {
-    if (options.autoMigrate) await migrateUp(migrationConnection(pglite), options)
+    await bringUpToDate(migrationConnection(pglite), options)
     const { deadlineMs } = { ...defaults, ...options }
     const database = await createEmbeddedDatabase({ pglite, deadlineMs, close })
     options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
@@ -77,6 +80,17 @@ async function openEmbedded(options: DatabaseOptions): Promise<MeasuredDatabase>
     await close()
     throw error
   }
+}
+
+async function bringUpToDate(connection: MigrationConnection, options: DatabaseOptions): Promise<void> {
+  if (options.autoMigrate) await migrateUp(connection, options)
+  if (!options.refusePending) return
+  const pending = (await migrationStatus(connection)).filter(({ appliedAt }) => appliedAt === null)
+  if (pending.length > 0)
+    throw new DatabaseRefused(
+      `The database lacks migrations (${pending.map(({ name }) => name).join(', ')}) and AUTO_MIGRATE is false: ` +
+        'apply them with minimart migrate up.',
+    )
 }
 
 interface OpenDataDir {

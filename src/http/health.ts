@@ -16,7 +16,10 @@ export interface HealthDeps {
 
 const tag = 'Service'
 const answer = (status: number, body: object): Response =>
-  Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
+  Response.json(body, {
+    status,
+    headers: { 'cache-control': 'no-store', ...(status === 503 ? { 'retry-after': '2' } : {}) },
+  })
 
 export const healthRoutes = ({ db, store, metrics, isDraining }: HealthDeps) =>
   new Elysia()

@@ -128,6 +128,19 @@ describeBackends('list summaries', (backend) => {
     expect(new Set(seen.map(({ id }) => id)).size).toBe(seen.length)
   })
 
+  test('pages show every list once, also while lists that are shown already, or not yet, are changed', async () => {
+    const ann = await makeUser(server, tenant)
+    const made: string[] = []
+    for (let index = 0; index < 7; index++) made.push((await makeList(ann, `list ${index}`)).id)
+    // Changed before the first page too, so that a list's place comes from an event and not from its making.
+    for (const id of [made[2], made[0]]) await addItem(ann, id ?? '')
+    const order = [made[0], made[2], made[6], made[5], made[4], made[3], made[1]]
+    const seen = await pages(ann, 'limit=2', async () => {
+      for (const id of [made[0], made[1], made[3]]) await addItem(ann, id ?? '')
+    })
+    expect<unknown>(seen.map(({ id }) => id)).toEqual(order)
+  })
+
   test("a tampered cursor, another reader's or another query's is refused", async () => {
     const [ann, ben] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     for (const person of [ann, ben]) for (const name of ['a', 'b']) await makeList(person, name)

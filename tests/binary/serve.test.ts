@@ -1,9 +1,11 @@
 /** Starting the service: what a newcomer and an operator see. */
+
 import { afterAll, expect, test } from 'bun:test'
 import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
 import { describePrograms } from '../support/program.ts'
+import { until } from '../support/until.ts'
 
 describePrograms('serve', (program) => {
   afterAll(program.clean)
@@ -58,13 +60,21 @@ describePrograms('serve', (program) => {
   test('a port that is taken: exit code 1 and a sentence with the port', async () => {
     const taken = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('mine') })
     const { port } = taken
-    const { code, stderr } = await program.run(['serve'], { env: { PORT: String(port) } })
+    const cwd = await program.folder()
+    const { code, stderr, stdout } = await program.run(['serve'], { cwd, env: { PORT: String(port) } })
     expect(await (await fetch(taken.url)).text()).toBe('mine')
+    expect(stdout).not.toContain('password')
     await taken.stop(true)
     expect(code).toBe(1)
     expect(stderr).toMatch(new RegExp(`port ${port}.*(taken|in use)`, 'i'))
     expect(stderr).toContain('PORT')
     expect(stderr).not.toMatch(/^ +at /m)
+    // The first super admin's password is shown by the first start that succeeds.
+    const next = await program.start(['serve'], { cwd, env: { PORT: '0' } })
+    await next.ready()
+    await until(() => /"password":"[^"]+"/.test(next.output()), 'the password')
+    next.signal('SIGTERM')
+    expect(await next.exited).toBe(0)
   })
 
   test('an address this machine does not have: exit code 1 and a sentence', async () => {

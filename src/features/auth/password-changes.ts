@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm'
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
+import { tidyUp } from '../../lib/tidy-up.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
 import type { Actor } from './actor.ts'
@@ -21,10 +22,14 @@ export async function changePassword(
   if (!(await deps.passwords.verify(account.passwordHash, current)))
     throw new AppError('current_password_wrong', 'The current password is wrong.')
   checkNewPassword(next, account.email, 'new_password')
+  // Told before anything is changed if the sessions cannot be reached.
+  await deps.sessions.list(actor.userId)
   const sessionEpoch = await setPassword(deps, account, await deps.passwords.hash(next), actor.sessionId)
   if (sessionEpoch === null)
     throw new AppError('current_password_wrong', 'The password was changed elsewhere at the same moment.')
-  await deps.sessions.endAll(actor.userId, { sessionId: actor.sessionId, sessionEpoch })
+  // The database says already that the others are dead; should this fail, this session too must sign in again.
+  const spared = { sessionId: actor.sessionId, sessionEpoch }
+  await tidyUp(deps.log, 'ending other sessions', deps.sessions.endAll(actor.userId, spared))
 }
 
 /** Mails a link, if the address belongs to an active account. The caller answers before this begins. */
@@ -46,7 +51,7 @@ export async function resetPassword(deps: Deps, token: string, next: string): Pr
   const newHash = await deps.passwords.hash(next)
   if (!(await deps.passwordResets.consume(token))) throw resetTokenInvalid()
   if ((await setPassword(deps, account, newHash, null)) === null) throw resetTokenInvalid()
-  await deps.sessions.endAll(account.userId)
+  await tidyUp(deps.log, 'ending sessions', deps.sessions.endAll(account.userId))
 }
 
 const resetTokenInvalid = (): AppError =>

@@ -83,5 +83,6 @@ export const isOutdated = (storedHash: string): boolean => !storedHash.startsWit
 export function checkNewPassword(password: string, email: string, field: string): void {
   const lower = password.toLowerCase()
   if (lower === email.toLowerCase()) throw invalidField(field, 'must not be the e-mail address')
+  if (new Set(password).size === 1) throw invalidField(field, 'must not be one character repeated')
   if (mostCommon.has(lower)) throw invalidField(field, 'is one of the most common passwords; choose another')
 }

@@ -9,7 +9,7 @@ import * as model from './model.ts'
 import { changePassword, requestPasswordReset, resetPassword } from './password-changes.ts'
 import { changeProfile, getProfile } from './profile.ts'
 import { endSession, listSessions, refresh, signIn } from './sign-in.ts'
-import { resendOtp, verifyEmail } from './verification.ts'
+import { ensureReachable, resendOtp, verifyEmail } from './verification.ts'
 
 const tag = 'Auth'
 const accepted = { status: 202, description: 'Accepted, whether or not the address is known.' }
@@ -22,7 +22,9 @@ export const publicAuthRoutes = (deps: Deps) => {
   const addressOf = (request: Request): string => requestInfo(request).address
 
   /** Answered before it is done, so that its time tells nothing about the address. */
-  const later = (what: string, work: () => Promise<unknown>): Response => {
+  const later = async (what: string, work: () => Promise<unknown>): Promise<Response> => {
+    // Whoever the address belongs to, an outage is told rather than swallowed.
+    await ensureReachable(deps)
     if (!deps.background.run(what, work))
       throw new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
         retryAfterSeconds: 5,

@@ -1,6 +1,7 @@
 /** Signing in, staying signed in and signing out. */
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
+import { tidyUp } from '../../lib/tidy-up.ts'
 import type { AccessTokens } from './access-tokens.ts'
 import {
   type Account,
@@ -126,7 +127,7 @@ export async function endSession(deps: Deps, actor: Actor, sessionId: string): P
     return false
   // The database first: from here on the session is dead even if the store cannot be told.
   await revokeSession(deps, actor.tenantId, sessionId)
-  await deps.sessions.end(actor.userId, sessionId)
+  await tidyUp(deps.log, 'ending a session', deps.sessions.end(actor.userId, sessionId))
   return true
 }
 

@@ -1,4 +1,5 @@
 /** Proving an e-mail address by a mailed code. */
+import { sql } from 'drizzle-orm'
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
 import { otpMail } from '../../mail/templates.ts'
@@ -16,6 +17,11 @@ export async function sendOtp(
 ): Promise<void> {
   const code = await deps.otps.issue(email)
   deps.mailer.send(otpMail({ to: { email, fullName }, code, ttlMinutes: deps.otpTtlMinutes }))
+}
+
+/** @throws AppError database_unavailable, redis_unavailable (503) */
+export async function ensureReachable({ db, store }: Pick<Deps, 'db' | 'store'>): Promise<void> {
+  await Promise.all([db.read('system', sql`select 1`), store.ping()])
 }
 
 /** Does nothing for an address that is unknown, verified already or deactivated. The caller answers before. */

@@ -84,10 +84,10 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
     where l.tenant_id = ok.tenant_id and l.id = ok.id and n.events > 0
     returning l.*
   ), logged as (
-    insert into list_events (tenant_id, list_id, seq, type, payload, actor_id)
+    insert into list_events (tenant_id, list_id, seq, type, payload, actor_id, at)
     select ok.tenant_id, ok.id, ok.seq + e.ordinal, e.type, jsonb_build_object('list_id', ok.id) || e.payload,
-      ${change.actor.userId}::uuid
-    from ok, (${change.events}) e (ordinal, type, payload)
+      ${change.actor.userId}::uuid, bumped.updated_at
+    from ok, bumped, (${change.events}) e (ordinal, type, payload)
   )
   select gate.refusal,
     case gate.refusal when 'version_mismatch' then (${change.precondition?.current ?? sql`null`})::text end as current,

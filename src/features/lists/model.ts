@@ -126,7 +126,10 @@ export const Events = t.Object(
   {
     data: t.Array(Event),
     seq: t.Integer({ description: 'Number of the last event there is.' }),
-    complete: t.Boolean({ description: 'Whether `data` goes up to `seq`.' }),
+    complete: t.Boolean({
+      description:
+        'Whether `data` goes up to `seq`. False with nothing in `data`: `since` is beyond it; read the list anew.',
+    }),
   },
   { $id: 'Events' },
 )

@@ -18,6 +18,16 @@ const membership = (actor: Actor): SQL => sql`list_members m
 export const summaryFields: SQL = sql`${ownRole} as role, l.item_count, l.pending_count,
   (select count(*) from list_members c where c.tenant_id = l.tenant_id and c.list_id = l.id) as member_count`
 
+/**
+ * When the list `l` had last changed at the moment the first page was read. A list that has changed since stands where
+ * it stood then, so it is neither skipped nor shown twice; its events, dated like its changes, tell where that was.
+ */
+const changedAsOf = (asOf: string | null): SQL => sql`
+  select case when ${asOf}::timestamptz is null or l.updated_at <= ${asOf}::timestamptz then l.updated_at
+    else coalesce((select max(e.at) from list_events e
+      where e.tenant_id = l.tenant_id and e.list_id = l.id and e.at <= ${asOf}::timestamptz), l.created_at)
+  end as changed_at`
+
 /** A page of the lists the actor is a member of, or may restore, or, for an admin, all; last changed first. */
 export async function listLists(
   db: Database,
@@ -30,7 +40,7 @@ export async function listLists(
     throw new AppError('forbidden', 'Only an admin of the tenant sees every list of it.')
   const deleted = query.deleted === 'true'
   const page = openPage(cursors, ['lists', actor.tenantId, actor.userId, query.scope, deleted], query)
-  const [updatedAt, id] = page.after
+  const [asOf = null, changedAt = null, id = null] = page.after
   // An admin may restore every list of the tenant, his own or not.
   const source = query.scope === 'all' || (deleted && isAdmin) ? sql`left join` : sql`join`
   const only = deleted
@@ -39,12 +49,17 @@ export async function listLists(
   const rows = await db.read(
     actor,
     sql<PageRow>`
-      select ${listJson('l', summaryFields)}::text as body, json_build_array(wire_time(l.updated_at), l.id)::text as key
-      from shopping_lists l ${source} ${membership(actor)}
-      where l.tenant_id = ${actor.tenantId} and ${only}
-        and (${updatedAt ?? null}::timestamptz is null
-          or (l.updated_at, l.id) < (${updatedAt ?? null}::timestamptz, ${id ?? null}::uuid))
-      order by l.updated_at desc, l.id desc limit ${page.fetch}::int`,
+      select p.body, json_build_array(
+        wire_time(coalesce(${asOf}::timestamptz, max(p.changed_at) over ())), wire_time(p.changed_at), p.id)::text as key
+      from (
+        select ${listJson('l', summaryFields)}::text as body, l.id, c.changed_at
+        from shopping_lists l ${source} ${membership(actor)}, lateral (${changedAsOf(asOf)}) c
+        where l.tenant_id = ${actor.tenantId} and ${only}
+          and (${asOf}::timestamptz is null or (l.created_at <= ${asOf}::timestamptz
+            and (c.changed_at, l.id) < (${changedAt}::timestamptz, ${id}::uuid)))
+        order by c.changed_at desc, l.id desc limit ${page.fetch}::int
+      ) p
+      order by p.changed_at desc, p.id desc`,
   )
   return page.answer(rows)
 }

@@ -33,8 +33,9 @@ export async function createList(
     const [made] = await db.write(
       { tenantId },
       sql<ListAnswer>`with made as (
-          insert into shopping_lists (tenant_id, id, name, description, owner_id, created_by)
-          values (${tenantId}, ${id}, ${input.name}, ${input.description ?? null}, ${userId}, ${userId})
+          insert into shopping_lists (tenant_id, id, name, description, owner_id, created_by,
+            created_at, updated_at)
+          values (${tenantId}, ${id}, ${input.name}, ${input.description ?? null}, ${userId}, ${userId}, now(), now())
           returning *
         ), owner as (
           insert into list_members (tenant_id, list_id, user_id, role)

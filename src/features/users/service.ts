@@ -7,6 +7,7 @@ import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
+import { tidyUp } from '../../lib/tidy-up.ts'
 import type { Actor } from '../auth/actor.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { onRepeatedRevocation } from '../auth/revocations.ts'
@@ -129,7 +130,7 @@ export async function changeUser(
   if (!changed || changed.refusal === 'not_found') throw notFound('user')
   if (changed.tokenEpoch !== null) {
     deps.revocations.learn({ tenantId, subject: userId, minimumEpoch: changed.tokenEpoch })
-    if (change.is_active === false) await deps.sessions.endAll(userId)
+    if (change.is_active === false) await tidyUp(deps.log, 'ending sessions', deps.sessions.endAll(userId))
   }
   return changed.body
 }

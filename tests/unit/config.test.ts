@@ -1,0 +1,53 @@
+import { expect, test } from 'bun:test'
+import { ConfigError, loadConfig } from '../../src/config.ts'
+
+function faultsOf(environment: Record<string, string>): readonly string[] {
+  try {
+    loadConfig(environment)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+}
+
+test('all faults are told at once, each by its variable and none that is not one', () => {
+  const faults = faultsOf({
+    DATABASE_URL: 'mysql://somewhere',
+    PORT: '70000',
+    SUPER_ADMIN_EMAIL: 'nobody',
+    SUPER_ADMIN_PASSWORD: 'a long enough passphrase',
+    TRUST_PROXY: '10.0.0.0/99',
+    RATE_LIMIT_AUTH: '10/fortnight',
+    EMAIL_FROM: 'nobody',
+  })
+  expect(faults.map((fault) => fault.split(' ')[0])).toEqual([
+    'DATABASE_URL',
+    'PORT',
+    'EMAIL_FROM',
+    'SUPER_ADMIN_EMAIL',
+    'TRUST_PROXY',
+    'RATE_LIMIT_AUTH',
+  ])
+})
+
+test('pairs that belong together are told when one is missing', () => {
+  expect(faultsOf({ SUPER_ADMIN_EMAIL: 'root@shop.example' })).toEqual([
+    'SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD belong together: set both or neither',
+  ])
+  expect(faultsOf({ SMTP_USER: 'mini' })).toEqual([
+    'SMTP_USER and SMTP_PASSWORD belong together: set both or neither',
+  ])
+})
+
+test('PostgreSQL wants a signing key that is long enough and no known sample', () => {
+  const DATABASE_URL = 'postgres://db/minimart'
+  expect(faultsOf({ DATABASE_URL })[0]).toStartWith('JWT_SECRET_KEY is required with DATABASE_URL')
+  for (const JWT_SECRET_KEY of [
+    'short',
+    'change-me-change-me-change-me-change-me',
+    'your-256-bit-secret-your-256-bit-secret',
+  ])
+    expect(faultsOf({ DATABASE_URL, JWT_SECRET_KEY })[0]).toStartWith('JWT_SECRET_KEY')
+  expect(faultsOf({ DATABASE_URL, JWT_SECRET_KEY: 'x'.repeat(32) })).toEqual([])
+})
