@@ -42,7 +42,7 @@ describeBackends('a password', (backend) => {
     ['128 characters', 'pineapple tea. '.repeat(9).slice(0, 128)],
     ['blanks, at the ends too', '  a phrase with blanks  '],
     ['emoji counted as one character each', '🦄🍌🥑🧀🍞🥛🍎🍇'],
-    ['128 emoji', '🥑'.repeat(128)],
+    ['128 emoji', '🥑🥕'.repeat(64)],
     ['any script', 'пароль-из-слов'],
   ])('may have %s, and signs in as it was typed', async (_what, password) => {
     const ann = await makeUser(server, tenant)
