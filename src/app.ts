@@ -17,11 +17,15 @@ import { type HealthDeps, healthRoutes } from './http/health.ts'
 import { createMetrics } from './http/metrics.ts'
 import { observe } from './http/observe.ts'
 import { openapi } from './http/openapi.ts'
+import { originCheck } from './http/origin.ts'
 import { routeTable } from './http/route-table.ts'
 import { createLogger } from './log.ts'
+import type { Live } from './realtime/live.ts'
+import { socketRoutes } from './realtime/routes.ts'
 import { version } from './version.ts'
 
 export interface AppDeps extends Deps, Omit<HealthDeps, 'db' | 'store'> {
+  live: Live
   store: HealthDeps['store']
   config: Pick<Config, 'corsOrigins' | 'trustProxy' | 'publicUrl'>
 }
@@ -41,6 +45,13 @@ export function createApp(deps: AppDeps) {
     .use(errorAnswers(deps.log, () => routes))
     .onParse({ as: 'global' }, ({ request }) => readJson(request))
     .use(healthRoutes(deps))
+    .use(
+      socketRoutes({
+        sockets: deps.live?.sockets,
+        isOriginAllowed: originCheck(deps.config.corsOrigins, () => deps.publicUrl),
+        version,
+      }),
+    )
     .use(pagesRoutes())
     .use(openapi({ version, publicUrl: deps.config.publicUrl }))
     .use(publicAuthRoutes(deps))
@@ -65,6 +76,13 @@ export function createDocumentedApp(): App {
   const metrics = createMetrics({
     mail: () => ({ queued: 0, sent: 0, failed: 0, dropped: 0 }),
     passwords: () => ({ running: 0, waiting: 0 }),
+    live: {
+      hub: {
+        counts: () => ({ streams: 0, published: 0, delivered: 0, healed: 0 }),
+        onDelivery: () => undefined,
+      },
+      sockets: { counts: () => ({ sockets: 0, subscriptions: 0 }) },
+    },
   })
   return createApp({ config, log, metrics } as unknown as AppDeps)
 }

@@ -140,7 +140,12 @@ export const settings = {
     integer(1, 3650),
     'How long missed events of a list can be replayed.',
   ),
-  workers: setting('WORKERS', '1', integer(1, 1), 'Processes sharing the port; this version runs one.'),
+  workers: setting(
+    'WORKERS',
+    '1',
+    integer(1, 64),
+    'Processes sharing the port; over 1 it needs DATABASE_URL and REDIS_URL.',
+  ),
   autoMigrate: setting('AUTO_MIGRATE', 'true', boolean, 'Whether serve applies pending migrations at start.'),
   logLevel: setting(
     'LOG_LEVEL',
@@ -185,6 +190,8 @@ function contradictions(config: Config, environment: Record<string, string | und
     faults.push('JWT_SECRET_KEY is required with DATABASE_URL; make one with: openssl rand -base64 48')
   if (isSet('SUPER_ADMIN_EMAIL') !== isSet('SUPER_ADMIN_PASSWORD'))
     faults.push('SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD belong together: set both or neither')
+  if (config.workers > 1 && !(config.databaseUrl && config.redisUrl))
+    faults.push('WORKERS over 1 needs DATABASE_URL and REDIS_URL: the workers share nothing else')
   const password = config.superAdminPassword
   if (password !== null && ([...password].length < 8 || [...password].length > 128))
     faults.push('SUPER_ADMIN_PASSWORD must have 8 to 128 characters')

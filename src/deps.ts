@@ -5,6 +5,7 @@ import type { PasswordResets } from './features/auth/password-resets.ts'
 import type { Passwords } from './features/auth/passwords.ts'
 import type { Revocations } from './features/auth/revocations.ts'
 import type { Sessions } from './features/auth/sessions.ts'
+import type { ListWriter } from './features/lists/change.ts'
 import type { RateLimits } from './http/rate-limits.ts'
 import type { Background } from './lib/background.ts'
 import type { Cursors } from './lib/cursor.ts'
@@ -18,6 +19,8 @@ export interface Deps {
   readonly log: Logger
   readonly db: Database
   readonly store: Store
+  /** Tells whoever follows a list what was committed. */
+  readonly publish: ListWriter['publish']
   readonly mailer: Mailer
   readonly background: Background
   readonly limits: RateLimits

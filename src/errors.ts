@@ -41,6 +41,7 @@ export const statusOfCode = {
   version_mismatch: 412,
   body_too_large: 413,
   not_json: 415,
+  upgrade_required: 426,
   invalid: 422,
   not_in_tenant: 422,
   rate_limited: 429,

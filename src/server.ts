@@ -21,6 +21,8 @@ import { deriveKey } from './lib/keys.ts'
 import { createRateLimiter } from './lib/rate-limiter.ts'
 import type { Logger } from './log.ts'
 import { createMailer } from './mail/mailer.ts'
+import { createLive } from './realtime/live.ts'
+import { websocketOptions } from './realtime/routes.ts'
 import { openStore } from './store/client.ts'
 
 export interface RunningServer {
@@ -36,17 +38,26 @@ export interface RunningServer {
 const serverBodyLimitBytes = 2 ** 30
 const maxWaitingHashes = 64
 const maxBackgroundWork = 500
-const revocationsIntervalMs = 400
+/** Other instances' revocations must be known within a second; the embedded database has no other instance. */
+const revocationsIntervalMs = { shared: 400, embedded: 20_000 }
 const finishRequestsMs = 5000
 const sendMailsMs = 2500
 
-/** @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do */
-export async function start(config: Config, log: Logger): Promise<RunningServer> {
+/**
+ * @param sharePort for several workers of one program on one port
+ * @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do
+ */
+export async function start(
+  config: Config,
+  log: Logger,
+  { sharePort = false }: { sharePort?: boolean } = {},
+): Promise<RunningServer> {
   let draining = false
   const { deps, close } = await openDeps(config, log, () => draining)
   try {
     const app = createApp(deps)
-    const server = listen(app, config)
+    const server = listen(app, config, sharePort)
+    deps.live.useTopics((topic, text) => void server.publish(topic, text))
     const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
     deps.publicUrl ||= url
     // Only once the port is ours: the password made up here is shown once and must not be lost to a failed start.
@@ -54,7 +65,9 @@ export async function start(config: Config, log: Logger): Promise<RunningServer>
       await server.stop(true)
       throw error
     })
-    const stopFollowing = deps.revocations.follow(revocationsIntervalMs)
+    const stopFollowing = deps.revocations.follow(
+      config.databaseUrl === null ? revocationsIntervalMs.embedded : revocationsIntervalMs.shared,
+    )
     return {
       url,
       firstAdmin,
@@ -63,7 +76,7 @@ export async function start(config: Config, log: Logger): Promise<RunningServer>
         if (draining) return
         draining = true
         log.info('stopping: finishing requests')
-        await finishRequests(server, log)
+        await Promise.all([deps.live.dismissAll(), finishRequests(server, log)])
         stopFollowing()
         await close()
         log.info('stopped')
@@ -90,7 +103,11 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
   const jwt = createJwtSigner([secret, ...config.jwtPreviousSecretKeys])
   const revocations = createRevocations(db, log, accessTtlSeconds)
   const background = createBackground(log, maxBackgroundWork)
+  const tokens = createAccessTokens(jwt, revocations, accessTtlSeconds)
+  const live = createLive({ config, db, log, tokens, revocations })
   const deps: AppDeps = {
+    live,
+    publish: live.hub.publish,
     config,
     log,
     db,
@@ -101,10 +118,10 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     background,
     isDraining,
     jwt,
-    metrics: createMetrics({ mail: mailer.state, passwords: passwords.load }),
+    metrics: createMetrics({ mail: mailer.state, passwords: passwords.load, live }),
     limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
     cursors: createCursors(key('cursors')),
-    tokens: createAccessTokens(jwt, revocations, accessTtlSeconds),
+    tokens,
     sessions: createSessions(
       store,
       key('refresh tokens'),
@@ -120,6 +137,7 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
   const close = async (): Promise<void> => {
     await background.drain()
     await mailer.drain(sendMailsMs)
+    await live.close()
     await store.close()
     await db.close()
   }
@@ -132,15 +150,16 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
   }
 }
 
-function listen(app: App, { host, port }: Config): Server<unknown> {
-  // A second server on a taken port must fail, not share it.
+function listen(app: App, { host, port }: Config, sharePort: boolean): Server<unknown> {
+  // A second server on a taken port must fail, not share it; only workers of one program do.
   try {
     app.listen({
       hostname: host,
       port,
-      reusePort: false,
+      reusePort: sharePort,
       maxRequestBodySize: serverBodyLimitBytes,
       idleTimeout: 30,
+      websocket: websocketOptions,
     })
   } catch (error) {
     throw cannotListen(error, host, port)

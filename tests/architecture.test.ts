@@ -38,7 +38,7 @@ test('only the adapters import drivers', () => {
   expect(
     outside(
       importers((name) => name === 'redis'),
-      /^store\/redis\.ts$/,
+      /^(store\/redis|realtime\/broker-redis)\.ts$/,
     ),
   ).toEqual([])
   expect(
@@ -52,7 +52,10 @@ test('only the adapters import drivers', () => {
 test('Elysia appears only in the app, routes, models and http', () => {
   const users = importers((name) => name === 'elysia' || name.startsWith('@elysiajs/'))
   expect(
-    outside(users, /^(app\.ts|http\/|features\/[\w-]+\/([\w-]+-)?routes\.ts|features\/[\w-]+\/model\.ts)/),
+    outside(
+      users,
+      /^(app\.ts|http\/|realtime\/routes\.ts|features\/[\w-]+\/([\w-]+-)?routes\.ts|features\/[\w-]+\/model\.ts)/,
+    ),
   ).toEqual([])
 })
 
@@ -62,7 +65,11 @@ const layers: [string, RegExp][] = [
   ['commands', /^cli\//],
   ['server', /^server\.ts$/],
   ['app', /^app\.ts$/],
-  ['routes', /^(http\/|features\/[\w-]+\/([\w-]+-)?(routes|model)\.ts$|features\/pages\/)/],
+  ['client', /^client\//],
+  [
+    'routes',
+    /^(http\/|realtime\/routes\.ts$|features\/[\w-]+\/([\w-]+-)?(routes|model)\.ts$|features\/pages\/)/,
+  ],
   ['services', /^(features\/|deps\.ts$)/],
   ['adapters', /^(db|store|mail|realtime)\//],
   ['ground', /^(lib\/|errors\.ts|log\.ts|config\.ts|version\.ts|data-dir\.ts)/],
@@ -78,6 +85,13 @@ test('imports point one way', () => {
       .map((imported) => `${path} imports ${imported}`),
   )
   expect(wrong).toEqual([])
+})
+
+test('the client needs nothing of the service and no package', () => {
+  const strangers = modules
+    .filter(({ path }) => path.startsWith('client/'))
+    .flatMap(({ imports }) => imports.filter((imported) => !imported.startsWith('client/')))
+  expect(strangers).toEqual([])
 })
 
 test('every file has a place', () => {

@@ -3,9 +3,10 @@ import type { SQL } from 'drizzle-orm'
 /**
  * What a statement may see. A tenant's scope sees that tenant's rows alone (row-level security);
  * 'system' sees tenants, users and revocations of all tenants and nothing else, and is meant for sign-in,
- * the platform's routes and housekeeping. Each use of it stands out by that word.
+ * the platform's routes and housekeeping; 'streams' sees where lists of all tenants stand, for comparing live streams
+ * with the database. Each use of them stands out by that word.
  */
-export type Scope = { readonly tenantId: string } | 'system'
+export type Scope = { readonly tenantId: string } | 'system' | 'streams'
 
 export type Query = <Row>(statement: SQL<Row>) => Promise<Row[]>
 

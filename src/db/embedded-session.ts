@@ -4,6 +4,7 @@ import type { SQL } from 'drizzle-orm'
 import type { Query, Scope } from './database.ts'
 import { databaseError, databaseUnavailable } from './errors.ts'
 import { compileStatement, type Statement } from './statement.ts'
+import { settings } from './tenancy.ts'
 
 type Rows = Record<string, unknown>[]
 
@@ -126,7 +127,7 @@ const stepDown = `
   set role minimart_app`
 
 const setScope = (scope: Scope, forTransaction: boolean): string => {
-  const [tenant, name] = scope === 'system' ? ['', 'system'] : [scope.tenantId, '']
+  const [tenant, name] = settings(scope)
   return `select set_config('app.tenant_id', ${literal(tenant)}, ${forTransaction}), set_config('app.scope', '${name}', ${forTransaction})`
 }
 

@@ -3,6 +3,8 @@ import initialDown from '../../drizzle/0000_initial.down.sql' with { type: 'text
 import initialUp from '../../drizzle/0000_initial.sql' with { type: 'text' }
 import tenantIsolationDown from '../../drizzle/0001_tenant_isolation.down.sql' with { type: 'text' }
 import tenantIsolationUp from '../../drizzle/0001_tenant_isolation.sql' with { type: 'text' }
+import streamHeadsDown from '../../drizzle/0002_stream_heads.down.sql' with { type: 'text' }
+import streamHeadsUp from '../../drizzle/0002_stream_heads.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with; they count up from 0 without holes. */
@@ -17,4 +19,5 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   { version: 0, name: '0000_initial', up: initialUp, down: initialDown },
   { version: 1, name: '0001_tenant_isolation', up: tenantIsolationUp, down: tenantIsolationDown },
+  { version: 2, name: '0002_stream_heads', up: streamHeadsUp, down: streamHeadsDown },
 ]

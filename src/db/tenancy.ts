@@ -17,4 +17,6 @@ export const scopeForTransaction = (scope: Scope): Statement => ({
   parameters: settings(scope),
 })
 
-const settings = (scope: Scope): string[] => (scope === 'system' ? ['', 'system'] : [scope.tenantId, ''])
+/** The values of the two settings: the tenant, and the name of a scope beyond tenants. */
+export const settings = (scope: Scope): [tenant: string, name: string] =>
+  typeof scope === 'string' ? ['', scope] : [scope.tenantId, '']

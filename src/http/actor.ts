@@ -34,7 +34,7 @@ export interface ActorDeps {
 /** Gives every route that comes after it, in the group that uses it, the `actor`. */
 export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience) =>
   new Elysia().derive({ as: 'scoped' }, async ({ request }) => {
-    const actor = await tokens.verify(bearer(request))
+    const { actor } = await tokens.read(bearer(request))
     requestInfo(request).actor = actor
     await limits.ofUser(actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusal[audience])

@@ -4,6 +4,13 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 export interface MetricsSources {
   mail: () => { queued: number; sent: number; failed: number; dropped: number }
   passwords: () => { running: number; waiting: number }
+  live: {
+    hub: {
+      counts(): { streams: number; published: number; delivered: number; healed: number }
+      onDelivery(observer: (seconds: number) => void): void
+    }
+    sockets: { counts(): { sockets: number; subscriptions: number } }
+  }
 }
 
 export interface Metrics {
@@ -14,7 +21,7 @@ export interface Metrics {
 
 const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
-export function createMetrics({ mail, passwords }: MetricsSources): Metrics {
+export function createMetrics({ mail, passwords, live: { hub, sockets } }: MetricsSources): Metrics {
   const registers = [new Registry()] as const
   const [registry] = registers
   const latency = new Histogram({
@@ -35,6 +42,24 @@ export function createMetrics({ mail, passwords }: MetricsSources): Metrics {
     () => passwords().running,
   )
   gauge(registry, 'minimart_password_hashes_waiting', 'Password hashes waiting.', () => passwords().waiting)
+  gauge(registry, 'minimart_sockets', 'Open sockets.', () => sockets.counts().sockets)
+  gauge(
+    registry,
+    'minimart_subscriptions',
+    'Lists followed by sockets.',
+    () => sockets.counts().subscriptions,
+  )
+  gauge(registry, 'minimart_streams', 'Lists followed by this instance.', () => hub.counts().streams)
+  total(registry, 'minimart_events_published_total', 'Events committed here.', () => hub.counts().published)
+  total(registry, 'minimart_events_delivered_total', 'Events given to sockets.', () => hub.counts().delivered)
+  total(registry, 'minimart_events_healed_total', 'Missed events read again.', () => hub.counts().healed)
+  const delivery = new Histogram({
+    name: 'minimart_event_delivery_seconds',
+    help: 'Time from the commit of an event to its delivery to the sockets of this instance.',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    registers: [...registers],
+  })
+  hub.onDelivery((seconds) => delivery.observe(seconds))
   gauge(registry, 'process_resident_memory_bytes', 'Resident memory size in bytes.', () =>
     process.memoryUsage.rss(),
   )

@@ -19,11 +19,17 @@ export interface TokenSubject {
   tenantEpoch: number
 }
 
+export interface VerifiedToken {
+  actor: Actor
+  /** Seconds since 1970. */
+  expiresAt: number
+}
+
 export interface AccessTokens {
   readonly ttlSeconds: number
   issue(subject: TokenSubject, sessionId: string): Promise<string>
   /** @throws AppError token_invalid, token_expired or token_revoked (401) */
-  verify(token: string): Promise<Actor>
+  read(token: string): Promise<VerifiedToken>
 }
 
 const audience = 'minimart-api'
@@ -50,7 +56,7 @@ export function createAccessTokens(
         audience,
         ttlSeconds,
       ),
-    async verify(token) {
+    async read(token) {
       const claims = await jwt.verify(token, audience)
       const read = claims && readClaims(claims)
       if (!read) throw new AppError('token_invalid', 'The access token is not valid here. Sign in again.')
@@ -64,7 +70,7 @@ export function createAccessTokens(
         revocations.covers(tenantId, tenantEpoch, sessionId)
       )
         throw new AppError('token_revoked', 'The access token has been revoked. Refresh it or sign in again.')
-      return actor
+      return { actor, expiresAt: claims.exp }
     },
   }
 }

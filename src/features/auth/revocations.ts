@@ -25,6 +25,8 @@ export interface Revocations {
   covers(subject: string, epoch: number, sessionId: string): boolean
   /** For the instance that made the change: effective at once instead of with the next read. */
   learn(revocation: Revocation): void
+  /** Calls back with each subject that is newly revoked, until the answer is called. */
+  onRevoked(listener: (subject: string) => void): () => void
   /** Reads everything that still counts. @throws AppError database_unavailable */
   load(): Promise<void>
   /** Begins reading what is new every `intervalMs`; the answer stops it. */
@@ -59,14 +61,18 @@ const overlapSeconds = 30
 export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: number): Revocations {
   const known = new Map<string, Omit<Revocation, 'tenantId' | 'subject'> & { forgetAt: number }>()
 
+  const listeners = new Set<(subject: string) => void>()
+
   const remember = ({ subject, minimumEpoch, spared }: Omit<Revocation, 'tenantId'>): void => {
     const before = known.get(subject)
     if (before && before.minimumEpoch > minimumEpoch) return
+    const isNews = before?.minimumEpoch !== minimumEpoch
     known.set(subject, {
       minimumEpoch,
       ...(spared ? { spared } : {}),
       forgetAt: Date.now() + (tokenTtlSeconds + overlapSeconds) * 1000,
     })
+    if (isNews) for (const listener of listeners) listener(subject)
   }
 
   const readSince = async (seconds: number): Promise<void> => {
@@ -95,6 +101,10 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
       return spared?.sessionId !== sessionId || epoch < spared.fromEpoch
     },
     learn: remember,
+    onRevoked(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
     load: () => readSince(tokenTtlSeconds + overlapSeconds),
     follow(intervalMs) {
       let away = false

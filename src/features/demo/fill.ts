@@ -78,9 +78,9 @@ async function makeList(
   } as const
   await acceptInvitation(deps, friend, await signInvitation(deps.jwt, invited, 60))
   const items = sample.items.map(({ bought: _, ...item }) => ({ ...item, id: newId() }))
-  await addItems(deps.db, owner, listId, items, 'many')
+  await addItems(deps, owner, listId, items, 'many')
   for (const [index, { bought }] of sample.items.entries()) {
     const id = items[index]?.id
-    if (bought && id) await changeItem(deps.db, friend, id, { status: 'purchased' }, null)
+    if (bought && id) await changeItem(deps, friend, id, { status: 'purchased' }, null)
   }
 }

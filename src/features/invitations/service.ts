@@ -1,12 +1,13 @@
 /** Inviting colleagues to a list, and what they make of it. */
 import { type SQL, sql } from 'drizzle-orm'
+import { visible } from '../../db/visible-lists.ts'
 import { listJson, memberJson } from '../../db/wire.ts'
 import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { invitationMail } from '../../mail/templates.ts'
 import { findAccount } from '../auth/accounts.ts'
 import type { Actor } from '../auth/actor.ts'
-import { changeList, visible } from '../lists/change.ts'
+import { changeList } from '../lists/change.ts'
 import { refused } from '../lists/refusals.ts'
 import type { ListAnswer } from '../lists/service.ts'
 import { alreadySpent, isSpent, refuseSpent, spendStatement } from './spending.ts'
@@ -116,7 +117,7 @@ async function getInvitedTo(
 export async function acceptInvitation(deps: Deps, actor: Actor, token: string): Promise<ListAnswer> {
   const invitation = await readOwnInvitation(deps, actor, token)
   try {
-    const { body, tag } = await changeList(deps.db, joining(actor, invitation))
+    const { body, tag } = await changeList(deps, joining(actor, invitation))
     return { body, tag }
   } catch (error) {
     throw error instanceof AppError && error.code === 'not_found'

@@ -21,13 +21,7 @@ export const listItemRoutes = (deps: Deps) =>
         const listId = params.id.toLowerCase()
         const many = 'items' in body
         if (many) refuseRepeatedIds(body.items)
-        const added = await addItems(
-          deps.db,
-          actor,
-          listId,
-          many ? body.items : [body],
-          many ? 'many' : 'one',
-        )
+        const added = await addItems(deps, actor, listId, many ? body.items : [body], many ? 'many' : 'one')
         return json(added.body, {
           status: added.created ? 201 : 200,
           ...(added.tag === null ? {} : { tag: added.tag }),
@@ -74,7 +68,7 @@ export const listItemRoutes = (deps: Deps) =>
     .post(
       '/:id/items/clear-purchased',
       async ({ actor, params }) => {
-        const { deleted } = await clearPurchased(deps.db, actor, params.id.toLowerCase())
+        const { deleted } = await clearPurchased(deps, actor, params.id.toLowerCase())
         return json(JSON.stringify({ deleted }))
       },
       {
@@ -110,7 +104,7 @@ export const itemRoutes = (deps: Deps) =>
       '/:id',
       async ({ actor, params, body, headers }) => {
         const demanded = readPrecondition(headers['if-match'] ?? null)
-        const changed = await changeItem(deps.db, actor, params.id.toLowerCase(), body, demanded)
+        const changed = await changeItem(deps, actor, params.id.toLowerCase(), body, demanded)
         return json(changed.body, { tag: changed.tag })
       },
       {
@@ -133,7 +127,7 @@ export const itemRoutes = (deps: Deps) =>
       '/:id',
       async ({ actor, params, headers }) => {
         const demanded = readPrecondition(headers['if-match'] ?? null)
-        await deleteItem(deps.db, actor, params.id.toLowerCase(), demanded)
+        await deleteItem(deps, actor, params.id.toLowerCase(), demanded)
         return noContent()
       },
       {

@@ -2,12 +2,13 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { ConstraintError } from '../../db/errors.ts'
+import { visible } from '../../db/visible-lists.ts'
 import { itemJson } from '../../db/wire.ts'
 import { notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Actor } from '../auth/actor.ts'
-import { changeList, visible } from '../lists/change.ts'
+import { changeList, type ListWriter } from '../lists/change.ts'
 import type { Precondition } from '../lists/precondition.ts'
 import type { ItemChange, ItemQuery, NewItem } from './model.ts'
 
@@ -32,13 +33,13 @@ export interface AddedAnswer {
  * @param shape whether the answer is the item itself or `{data: [...]}`
  */
 export async function addItems(
-  db: Database,
+  writer: ListWriter,
   actor: Actor,
   listId: string,
   items: readonly NewItem[],
   shape: 'one' | 'many',
 ): Promise<AddedAnswer> {
-  const add = () => changeList(db, addition(actor, listId, items, shape))
+  const add = () => changeList(writer, addition(actor, listId, items, shape))
   return add().catch((error: unknown) => {
     // Another list's writer took the same id at this very moment; now it can be seen whose it is.
     if (error instanceof ConstraintError && error.constraint === 'items_pkey') return add()
@@ -115,7 +116,7 @@ const unchangedSince = (demanded: Precondition | null) => ({
 
 /** @throws AppError not_found, forbidden, version_mismatch */
 export const changeItem = (
-  db: Database,
+  writer: ListWriter,
   actor: Actor,
   itemId: string,
   change: ItemChange,
@@ -128,7 +129,7 @@ export const changeItem = (
     )
   const differs = (name: keyof ItemChange): SQL =>
     sql.raw(`case when w.${name} is distinct from i.${name} then '${name}' end`)
-  return changeList(db, {
+  return changeList(writer, {
     actor,
     list: listOf(actor, itemId),
     permission: 'edit',
@@ -167,8 +168,8 @@ export const changeItem = (
 }
 
 /** @throws AppError not_found, forbidden, version_mismatch */
-export const deleteItem = (db: Database, actor: Actor, itemId: string, demanded: Precondition | null) =>
-  changeList(db, {
+export const deleteItem = (writer: ListWriter, actor: Actor, itemId: string, demanded: Precondition | null) =>
+  changeList(writer, {
     actor,
     list: listOf(actor, itemId),
     permission: 'edit',
@@ -179,8 +180,12 @@ export const deleteItem = (db: Database, actor: Actor, itemId: string, demanded:
   })
 
 /** Deletes what is in the basket, one event an item, in list order. */
-export const clearPurchased = (db: Database, actor: Actor, listId: string): Promise<{ deleted: number }> =>
-  changeList(db, {
+export const clearPurchased = (
+  writer: ListWriter,
+  actor: Actor,
+  listId: string,
+): Promise<{ deleted: number }> =>
+  changeList(writer, {
     actor,
     list: sql`${listId}::uuid`,
     permission: 'edit',

@@ -10,7 +10,10 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
+import { visible } from '../../db/visible-lists.ts'
+import { eventJson } from '../../db/wire.ts'
 import { notFound } from '../../errors.ts'
+import type { ListEvent } from '../../realtime/broker.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Precondition } from './precondition.ts'
 import { isRefusal, refused } from './refusals.ts'
@@ -47,17 +50,33 @@ export interface ListChange<Answer> {
   answer: SQL<Answer>
 }
 
+/** What a writer of lists needs: the database, and who is to be told after the commit. */
+export interface ListWriter {
+  db: Database
+  publish: (list: { tenantId: string; listId: string }, events: readonly ListEvent[]) => void
+}
+
 /** @throws AppError not_found, and whatever the refusal says; the rows are then as they were */
-export async function changeList<Answer>(db: Database, change: ListChange<Answer>): Promise<Answer> {
+export async function changeList<Answer>(
+  { db, publish }: ListWriter,
+  change: ListChange<Answer>,
+): Promise<Answer> {
   const { tenantId } = change.actor
   const lock = sql`select from shopping_lists where tenant_id = ${tenantId} and id = ${change.list} for no key update`
   const [row] = await db.write({ tenantId }, lock, statement(change))
   if (!row || row.refusal === 'not_found') throw notFound(change.what)
   if (isRefusal(row.refusal)) throw refused(row.refusal, row.current)
+  if (row.events) publish({ tenantId, listId: row.listId }, row.events)
   return row
 }
 
-type Row<Answer> = Answer & { refusal: string | null; current: string | null }
+type Row<Answer> = Answer & {
+  refusal: string | null
+  current: string | null
+  listId: string
+  /** Null where nothing changed. */
+  events: ListEvent[] | null
+}
 
 const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<Row<Answer>>`
   with target as (
@@ -88,17 +107,16 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
     select ok.tenant_id, ok.id, ok.seq + e.ordinal, e.type, jsonb_build_object('list_id', ok.id) || e.payload,
       ${change.actor.userId}::uuid, bumped.updated_at
     from ok, bumped, (${change.events}) e (ordinal, type, payload)
+    returning *
   )
-  select gate.refusal,
+  select gate.refusal, (select id from target) as "listId",
+    (select json_agg(json_build_object('seq', e.seq, 'type', e.type, 'userId', e.payload ->> 'user_id',
+      'text', ${eventJson('e')}::text) order by e.seq) from logged e) as events,
     case gate.refusal when 'version_mismatch' then (${change.precondition?.current ?? sql`null`})::text end as current,
     ${change.answer}
   from gate`
 
 const isAdmin = (actor: Actor): boolean => actor.role === 'tenant_admin'
-
-/** Over `l` and `m`: living lists that the actor is a member of, or any of the tenant for its admin. */
-export const visible = (actor: Actor): SQL =>
-  sql`l.deleted_at is null and (m.user_id is not null or ${isAdmin(actor)}::boolean)`
 
 const rolesFor: Record<Exclude<Permission, 'invited'>, SQL> = {
   see: sql.raw(`('owner', 'editor', 'viewer')`),

@@ -5,12 +5,21 @@ import { json, noContent } from '../../http/answers.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import { requestInfo } from '../../http/request-info.ts'
 import { invite } from '../invitations/service.ts'
-import { changeMemberRole, handOver, removeMember } from './members.ts'
+import { changeMemberRole, handOver, type MemberTarget, removeMember } from './members.ts'
 import * as model from './model.ts'
 import { readPrecondition } from './precondition.ts'
 import { listMembers } from './reading.ts'
 
 const tag = 'Members'
+
+const targetOf = (
+  params: { id: string; user_id: string },
+  headers: Record<string, string | undefined>,
+): MemberTarget => ({
+  listId: params.id.toLowerCase(),
+  userId: params.user_id.toLowerCase(),
+  demanded: readPrecondition(headers['if-match'] ?? null),
+})
 
 export const memberRoutes = (deps: Deps) => {
   const { db, cursors } = deps
@@ -35,13 +44,11 @@ export const memberRoutes = (deps: Deps) => {
     .patch(
       '/:id/members/:user_id',
       async ({ actor, params, body, headers }) => {
-        const demanded = readPrecondition(headers['if-match'] ?? null)
-        const listId = params.id.toLowerCase()
-        const userId = params.user_id.toLowerCase()
+        const target = targetOf(params, headers)
         const changed =
           body.role === 'owner'
-            ? await handOver(db, actor, listId, userId, demanded)
-            : await changeMemberRole(db, actor, listId, userId, body.role, demanded)
+            ? await handOver(deps, actor, target)
+            : await changeMemberRole(deps, actor, target, body.role)
         return json(changed.body)
       },
       {
@@ -67,8 +74,7 @@ export const memberRoutes = (deps: Deps) => {
     .delete(
       '/:id/members/:user_id',
       async ({ actor, params, headers }) => {
-        const demanded = readPrecondition(headers['if-match'] ?? null)
-        await removeMember(db, actor, params.id.toLowerCase(), params.user_id.toLowerCase(), demanded)
+        await removeMember(deps, actor, targetOf(params, headers))
         return noContent()
       },
       {

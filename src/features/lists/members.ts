@@ -1,47 +1,53 @@
 /** Who is on a list, and as what. */
-import { type SQL, sql } from 'drizzle-orm'
-import type { Database } from '../../db/database.ts'
+import { sql } from 'drizzle-orm'
 import { listJson, memberJson } from '../../db/wire.ts'
 import type { Actor } from '../auth/actor.ts'
-import { changeList } from './change.ts'
+import { changeList, type ListWriter } from './change.ts'
 import type { Precondition } from './precondition.ts'
 
 interface Body {
   body: string
 }
 
-const unchangedSince = (demanded: Precondition | null) => ({
-  demanded,
-  version: sql`t.version`,
-  current: sql`select ${memberJson('s', 's')} from subject s`,
-})
+/** Whose membership of which list, and what the caller believed of the list (`If-Match`). */
+export interface MemberTarget {
+  listId: string
+  userId: string
+  demanded: Precondition | null
+}
 
-/** The member in question, with the names of his user. */
-const theMember = (actor: Actor, userId: string): SQL => sql`, subject as (
+/** What all changes of one member share; `subject` is the member, with the names of his user. */
+const aboutMember = (actor: Actor, { listId, userId, demanded }: MemberTarget) => ({
+  actor,
+  list: sql`${listId}::uuid`,
+  what: 'member',
+  precondition: {
+    demanded,
+    version: sql`t.version`,
+    current: sql`select ${memberJson('s', 's')} from subject s`,
+  },
+  inputs: sql`, subject as (
     select m.*, u.full_name, u.email, u.is_active from target t
     join list_members m on m.tenant_id = t.tenant_id and m.list_id = t.id
     join users u on u.tenant_id = m.tenant_id and u.id = m.user_id
     where m.tenant_id = ${actor.tenantId} and m.user_id = ${userId}
-  )`
+  )`,
+})
+
+const missingOrOwner = sql`case when not exists (select from subject) then 'not_found'
+  when (select role from subject) = 'owner' then 'owner_must_hand_over' end`
 
 /** @throws AppError not_found, forbidden, version_mismatch, owner_must_hand_over */
 export const changeMemberRole = (
-  db: Database,
+  writer: ListWriter,
   actor: Actor,
-  listId: string,
-  userId: string,
+  target: MemberTarget,
   role: 'editor' | 'viewer',
-  demanded: Precondition | null,
 ): Promise<Body> =>
-  changeList(db, {
-    actor,
-    list: sql`${listId}::uuid`,
+  changeList(writer, {
+    ...aboutMember(actor, target),
     permission: 'manage',
-    what: 'member',
-    precondition: unchangedSince(demanded),
-    inputs: theMember(actor, userId),
-    refuse: sql`case when not exists (select from subject) then 'not_found'
-      when (select role from subject) = 'owner' then 'owner_must_hand_over' end`,
+    refuse: missingOrOwner,
     steps: sql`, changed as (
         update list_members m set role = ${role} from ok, subject s
         where m.tenant_id = ok.tenant_id and m.list_id = ok.id and m.user_id = s.user_id and m.role <> ${role}
@@ -57,20 +63,10 @@ export const changeMemberRole = (
  * The list goes to another member; who owned it becomes an editor. To the owner himself it changes nothing.
  * @throws AppError not_found, forbidden, version_mismatch, member_deactivated
  */
-export const handOver = (
-  db: Database,
-  actor: Actor,
-  listId: string,
-  userId: string,
-  demanded: Precondition | null,
-): Promise<Body> =>
-  changeList(db, {
-    actor,
-    list: sql`${listId}::uuid`,
+export const handOver = (writer: ListWriter, actor: Actor, target: MemberTarget): Promise<Body> =>
+  changeList(writer, {
+    ...aboutMember(actor, target),
     permission: 'manage',
-    what: 'member',
-    precondition: unchangedSince(demanded),
-    inputs: theMember(actor, userId),
     refuse: sql`case when not exists (select from subject) then 'not_found'
       when not (select is_active from subject) then 'member_deactivated' end`,
     steps: sql`, changed as (
@@ -86,33 +82,22 @@ export const handOver = (
     events: sql`select row_number() over (order by c.role desc), 'member_updated',
         jsonb_build_object('member', ${memberJson('c', 'c')}) from changed c
       union all select 3, 'list_updated', jsonb_build_object('list', ${listJson('b')}) from bumped b`,
-    answer: sql<Body>`coalesce((select ${memberJson('c', 'c')} from changed c where c.user_id = ${userId}),
+    answer: sql<Body>`coalesce((select ${memberJson('c', 'c')} from changed c where c.user_id = ${target.userId}),
       (select ${memberJson('s', 's')} from subject s))::text as body`,
   })
 
 /** By the owner or an admin; or, of oneself, by anyone but the owner. @throws AppError as changeMemberRole */
-export const removeMember = (
-  db: Database,
-  actor: Actor,
-  listId: string,
-  userId: string,
-  demanded: Precondition | null,
-) =>
-  changeList(db, {
-    actor,
-    list: sql`${listId}::uuid`,
-    permission: userId === actor.userId ? 'see' : 'manage',
-    what: 'member',
-    precondition: unchangedSince(demanded),
-    inputs: theMember(actor, userId),
-    refuse: sql`case when not exists (select from subject) then 'not_found'
-      when (select role from subject) = 'owner' then 'owner_must_hand_over' end`,
+export const removeMember = (writer: ListWriter, actor: Actor, target: MemberTarget) =>
+  changeList(writer, {
+    ...aboutMember(actor, target),
+    permission: target.userId === actor.userId ? 'see' : 'manage',
+    refuse: missingOrOwner,
     steps: sql`, removed as (
         delete from list_members m using ok, subject s
         where m.tenant_id = ok.tenant_id and m.list_id = ok.id and m.user_id = s.user_id returning m.*
       )`,
     eventCount: sql`select count(*) from removed`,
-    events: sql`select 1, ${userId === actor.userId ? 'member_left' : 'member_removed'}::text,
+    events: sql`select 1, ${target.userId === actor.userId ? 'member_left' : 'member_removed'}::text,
       jsonb_build_object('user_id', r.user_id) from removed r`,
     answer: sql<{ removed: number }>`(select count(*)::int from removed) as removed`,
   })

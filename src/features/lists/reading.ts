@@ -1,11 +1,11 @@
 /** Looking at lists: summaries, one with all that is on it, its members, its events. Each is one statement. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
+import { visible } from '../../db/visible-lists.ts'
 import { eventJson, itemJson, listJson, memberJson } from '../../db/wire.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import type { Actor } from '../auth/actor.ts'
-import { visible } from './change.ts'
 import type { EventsQuery, ListsQuery, PageQuery } from './model.ts'
 
 /** What the reader is on the list `l`, over his membership `m`. */

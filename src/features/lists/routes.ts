@@ -75,7 +75,7 @@ export const listRoutes = (deps: Deps) => {
       '/:id',
       async ({ actor, params, body, headers }) => {
         const demanded = readPrecondition(headers['if-match'] ?? null)
-        const changed = await changeListFields(db, actor, params.id.toLowerCase(), body, demanded)
+        const changed = await changeListFields(deps, actor, params.id.toLowerCase(), body, demanded)
         return json(changed.body, { tag: changed.tag })
       },
       {
@@ -94,7 +94,7 @@ export const listRoutes = (deps: Deps) => {
     .delete(
       '/:id',
       async ({ actor, params, headers }) => {
-        await deleteList(db, actor, params.id.toLowerCase(), readPrecondition(headers['if-match'] ?? null))
+        await deleteList(deps, actor, params.id.toLowerCase(), readPrecondition(headers['if-match'] ?? null))
         return noContent()
       },
       {
@@ -112,7 +112,7 @@ export const listRoutes = (deps: Deps) => {
     .post(
       '/:id/restore',
       async ({ actor, params }) => {
-        const restored = await restoreList(db, actor, params.id.toLowerCase())
+        const restored = await restoreList(deps, actor, params.id.toLowerCase())
         return json(restored.body, { tag: restored.tag })
       },
       {

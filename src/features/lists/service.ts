@@ -2,10 +2,11 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { ConstraintError } from '../../db/errors.ts'
+import { visible } from '../../db/visible-lists.ts'
 import { listJson } from '../../db/wire.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Actor } from '../auth/actor.ts'
-import { changeList, visible } from './change.ts'
+import { changeList, type ListWriter } from './change.ts'
 import type { ListFieldsChange, NewList } from './model.ts'
 import type { Precondition } from './precondition.ts'
 import { refused } from './refusals.ts'
@@ -76,13 +77,13 @@ const oneEvent = (type: string): SQL =>
 
 /** @throws AppError not_found, forbidden, version_mismatch */
 export const changeListFields = (
-  db: Database,
+  writer: ListWriter,
   actor: Actor,
   listId: string,
   change: ListFieldsChange,
   demanded: Precondition | null,
 ): Promise<ListAnswer> =>
-  changeList(db, {
+  changeList(writer, {
     actor,
     list: sql`${listId}::uuid`,
     permission: 'manage',
@@ -101,8 +102,8 @@ export const changeListFields = (
   })
 
 /** Its members keep their places, for the day it is restored. @throws AppError not_found, forbidden, version_mismatch */
-export const deleteList = (db: Database, actor: Actor, listId: string, demanded: Precondition | null) =>
-  changeList(db, {
+export const deleteList = (writer: ListWriter, actor: Actor, listId: string, demanded: Precondition | null) =>
+  changeList(writer, {
     actor,
     list: sql`${listId}::uuid`,
     permission: 'manage',
@@ -116,8 +117,8 @@ export const deleteList = (db: Database, actor: Actor, listId: string, demanded:
   })
 
 /** A list that is not deleted is answered as it is. @throws AppError not_found, forbidden */
-export const restoreList = (db: Database, actor: Actor, listId: string): Promise<ListAnswer> =>
-  changeList(db, {
+export const restoreList = (writer: ListWriter, actor: Actor, listId: string): Promise<ListAnswer> =>
+  changeList(writer, {
     actor,
     list: sql`${listId}::uuid`,
     permission: 'manage',

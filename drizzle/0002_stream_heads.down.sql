@@ -1,0 +1,1 @@
+DROP POLICY streams_scope ON shopping_lists;

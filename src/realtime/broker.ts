@@ -1,0 +1,52 @@
+/**
+ * Carries committed events between the instances of the service, and nothing but hints: one may come late, twice, out
+ * of order or never. Order and completeness are the stream's business, from `seq` and list_events.
+ *
+ * publish: after the commit, never before; does not wait and does not throw.
+ * listen: from the moment it resolves, events that are published reach the handler, as far as the carrier works.
+ */
+export interface ListEvent {
+  seq: number
+  type: string
+  /** The user a member event is about. */
+  userId: string | null
+  /** The whole event as it goes over the wire. */
+  text: string
+}
+
+export interface ListKey {
+  tenantId: string
+  listId: string
+}
+
+export interface Broker {
+  publish(list: ListKey, events: readonly ListEvent[]): void
+  listen(list: ListKey): Promise<void>
+  unlisten(list: ListKey): void
+  close(): Promise<void>
+}
+
+export interface BrokerHandlers {
+  onEvents(list: ListKey, events: readonly ListEvent[]): void
+  /** The carrier was away or may have been: every stream should look at the database. */
+  onDoubt(): void
+}
+
+export const topicOf = ({ tenantId, listId }: ListKey): string => `list:${tenantId}:${listId}`
+
+/** Within one process a publish is a function call. */
+export function createLocalBroker({ onEvents }: BrokerHandlers): Broker {
+  const listened = new Set<string>()
+  return {
+    publish: (list, events) => {
+      if (listened.has(topicOf(list))) onEvents(list, events)
+    },
+    listen: async (list) => {
+      listened.add(topicOf(list))
+    },
+    unlisten: (list) => {
+      listened.delete(topicOf(list))
+    },
+    close: async () => undefined,
+  }
+}

@@ -1,0 +1,72 @@
+/** What streams read from the database: the truth behind every hint. */
+import { sql } from 'drizzle-orm'
+import type { Database } from '../db/database.ts'
+import { visible } from '../db/visible-lists.ts'
+import { eventJson } from '../db/wire.ts'
+import type { Actor } from '../features/auth/actor.ts'
+import type { ListEvent, ListKey } from './broker.ts'
+
+const pageSize = 500
+
+export interface EventPage {
+  /** In order, without holes, from the one after the cursor; fewer than asked only at the end. */
+  events: ListEvent[]
+  /** The list's last number when this was read. */
+  seq: number
+  /** Some of what comes after the cursor is no longer kept. */
+  expired: boolean
+}
+
+/** Where a list that the actor can see stands; null when there is none for him. @throws AppError database_unavailable */
+export async function findSeq(db: Database, actor: Actor, listId: string): Promise<number | null> {
+  const [row] = await db.read(
+    actor,
+    sql<{ seq: number }>`select l.seq from shopping_lists l
+      left join list_members m on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}
+      where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
+  )
+  return row ? Number(row.seq) : null
+}
+
+/** The next events after `cursor`, whoever may see them: the caller has been let in. */
+export async function readEvents(
+  db: Database,
+  { tenantId, listId }: ListKey,
+  cursor: number,
+): Promise<EventPage> {
+  const rows = await db.read(
+    { tenantId },
+    sql<{
+      head: number
+      seq: number | null
+      type: string | null
+      userId: string | null
+      text: string | null
+    }>`
+      select l.seq as head, e.seq, e.type, e.payload ->> 'user_id' as "userId", ${eventJson('e')}::text as text
+      from shopping_lists l
+      left join lateral (
+        select * from list_events v where v.tenant_id = l.tenant_id and v.list_id = l.id and v.seq > ${cursor}::bigint
+        order by v.seq limit ${pageSize}::int
+      ) e on true
+      where l.tenant_id = ${tenantId} and l.id = ${listId}
+      order by e.seq`,
+  )
+  const seq = Number(rows[0]?.head ?? 0)
+  const events = rows.flatMap(({ seq: number, type, userId, text }) =>
+    number === null || type === null || text === null ? [] : [{ seq: Number(number), type, userId, text }],
+  )
+  return { events, seq, expired: seq > cursor && events[0]?.seq !== cursor + 1 }
+}
+
+/** Where each of these lists stands now, in one query over all tenants; a list that is gone is left out. */
+export async function readHeads(db: Database, lists: readonly ListKey[]): Promise<Map<string, number>> {
+  const rows = await db.read(
+    'streams',
+    sql<{ id: string; tenantId: string; seq: number }>`
+      select l.id, l.tenant_id as "tenantId", l.seq
+      from jsonb_to_recordset(${JSON.stringify(lists)}::jsonb) as w ("tenantId" uuid, "listId" uuid)
+      join shopping_lists l on l.tenant_id = w."tenantId" and l.id = w."listId"`,
+  )
+  return new Map(rows.map(({ id, tenantId, seq }) => [`${tenantId}:${id}`, Number(seq)]))
+}

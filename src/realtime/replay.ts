@@ -1,0 +1,95 @@
+/**
+ * Subscribing without a race and without a buffer: what the database holds after the client's cursor is sent until the
+ * cursor is where the stream stands, and in that same synchronous step the client joins the topic. Nothing can fall
+ * between, and nothing comes twice.
+ */
+import type { Database } from '../db/database.ts'
+import { AppError } from '../errors.ts'
+import type { Actor } from '../features/auth/actor.ts'
+import type { ListKey } from './broker.ts'
+import { findSeq, readEvents } from './event-log.ts'
+import { endsFor, type Hub, type Subscription } from './hub.ts'
+import { encode } from './protocol.ts'
+
+export interface Replayed {
+  isGone(): boolean
+  writable(): Promise<void>
+  send(text: string): void
+  answer(message: Parameters<typeof encode>[0]): void
+  /** Called when the client has everything up to the stream's head. Must not wait. */
+  join(subscription: Subscription): void
+  leave(subscription: Subscription): void
+}
+
+/** @param since the last number the client has seen; undefined when it starts from what it read elsewhere */
+export async function replay(
+  { db, hub }: { db: Database; hub: Hub },
+  actor: Actor,
+  list: ListKey,
+  since: number | undefined,
+  client: Replayed,
+): Promise<'joined' | 'ended' | 'not_found'> {
+  if ((await findSeq(db, actor, list.listId)) === null) return 'not_found'
+  const subscription = await hub.open(list)
+  let joined = false
+  try {
+    // Asked again now that the stream listens: at this number the actor could see the list.
+    const seq = await findSeq(db, actor, list.listId)
+    if (seq === null) return 'not_found'
+    let cursor = since ?? seq
+    const first = since === undefined || since > seq ? null : await readEvents(db, list, since)
+    const recovered = first !== null && !first.expired
+    client.answer({ type: 'subscribed', payload: { list_id: list.listId, seq, recovered } })
+    const resync = (at: number): void => {
+      cursor = at
+      client.send(encode({ type: 'resync_required', payload: { list_id: list.listId, seq: at } }))
+    }
+    if (since !== undefined && !recovered) resync(seq)
+    let page = recovered ? first : null
+    while (!client.isGone()) {
+      for (const event of page?.events ?? []) {
+        await client.writable()
+        if (client.isGone()) return 'ended'
+        client.send(event.text)
+        cursor = event.seq
+        // Before `seq` he may have left and come back; after it, this is the end.
+        if (event.seq > seq && endsFor(event, actor.userId)) {
+          client.send(encode({ type: 'unsubscribed', payload: { list_id: list.listId } }))
+          return 'ended'
+        }
+      }
+      await client.writable()
+      if (client.isGone()) return 'ended'
+      const head = subscription.stream.head()
+      if (head === cursor) {
+        client.join(subscription)
+        joined = true
+        return 'joined'
+      }
+      if (head < cursor) await patiently(client, () => subscription.stream.reach(cursor))
+      page = head < cursor ? null : await patiently(client, () => readEvents(db, list, cursor))
+      if (page?.expired) {
+        resync(page.seq)
+        page = null
+      }
+    }
+    return 'ended'
+  } finally {
+    if (!joined) client.leave(subscription)
+  }
+}
+
+const retryMs = 500
+
+/** Once told `subscribed`, the client counts on what follows: a database that is away is waited for. */
+async function patiently<T>(client: Replayed, read: () => Promise<T>): Promise<T | null> {
+  while (!client.isGone()) {
+    try {
+      return await read()
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+    }
+    await Bun.sleep(retryMs)
+  }
+  return null
+}

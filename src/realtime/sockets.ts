@@ -1,0 +1,70 @@
+/** All sockets of this instance: their clock, their revocation, their end. */
+
+import { AppError } from '../errors.ts'
+import type { VerifiedToken } from '../features/auth/access-tokens.ts'
+import type { Revocations } from '../features/auth/revocations.ts'
+import type { Connection, ConnectionDeps } from './connection.ts'
+import { closeCodes } from './protocol.ts'
+
+export interface Sockets extends ConnectionDeps {
+  /** Null for a token that is missing, bad, expired or revoked. */
+  verify(token: string): Promise<VerifiedToken | null>
+  add(connection: Connection): void
+  remove(connection: Connection): void
+  counts(): { sockets: number; subscriptions: number }
+  /** Closes all with 1012, some at a time, so that they do not all come back at one moment. */
+  closeAll(): Promise<void>
+}
+
+const tickMs = 1000
+const closedAtOnce = 100
+const closePauseMs = 20
+
+export function createSockets(deps: ConnectionDeps & { revocations: Revocations }): Sockets {
+  const connections = new Set<Connection>()
+  let closing = false
+  const timer = setInterval(() => {
+    const now = Date.now()
+    for (const connection of connections) connection.tick(now)
+  }, tickMs)
+
+  const stopListening = deps.revocations.onRevoked((subject) => {
+    for (const connection of connections) {
+      const { userId, tenantId, sessionId } = connection.token.actor
+      if (subject === userId || subject === tenantId || subject === sessionId) void connection.recheckToken()
+    }
+  })
+
+  return {
+    ...deps,
+    async verify(token) {
+      try {
+        return await deps.tokens.read(token)
+      } catch (error) {
+        if (error instanceof AppError && error.status === 401) return null
+        throw error
+      }
+    },
+    add(connection) {
+      if (closing) connection.close(closeCodes.restarting)
+      else connections.add(connection)
+    },
+    remove: (connection) => connections.delete(connection),
+    counts: () => ({
+      sockets: connections.size,
+      subscriptions: [...connections].reduce((sum, connection) => sum + connection.subscriptions(), 0),
+    }),
+    async closeAll() {
+      closing = true
+      clearInterval(timer)
+      stopListening()
+      while (connections.size > 0) {
+        for (const connection of [...connections].slice(0, closedAtOnce)) {
+          connections.delete(connection)
+          connection.close(closeCodes.restarting)
+        }
+        await Bun.sleep(closePauseMs)
+      }
+    },
+  }
+}
