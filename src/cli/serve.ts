@@ -1,9 +1,11 @@
 import { join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
+import type { Logger } from '../log.ts'
 import { type RunningServer, start } from '../server.ts'
 import { version } from '../version.ts'
 import type { Command } from './command.ts'
 import { setUp } from './setup.ts'
+import { ownCommand, startWorkers } from './workers.ts'
 
 export const serve: Command = {
   summary: 'run the service (what happens without a command)',
@@ -11,8 +13,11 @@ export const serve: Command = {
     'Applies pending migrations first, unless AUTO_MIGRATE=false. SIGTERM and SIGINT stop it within 10 seconds:',
     'requests that have begun are finished. Logs go to standard output, JSON lines unless it is a terminal.',
   ].join('\n'),
-  async run() {
+  options: { worker: { type: 'boolean' } },
+  async run({ values }) {
     const { config, log, pretty } = setUp()
+    if (values['worker']) return work(config, log)
+    if (config.workers > 1) return watchWorkers(config, log, pretty)
     const server = await start(config, log)
     process.stdout.write(greeting(config, server, pretty))
     await untilStopped(server)
@@ -20,10 +25,28 @@ export const serve: Command = {
   },
 }
 
+/** One of several processes on the port; ends with the process that started it, however that one ended. */
+async function work(config: Config, log: Logger): Promise<number> {
+  const server = await start(config, log, { sharePort: true })
+  process.send?.(server.url)
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
+  await untilStopped(server)
+  return 0
+}
+
+async function watchWorkers(config: Config, log: Logger, pretty: boolean): Promise<number> {
+  const workers = startWorkers(config, log, [...ownCommand(), 'serve', '--worker'])
+  const stopped = untilStopped(workers)
+  const url = await workers.ready
+  process.stdout.write(greeting(config, { url, firstAdmin: null }, pretty))
+  await stopped
+  return 0
+}
+
 const lingerMs = 500
 
 /** Resolves once a signal came and the server has stopped. A second signal does not hurry it: it is bounded anyway. */
-export async function untilStopped(server: RunningServer): Promise<void> {
+export async function untilStopped(server: { stop(): Promise<void> }): Promise<void> {
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve())
     process.once('SIGINT', () => resolve())
@@ -37,7 +60,11 @@ export async function untilStopped(server: RunningServer): Promise<void> {
 }
 
 /** What a newcomer wants to know: where things are and how to sign in. The password is shown this once. */
-function greeting(config: Config, { url, firstAdmin }: RunningServer, pretty: boolean): string {
+function greeting(
+  config: Config,
+  { url, firstAdmin }: Pick<RunningServer, 'url' | 'firstAdmin'>,
+  pretty: boolean,
+): string {
   const mails = config.smtpHost ? `sent by ${config.smtpHost}` : resolve(join(config.dataDir, 'outbox'))
   const places = { api: `${url}/api/v1`, docs: `${url}/docs`, mails }
   if (!pretty) {

@@ -1,0 +1,95 @@
+/**
+ * WORKERS over 1: so many processes of this program on one port. The kernel spreads connections over them
+ * (SO_REUSEPORT); what keeps them in step is Redis, as with instances on several machines. This process only watches:
+ * it restarts one that dies and passes on the word to stop.
+ */
+import type { Subprocess } from 'bun'
+import type { Config } from '../config.ts'
+import type { Logger } from '../log.ts'
+import { Failure } from './command.ts'
+
+export interface Workers {
+  /** Resolves with the URL when the first one serves. @throws Failure when none can start */
+  readonly ready: Promise<string>
+  /** Drains all; resolves when all have ended. */
+  stop(): Promise<void>
+}
+
+/** A worker that ends sooner than this after its start is restarted more and more slowly. */
+const steadyMs = 10_000
+const maxPauseMs = 10_000
+/** So many ends in a row before any worker has served, and starting is given up. */
+const maxFailedStarts = 3
+const killAfterMs = 9500
+
+/** @param command how to start one worker: a program and its arguments */
+export function startWorkers(config: Config, log: Logger, command: string[]): Workers {
+  refuseTakenPort(config)
+  const running = new Set<Subprocess>()
+  const { promise: ready, resolve, reject } = Promise.withResolvers<string>()
+  const stop = Promise.withResolvers<void>()
+  let stopping = false
+  let served = false
+  let failedStarts = 0
+
+  const run = async (index: number): Promise<void> => {
+    for (let quickEnds = 0; !stopping; ) {
+      const startedAt = performance.now()
+      const worker = Bun.spawn(command, {
+        stdio: ['ignore', 'inherit', 'inherit'],
+        ipc: (message: unknown) => {
+          served = true
+          if (typeof message === 'string') resolve(message)
+        },
+      })
+      running.add(worker)
+      const code = await worker.exited
+      running.delete(worker)
+      if (stopping) return
+      if (!served && ++failedStarts >= maxFailedStarts)
+        return reject(new Failure('The workers cannot start; their messages above say why.'))
+      quickEnds = performance.now() - startedAt < steadyMs ? quickEnds + 1 : 0
+      const pauseMs = quickEnds === 0 ? 0 : Math.min(maxPauseMs, 100 * 2 ** (quickEnds - 1))
+      log.error('a worker ended; restarting it', {
+        worker: index,
+        code,
+        signal: worker.signalCode,
+        in_ms: pauseMs,
+      })
+      await Promise.race([Bun.sleep(pauseMs), stop.promise])
+    }
+  }
+
+  const all = Promise.all(Array.from({ length: config.workers }, (_, index) => run(index + 1)))
+  return {
+    ready,
+    async stop() {
+      stopping = true
+      stop.resolve()
+      for (const worker of running) worker.kill('SIGTERM')
+      const late = setTimeout(() => {
+        for (const worker of running) worker.kill('SIGKILL')
+      }, killAfterMs)
+      await all
+      clearTimeout(late)
+    },
+  }
+}
+
+/** Workers share the port, so none of them would notice that a stranger has it. */
+function refuseTakenPort({ host, port }: Config): void {
+  if (port === 0) throw new Failure('PORT must name a port when WORKERS is over 1: all of them share it.')
+  try {
+    Bun.listen({ hostname: host, port, exclusive: true, socket: { data() {} } }).stop(true)
+  } catch (cause) {
+    throw new Failure(`PORT: cannot listen on ${host}, port ${port}; stop what holds it or choose another.`, {
+      cause,
+    })
+  }
+}
+
+/** How this very program was started: the executable itself, or Bun with the entry file. */
+export const ownCommand = (): string[] =>
+  Bun.main.startsWith('/$bunfs/') || Bun.main.startsWith('B:/~BUN/')
+    ? [process.execPath]
+    : [process.execPath, Bun.main]
