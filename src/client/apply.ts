@@ -1,0 +1,120 @@
+/**
+ * What a list's events do to what is known of it. Pure: a snapshot at any number with the events after it makes the
+ * snapshot at the last one.
+ *
+ * Two things are not in the events: `list.updated_at` is taken from the event's time, which may differ from the
+ * list's by a few milliseconds, and a member's changed name is only seen in the next snapshot.
+ */
+import type { ListEvent } from './messages.ts'
+import type { Id, Item, List, ListDetail, ListRole, Member } from './types.ts'
+
+/** One consistent state of a list, after all events up to `seq`. Never changed, only replaced. */
+export interface ListState {
+  readonly list: List
+  readonly role: ListRole
+  /** Who joined first stands first. */
+  readonly members: readonly Member[]
+  /** In list order: by the bytes of `position`, then by id. */
+  readonly items: readonly Item[]
+  readonly seq: number
+}
+
+/** Whose state it is: decides what a change of members means for `role`. */
+export interface Self {
+  id: Id
+  isTenantAdmin: boolean
+}
+
+export function stateOf({ role, members, items, ...list }: ListDetail): ListState {
+  return {
+    list,
+    role,
+    members: members.toSorted(byJoining),
+    items: items.toSorted(byPosition),
+    seq: list.seq,
+  }
+}
+
+/**
+ * The state after `events`, which begin with number `state.seq + 1` and have no holes.
+ * @throws RangeError when they do not
+ */
+export function applyEvents(state: ListState, events: readonly ListEvent[], self: Self): ListState {
+  if (events.length === 0) return state
+  const draft = open(state)
+  for (const event of events) {
+    if (event.seq !== draft.seq + 1) throw new RangeError(`event ${event.seq} does not follow ${draft.seq}`)
+    apply(draft, event, self)
+    draft.seq = event.seq
+    draft.list = { ...draft.list, seq: event.seq, updated_at: later(draft.list.updated_at, event.at) }
+  }
+  return {
+    list: draft.list,
+    role: draft.role,
+    members: draft.members ? [...draft.members.values()].sort(byJoining) : state.members,
+    items: draft.items ? [...draft.items.values()].sort(byPosition) : state.items,
+    seq: draft.seq,
+  }
+}
+
+interface Draft {
+  readonly state: ListState
+  list: List
+  role: ListRole
+  seq: number
+  /** Made when the first event touches them, so that what did not change stays the same object. */
+  members?: Map<Id, Member>
+  items?: Map<Id, Item>
+}
+
+const open = (state: ListState): Draft => ({ state, list: state.list, role: state.role, seq: state.seq })
+
+const membersOf = (draft: Draft): Map<Id, Member> => {
+  draft.members ??= new Map(draft.state.members.map((member) => [member.user_id, member]))
+  return draft.members
+}
+
+const itemsOf = (draft: Draft): Map<Id, Item> => {
+  draft.items ??= new Map(draft.state.items.map((item) => [item.id, item]))
+  return draft.items
+}
+
+function apply(draft: Draft, event: ListEvent, self: Self): void {
+  switch (event.type) {
+    case 'item_added':
+    case 'item_updated':
+      itemsOf(draft).set(event.payload.item.id, event.payload.item)
+      break
+    case 'item_deleted':
+      itemsOf(draft).delete(event.payload.item_id)
+      break
+    case 'member_joined':
+    case 'member_updated':
+      membersOf(draft).set(event.payload.member.user_id, event.payload.member)
+      if (event.payload.member.user_id === self.id) draft.role = event.payload.member.role
+      break
+    case 'member_left':
+    case 'member_removed':
+      membersOf(draft).delete(event.payload.user_id)
+      // Who is no admin sees nothing after this; the last role he had stays.
+      if (event.payload.user_id === self.id && self.isTenantAdmin) draft.role = 'tenant_admin'
+      break
+    case 'list_updated':
+    case 'list_deleted':
+    case 'list_restored':
+      draft.list = event.payload.list
+      break
+    default:
+    // A kind of event that a newer server knows: its number counts, its content is for newer clients.
+  }
+}
+
+const later = (a: string, b: string): string => (a > b ? a : b)
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** Keys and ids are ASCII, so the order of their characters is that of their bytes. */
+export const byPosition = (a: Item, b: Item): number => compare(a.position, b.position) || compare(a.id, b.id)
+
+const byJoining = (a: Member, b: Member): number =>
+  compare(a.joined_at, b.joined_at) || compare(a.user_id, b.user_id)
