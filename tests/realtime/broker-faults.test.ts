@@ -1,0 +1,125 @@
+/** The bridge over Redis under faults: it comes back by itself, and then has the streams look at the database. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test'
+import { createClient } from 'redis'
+import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
+import { type RecordingLogger, recordingLogger } from '../support/log.ts'
+import { describePrivateRedis, type PrivateRedis, startRedis } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+import { event, heardOn, type Party, party, someList } from './broker-suite.ts'
+
+/** Silence of 3.5 s, a look each second, and the time to connect. */
+const noticedWithinMs = 8000
+
+describePrivateRedis('the Redis broker', () => {
+  let redis: PrivateRedis
+  let log: RecordingLogger
+  let a: Party
+  let b: Party
+  const list = someList()
+  let seq = 0
+
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  beforeEach(async () => {
+    log = recordingLogger()
+    const make = () => party((handlers) => createRedisBroker({ url: redis.url, log }, handlers))
+    a = make()
+    b = make()
+    await b.broker.listen(list)
+    await until(() => travels())
+  })
+  afterEach(async () => {
+    await Promise.all([a.broker.close(), b.broker.close()])
+  })
+  afterAll(() => redis.end())
+
+  /** Whether an event that is published now arrives. */
+  const travels = async (): Promise<boolean> => {
+    const sent = ++seq
+    a.broker.publish(list, [event(sent)])
+    return until(() => heardOn(b, list).includes(sent), 'an event', 200).catch(() => false)
+  }
+  const tell = async (...words: string[]): Promise<void> => {
+    const client = createClient({ url: redis.url })
+    await client.connect()
+    await client.sendCommand(words)
+    client.destroy()
+  }
+
+  test('says at its first connection that streams should look', () => {
+    expect(a.doubts()).toBe(1)
+    expect(b.doubts()).toBe(1)
+  })
+
+  test('survives CLIENT KILL TYPE pubsub, and asks for a look', async () => {
+    for (const kind of ['pubsub', 'normal']) {
+      const before = b.doubts()
+      await tell('CLIENT', 'KILL', 'TYPE', kind, 'SKIPME', 'yes')
+      await until(() => b.doubts() > before, `a doubt after ${kind}`, noticedWithinMs)
+      await until(travels, 'events again', noticedWithinMs)
+    }
+  })
+
+  test('survives a Redis that stops and starts again, empty', async () => {
+    const [before, doubtsOfA] = [b.doubts(), a.doubts()]
+    await redis.stop()
+    const fresh = someList()
+    const begun = performance.now()
+    await b.broker.listen(fresh)
+    expect(performance.now() - begun).toBeLessThan(2000)
+    expect(await travels()).toBe(false)
+    const warnings = () => log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)
+    await until(() => warnings().length >= 2, 'the warnings of both')
+    await redis.start()
+    await until(() => b.doubts() > before && a.doubts() > doubtsOfA, 'a doubt', noticedWithinMs)
+    await until(travels, 'events again', noticedWithinMs)
+    a.broker.publish(fresh, [event(1)])
+    await until(() => heardOn(b, fresh).length === 1)
+    expect(new Set(warnings()).size).toBe(1)
+    expect(warnings()).toHaveLength(2)
+    expect(log.messages()).toContain('live events travel between instances again')
+  })
+
+  test('survives a Redis that falls silent for 8 s, and keeps little meanwhile', async () => {
+    const before = b.doubts()
+    await redis.freeze()
+    const text = 'x'.repeat(4096)
+    const memory = process.memoryUsage.rss()
+    const frozen = performance.now()
+    const listened = b.broker.listen(someList()).then(() => performance.now() - frozen)
+    while (performance.now() - frozen < 8000) {
+      for (let count = 0; count < 200; count++) a.broker.publish(list, [event(1, text)])
+      await Bun.sleep(10)
+    }
+    expect(await listened).toBeLessThan(2000)
+    expect(process.memoryUsage.rss() - memory).toBeLessThan(150e6)
+    await redis.thaw()
+    await until(() => b.doubts() > before, 'a doubt', noticedWithinMs)
+    await until(travels, 'events again', noticedWithinMs)
+  })
+
+  test('begins without a Redis, and works once there is one', async () => {
+    await redis.stop()
+    const [late, other] = [someList(), recordingLogger()]
+    const c = party((handlers) => createRedisBroker({ url: redis.url, log: other }, handlers))
+    await c.broker.listen(late)
+    expect(c.doubts()).toBe(0)
+    c.broker.publish(late, [event(1)])
+    await redis.start()
+    await until(() => c.doubts() === 1, 'a doubt', noticedWithinMs)
+    await until(travels, 'events again', noticedWithinMs)
+    a.broker.publish(late, [event(2)])
+    await until(() => heardOn(c, late).length === 1)
+    await c.broker.close()
+  })
+
+  test('a message that is none is logged and hurts nothing', async () => {
+    const channel = `minimart:list:${list.tenantId}:${list.listId}`
+    for (const garbage of ['', 'no JSON', 'null', '{}', '{"list":1,"events":[]}', '[]'])
+      await tell('PUBLISH', channel, garbage)
+    expect(await travels()).toBe(true)
+    expect(log.messages()).toContain('a message between instances could not be read')
+    expect(b.doubts()).toBe(1)
+  })
+})

@@ -1,0 +1,23 @@
+/** Both brokers keep the same promises. */
+import { describe } from 'bun:test'
+import { createLocalBroker } from '../../src/realtime/broker.ts'
+import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
+import { recordingLogger } from '../support/log.ts'
+import { describeRedis, testRedis } from '../support/redis.ts'
+import { brokerSuite, party } from './broker-suite.ts'
+
+describe('the local broker', () => {
+  brokerSuite(async () => {
+    const own = party(createLocalBroker)
+    return [own, own]
+  })
+})
+
+describeRedis('the Redis broker', () => {
+  brokerSuite(async () => {
+    const { url } = await testRedis()
+    const log = recordingLogger()
+    const make = () => party((handlers) => createRedisBroker({ url, log }, handlers))
+    return [make(), make()]
+  })
+})

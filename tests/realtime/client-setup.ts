@@ -1,0 +1,90 @@
+/** What the client's tests share: clients of people, behind a network that can fail, and what they saw. */
+import {
+  createMemoryStorage,
+  createMiniMart,
+  type FollowStatus,
+  type ListEvent,
+  type ListState,
+  type MiniMart,
+  type MiniMartOptions,
+} from '../../src/client/index.ts'
+import type { Person } from '../support/people.ts'
+import { until } from '../support/until.ts'
+
+/** Quick, so that what takes a minute in life takes a moment here. */
+export const quick = {
+  pingMs: 300,
+  pongMs: 500,
+  firstRetryMs: 20,
+  maxRetryMs: 200,
+  stableMs: 1000,
+  answerMs: 1000,
+  lingerMs: 50,
+}
+
+export async function clientOf(
+  person: Person,
+  baseUrl: string,
+  options: Partial<MiniMartOptions> = {},
+): Promise<MiniMart> {
+  const mart = createMiniMart({ baseUrl, timing: quick, ...options })
+  await mart.signIn(person.email, person.password)
+  return mart
+}
+
+/** A storage that holds a session already, and counts what is saved. */
+export function filledStorage(session: Parameters<ReturnType<typeof createMemoryStorage>['save']>[0]) {
+  const storage = createMemoryStorage()
+  void storage.save(session)
+  return storage
+}
+
+export interface Watched {
+  state(): ListState
+  status(): FollowStatus
+  statuses: string[]
+  states: ListState[]
+  events: ListEvent[]
+  close(): void
+  /** Waits until it is live and stands at `seq`. */
+  reaches(seq: number): Promise<ListState>
+  becomes(phase: FollowStatus['phase']): Promise<FollowStatus>
+}
+
+export function watch(mart: MiniMart, listId: string): Watched {
+  const statuses: string[] = []
+  const states: ListState[] = []
+  const events: ListEvent[] = []
+  const { state, status, close } = mart.follow(listId, {
+    onState: (next) => states.push(next),
+    onStatus: (next) => statuses.push(next.phase),
+    onEvent: (event) => events.push(event),
+  })
+  const known = (): ListState => {
+    const now = state()
+    if (!now) throw new Error('nothing is known of the list')
+    return now
+  }
+  return {
+    state: known,
+    status,
+    statuses,
+    states,
+    events,
+    close,
+    async reaches(seq) {
+      await until(() => status().phase === 'live' && (state()?.seq ?? 0) >= seq, `event ${seq}`)
+      return known()
+    },
+    async becomes(phase) {
+      await until(() => status().phase === phase, `the status ${phase}`)
+      return status()
+    },
+  }
+}
+
+/** Without what the events do not tell to the millisecond. */
+export const comparable = ({ list, ...rest }: ListState) => {
+  const { updated_at: _, ...others } = list
+  return { list: others, ...rest }
+}

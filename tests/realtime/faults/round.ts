@@ -1,0 +1,144 @@
+/**
+ * One round: a cluster of its own, writers and subscribers at work, faults, and then a quiet end at which every
+ * subscriber must have seen every event once and in order, must know what the database knows, and every acknowledged
+ * write must be there once with one event.
+ */
+import { type Stage, startCluster } from './cluster.ts'
+import { faults } from './faults.ts'
+import type { Plan } from './plan.ts'
+import type { Random } from './random.ts'
+import { checkWrites, createRecorder } from './recorder.ts'
+import type { Requests } from './requests.ts'
+import type { Subscriber } from './subscriber.ts'
+import { createWorld, type World } from './world.ts'
+
+export interface Report {
+  /** Empty when all went well. */
+  problems: readonly string[]
+  events: number
+  writes: number
+  unacknowledged: number
+  retries: number
+  subscribers: number
+  connections: number
+  /** From the end of faults and writing until everyone knew everything. */
+  settledMs: number
+  /** From a write on each list, in the quiet, until everyone knew of it; the slowest of some. */
+  lastMs: number
+  /** What the instances said. */
+  log: string
+}
+
+const settleDeadlineMs = 20_000
+const writersDeadlineMs = 20_000
+/** The contract's 5 s, and a little for a client that is just coming back. */
+const lastDeadlineMs = 6000
+/** A bridge that works is quicker than this twice in a row; the comparison with the database alone is not. */
+const quickMs = 700
+const maxLastWrites = 8
+
+export async function runRound(stage: Stage, plan: Plan): Promise<Report> {
+  // Whoever draws while the round runs has a sequence of his own from the beginning: who is first must not matter.
+  const { random } = plan
+  const cluster = await startCluster(stage, plan)
+  const recorder = createRecorder()
+  const world = createWorld(cluster, recorder, random.fork())
+  const lastWriter = world.requests(random.fork())
+  let settledMs = 0
+  let lastMs = 0
+  let events = 0
+  try {
+    await work(world, plan)
+    const begun = performance.now()
+    events = await world.expectAllKnown(settleDeadlineMs)
+    settledMs = performance.now() - begun
+    lastMs = await writeLast(world, lastWriter)
+    await world.compare()
+    await checkWrites(cluster.sql, cluster.listIds, recorder)
+  } catch (error) {
+    recorder.problem(error instanceof Error ? error.message : String(error))
+  } finally {
+    world.end()
+    await cluster.end()
+  }
+  return {
+    problems: recorder.problems,
+    events,
+    writes: recorder.writes.length,
+    unacknowledged: recorder.writes.filter(({ acknowledged }) => !acknowledged).length,
+    retries: recorder.retries,
+    subscribers: world.subscribers.length,
+    connections: world.subscribers.reduce((sum, subscriber) => sum + subscriber.connections(), 0),
+    settledMs: Math.round(settledMs),
+    lastMs: Math.round(lastMs),
+    log: cluster.instances.map((instance) => instance.log()).join('\n'),
+  }
+}
+
+/** Everyone writes, listens, comes and goes while things go wrong. */
+async function work(world: World, plan: Plan): Promise<void> {
+  const { random, writeMs } = plan
+  const stopChanging = changeSubscribers(world.subscribers, random.fork())
+  world.onEnd(stopChanging)
+  for (let index = 0; index < plan.writers; index++) world.addWriter(`writer ${index}`, random.fork())
+  const joining = each(plan.subscribers, async (index) => {
+    const own = random.fork()
+    if (index % 2 === 0) return void (await world.addSubscriber(`subscriber ${index}`, own))
+    await Bun.sleep(own.between(0, writeMs))
+    await world.addSubscriber(`late subscriber ${index}`, own, { fromSnapshot: true })
+  })
+  const joiningClients = each(plan.clients, async (index) => {
+    const own = random.fork()
+    await Bun.sleep(own.between(0, writeMs))
+    await world.addClient(`client ${index}`, own)
+  })
+  const failing = plan.faults.map(async ({ kind, atMs }) => {
+    const own = random.fork()
+    await Bun.sleep(atMs)
+    await faults[kind](world, own)
+  })
+  await Promise.all([...joining, ...joiningClients, ...failing, Bun.sleep(writeMs)])
+  stopChanging()
+  await world.stopWriters(writersDeadlineMs)
+}
+
+const each = (count: number, act: (index: number) => Promise<void>): Promise<void>[] =>
+  Array.from({ length: count }, (_, index) => act(index))
+
+/** Everyone hears of a write in time however things stand; and, Redis being back, soon at once again. */
+async function writeLast(
+  { cluster: { listIds }, recorder, expectAllKnown }: World,
+  { insist }: Requests,
+): Promise<number> {
+  const took: number[] = []
+  const isQuick = (): boolean => took.length >= 2 && took.slice(-2).every((ms) => ms < quickMs)
+  while (!isQuick() && took.length < maxLastWrites) {
+    const begun = performance.now()
+    for (const listId of listIds) {
+      const [itemId, name] = [Bun.randomUUIDv7(), `last ${took.length}`]
+      const write = recorder.begin({ kind: 'add', listId, itemId, name })
+      const answer = await insist('POST', `/shopping-lists/${listId}/items`, { id: itemId, name })
+      write.acknowledged = answer?.status === 201 || answer?.status === 200
+    }
+    await expectAllKnown(lastDeadlineMs)
+    took.push(performance.now() - begun)
+  }
+  if (!isQuick())
+    recorder.problem(`events still do not travel at once: ${took.map(Math.round).join(', ')} ms`)
+  return Math.max(...took)
+}
+
+/** People come and go: now and then somebody connects anew, or leaves a list and comes back to it. */
+function changeSubscribers(subscribers: readonly Subscriber[], random: Random): () => void {
+  let timer: Timer
+  const turn = (): void => {
+    const [first, ...others] = subscribers
+    const subscriber = first && random.pick([first, ...others])
+    const [listId, ...more] = subscriber?.replicas.keys() ?? []
+    if (random.chance(0.3)) subscriber?.hop()
+    else if (listId) subscriber?.pause(random.pick([listId, ...more]))
+    timer = setTimeout(turn, random.between(50, 400))
+  }
+  timer = setTimeout(turn, 200)
+  return () => clearTimeout(timer)
+}

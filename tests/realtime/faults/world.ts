@@ -1,0 +1,129 @@
+/** Everyone who takes part in a round, and what they have come to know. */
+import { isRecord } from '../../support/json-schema.ts'
+import { until } from '../../support/until.ts'
+import { startClientSubscriber } from './client-subscriber.ts'
+import { balance, type Cluster } from './cluster.ts'
+import type { Random } from './random.ts'
+import type { Recorder } from './recorder.ts'
+import type { Snapshot } from './replica.ts'
+import { createRequests, type Requests } from './requests.ts'
+import { type Subscriber, startSubscriber } from './subscriber.ts'
+import { startWriter, type Writer } from './writer.ts'
+
+export interface SubscriberSettings {
+  /** Instead of the balancer. */
+  route?: () => string
+  patienceMs?: number
+  /** Begins with what the API says now, instead of from the lists' very beginning. */
+  fromSnapshot?: boolean
+}
+
+export interface World {
+  readonly cluster: Cluster
+  readonly recorder: Recorder
+  readonly subscribers: readonly Subscriber[]
+  /** Chooses an instance, each time anew. */
+  balanced(random: Random): () => string
+  requests(random: Random, route?: () => string): Requests
+  /** Follows all lists. */
+  addSubscriber(name: string, random: Random, settings?: SubscriberSettings): Promise<Subscriber>
+  /** The service's own client, following all lists. */
+  addClient(name: string, random: Random): Promise<Subscriber>
+  addWriter(name: string, random: Random, route?: () => string): void
+  stopWriters(deadlineMs: number): Promise<void>
+  /** @returns how many events there are @throws Error naming who is behind after the deadline */
+  expectAllKnown(deadlineMs: number): Promise<number>
+  /** Holds what everyone knows against the API. */
+  compare(): Promise<void>
+  /** Done at the round's end, whatever it came to. */
+  onEnd(work: () => void): void
+  end(): void
+}
+
+/** @param random for reading what the API says; everyone else brings a sequence of his own */
+export function createWorld(cluster: Cluster, recorder: Recorder, random: Random): World {
+  const { listIds, people } = cluster
+  const subscribers: Subscriber[] = []
+  const writers: Writer[] = []
+  const endings: (() => void)[] = []
+  const { problem } = recorder
+
+  /** In turn, so that each kind of person takes part. */
+  const tokenOf = (index: number): string => people[index % people.length]?.accessToken ?? ''
+  const balanced = (own: Random): (() => string) => balance(cluster, own.fork())
+  const requests = (own: Random, route = balanced(own)): Requests =>
+    createRequests({ token: tokenOf(0), route, random: own, recorder })
+  const reader = requests(random)
+
+  const readAll = async (): Promise<Map<string, Snapshot>> => {
+    const snapshots = await Promise.all(listIds.map((listId) => readSnapshot(reader, listId)))
+    return new Map(snapshots.map((snapshot) => [snapshot.listId, snapshot]))
+  }
+  const joined = (subscriber: Subscriber): Subscriber => {
+    subscribers.push(subscriber)
+    return subscriber
+  }
+
+  return {
+    cluster,
+    recorder,
+    subscribers,
+    balanced,
+    requests,
+    async addSubscriber(name, own, { route = balanced(own), patienceMs, fromSnapshot = false } = {}) {
+      const lists = fromSnapshot ? await readAll() : new Map(listIds.map((listId) => [listId, null]))
+      const token = tokenOf(subscribers.length)
+      const patience = patienceMs === undefined ? {} : { patienceMs }
+      return joined(startSubscriber({ name, token, route, random: own, lists, problem, ...patience }))
+    },
+    async addClient(name, own) {
+      const [person] = people
+      const [route, { user }] = [balanced(own), cluster]
+      const options = { name, person, user, route, random: own.next, listIds, problem }
+      return joined(await startClientSubscriber(options))
+    },
+    addWriter(name, own, route = balanced(own)) {
+      const token = tokenOf(writers.length)
+      writers.push(startWriter({ name, token, route, listIds, random: own, recorder }))
+    },
+    async stopWriters(deadlineMs) {
+      await Promise.all(writers.map((writer) => writer.stop(deadlineMs)))
+    },
+    async expectAllKnown(deadlineMs) {
+      const truth = await readAll()
+      const behind = (): string[] => subscribers.flatMap((subscriber) => lagOf(subscriber, truth))
+      await until(() => behind().length === 0, 'everyone knowing everything', deadlineMs).catch(() => {
+        throw new Error(`after ${deadlineMs} ms: ${behind().join('; ')}`)
+      })
+      return [...truth.values()].reduce((sum, { seq }) => sum + seq, 0)
+    },
+    async compare() {
+      const truth = await readAll()
+      for (const { name, replicas } of subscribers)
+        for (const [listId, replica] of replicas) {
+          const snapshot = truth.get(listId)
+          const differences = snapshot ? replica.differences(snapshot) : ['a list that is gone']
+          for (const difference of differences) problem(`${name}, ${listId}: ${difference}`)
+        }
+    },
+    onEnd: (work) => void endings.push(work),
+    end() {
+      for (const ending of endings) ending()
+      for (const subscriber of subscribers) subscriber.stop()
+      for (const writer of writers) void writer.stop(0)
+    },
+  }
+}
+
+const lagOf = ({ name, replicas }: Subscriber, truth: ReadonlyMap<string, Snapshot>): string[] =>
+  [...replicas.values()]
+    .filter(({ listId, seq }) => seq() !== truth.get(listId)?.seq)
+    .map(({ listId, seq }) => `${name} stands at ${seq()} of ${truth.get(listId)?.seq} in ${listId}`)
+
+async function readSnapshot({ insist }: Requests, listId: string): Promise<Snapshot & { listId: string }> {
+  const answer = await insist('GET', `/shopping-lists/${listId}`)
+  const { seq, name, items } = answer?.body ?? {}
+  if (typeof seq !== 'number' || typeof name !== 'string' || !Array.isArray(items))
+    throw new Error(`list ${listId} could not be read: ${answer?.status}`)
+  return { listId, seq, name, items: items.filter(isRecord) }
+}

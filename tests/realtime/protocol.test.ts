@@ -1,0 +1,148 @@
+/** The protocol's schemas are pinned to its version, and its document is made from them. */
+import { beforeAll, expect, test } from 'bun:test'
+import { createHash } from 'node:crypto'
+import { asyncapiDocument } from '../../src/realtime/asyncapi.ts'
+import {
+  ClientMessage,
+  closeCodes,
+  errorCodes,
+  parseClientMessage,
+  protocolVersion,
+  ServerMessage,
+} from '../../src/realtime/protocol.ts'
+import { isRecord, resolveRef, schemaFaults } from '../support/json-schema.ts'
+import { addItem, join, makeList, makeTenant, makeUser } from '../support/people.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { openSocket } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+
+const hashOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex')
+
+/** A schema's texts may change freely; its form may not. */
+const formOf = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(formOf)
+  if (!isRecord(value)) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, part]) =>
+      key === 'description' && typeof part === 'string' ? [] : [[key, formOf(part)]],
+    ),
+  )
+}
+
+test('the form of every message is the one of protocol version 1', () => {
+  expect(protocolVersion).toBe(1)
+  // Changed on purpose? Where old clients still understand it, pin the new hash; else it is version 2.
+  expect(hashOf(formOf([ClientMessage, ServerMessage]))).toBe(
+    '2d12d83abe509ab2a9017c3d3458965b8f2eba8b82af2bf79fa0a21744798165',
+  )
+})
+
+test('codes of errors and closes are those that clients know', () => {
+  expect([...errorCodes]).toEqual([
+    ...(['invalid_message', 'unknown_type', 'token_invalid', 'not_found', 'too_many_subscriptions'] as const),
+    ...(['rate_limited', 'unavailable'] as const),
+  ])
+  expect(
+    Object.values(closeCodes)
+      .map(({ code }) => Number(code))
+      .toSorted(),
+  ).toEqual([1012, 4001, 4003, 4008, 4010, 4013])
+})
+
+test('a refusal never repeats what was sent', () => {
+  const secret = 'eyJhbGciOiJIUzI1NiJ9'
+  for (const text of [
+    secret,
+    `{"type":"${secret}"}`,
+    `{"type":"authenticate","payload":{"token":["${secret}"]}}`,
+  ])
+    expect(JSON.stringify(parseClientMessage(text))).not.toContain(secret)
+})
+
+const titles = (union: { anyOf: readonly { title?: string }[] }): string[] =>
+  union.anyOf.map(({ title }) => String(title))
+
+const document = asyncapiDocument('1.2.3')
+
+function* referencesIn(value: unknown): Generator<string> {
+  if (Array.isArray(value)) for (const part of value) yield* referencesIn(part)
+  else if (isRecord(value))
+    for (const [key, part] of Object.entries(value))
+      if (key === '$ref' && typeof part === 'string') yield part
+      else yield* referencesIn(part)
+}
+
+const record = (value: unknown): Record<string, unknown> => {
+  if (!isRecord(value)) throw new Error(`${JSON.stringify(value)} is no object`)
+  return value
+}
+
+test('the document lists every message of each direction, once', () => {
+  const { operations, components, channels } = record(document)
+  const named = (operation: string): string[] => {
+    const { messages } = record(record(operations)[operation])
+    return (Array.isArray(messages) ? messages : []).map(({ $ref }) => String($ref).split('/').at(-1) ?? '')
+  }
+  expect(named('fromClient')).toEqual(titles(ClientMessage))
+  expect(named('fromServer')).toEqual(titles(ServerMessage))
+  const all = [...titles(ClientMessage), ...titles(ServerMessage)]
+  expect(Object.keys(record(record(components)['messages']))).toEqual(all)
+  expect(Object.keys(record(record(record(channels)['socket'])['messages']))).toEqual(all)
+  for (const [name, message] of Object.entries(record(record(components)['messages']))) {
+    const { payload } = record(message)
+    expect([...ClientMessage.anyOf, ...ServerMessage.anyOf].map(({ title }) => title as string)).toContain(
+      name,
+    )
+    expect(record(record(record(payload)['properties'])['type'])['const']).toBe(name)
+  }
+})
+
+test('every reference of the document leads somewhere', () => {
+  const references = [...referencesIn(document)]
+  expect(references.length).toBeGreaterThan(40)
+  for (const $ref of references)
+    expect(`${$ref} ${typeof resolveRef($ref, record(document))}`).toBe(`${$ref} object`)
+})
+
+describeBackends('/asyncapi.json', (backend) => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await sharedServer(backend)
+  })
+
+  test('serves that document', async () => {
+    const answer = await fetch(`${server.url}/asyncapi.json`)
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('content-type')).toContain('json')
+    const body = record(await answer.json())
+    expect(body['asyncapi']).toBe('3.0.0')
+    expect({ ...body, info: null }).toEqual(JSON.parse(JSON.stringify({ ...document, info: null })))
+  })
+
+  test('what comes over the wire fits what it says', async () => {
+    const tenant = await makeTenant(server)
+    const [ann, ben] = [tenant.admin, await makeUser(server, tenant)]
+    const { id } = await makeList(ann)
+    const socket = await openSocket(server, ann.accessToken)
+    await socket.follow(id, 99)
+    await join(ann, id, ben)
+    const item = await addItem(ben, id)
+    await ben.api.patch(`/items/${item.id}`, { name: 'Tea' })
+    await ben.api.delete(`/items/${item.id}`)
+    await ann.api.patch(`/shopping-lists/${id}/members/${ben.id}`, { role: 'viewer' })
+    await ann.api.delete(`/shopping-lists/${id}/members/${ben.id}`)
+    await ann.api.patch(`/shopping-lists/${id}`, { name: 'New' })
+    await ann.api.delete(`/shopping-lists/${id}`)
+    socket.send('authenticate', { token: ann.accessToken }, 'a')
+    socket.send('dance')
+    socket.send('ping', {})
+    await socket.next('pong')
+    await until(() => socket.messages.some(({ type }) => type === 'unsubscribed'))
+    const seen = new Set(socket.messages.map(({ type }) => type))
+    const unseen = titles(ServerMessage).filter((title) => !seen.has(title))
+    expect(unseen).toEqual(['token_expiring', 'member_left', 'list_restored'])
+    for (const message of socket.messages)
+      expect(schemaFaults(message, formOf(ServerMessage), {})).toEqual([])
+    socket.close()
+  })
+})

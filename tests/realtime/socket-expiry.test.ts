@@ -1,0 +1,115 @@
+/** A token runs out under an open socket, and a newer one keeps it open. */
+import { afterEach, beforeAll, expect, test } from 'bun:test'
+import { claimsOf, forge, login } from '../support/auth.ts'
+import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { closeCode, closeSockets, openSocket } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+
+describeBackends('the token of a socket', (backend) => {
+  let server: TestServer
+  let tenant: Tenant
+  let ann: Person
+
+  beforeAll(async () => {
+    server = await sharedServer(backend)
+    tenant = await makeTenant(server)
+    ann = await makeUser(server, tenant)
+  })
+  afterEach(closeSockets)
+
+  const now = (): number => Math.floor(Date.now() / 1000)
+  const iso = (seconds: number): string => new Date(seconds * 1000).toISOString()
+  /** A token of this person's session that runs out at `exp`. */
+  const tokenUntil = (exp: number, person = ann): string =>
+    forge({ ...claimsOf(person.accessToken), exp }, server.environment['JWT_SECRET_KEY'] ?? '', {
+      alg: 'HS256',
+      typ: 'JWT',
+    })
+
+  test('closes it with 4001 when it runs out, and not before', async () => {
+    const { id } = await makeList(ann)
+    const exp = now() + 3
+    const socket = await openSocket(server, tokenUntil(exp))
+    expect((await socket.next('connected')).payload.expires_at).toBe(iso(exp))
+    await socket.follow(id)
+    await addItem(ann, id)
+    await socket.next('item_added')
+    expect(await closeCode(socket)).toBe(4001)
+    expect(Date.now()).toBeGreaterThanOrEqual(exp * 1000)
+    expect(Date.now()).toBeLessThan((exp + 2) * 1000)
+  })
+
+  test('is announced as expiring 60 s before, once', async () => {
+    const exp = now() + 62
+    const socket = await openSocket(server, tokenUntil(exp))
+    await socket.settled()
+    const warning = await socket.next('token_expiring')
+    expect(warning).toEqual({ type: 'token_expiring', payload: { expires_at: iso(exp) } })
+    expect(Date.now()).toBeGreaterThanOrEqual((exp - 60) * 1000)
+    expect(Date.now()).toBeLessThan((exp - 58) * 1000)
+    const short = await openSocket(server, tokenUntil(now() + 4))
+    expect(await closeCode(short, 8000)).toBe(4001)
+    expect(short.messages.filter(({ type }) => type === 'token_expiring')).toHaveLength(1)
+    expect(socket.messages.filter(({ type }) => type === 'token_expiring')).toHaveLength(1)
+  })
+
+  test('a newer one of the same user keeps it open past the old one, with its subscriptions', async () => {
+    const { id } = await makeList(ann)
+    const [old, newer] = [now() + 4, now() + 30]
+    const socket = await openSocket(server, tokenUntil(old))
+    const witness = await openSocket(server, tokenUntil(old))
+    await socket.follow(id)
+    expect((await socket.next('token_expiring')).payload.expires_at).toBe(iso(old))
+    socket.send('authenticate', { token: tokenUntil(newer) }, 'renew')
+    expect(await socket.next('authenticated')).toEqual({
+      type: 'authenticated',
+      payload: { expires_at: iso(newer) },
+      id: 'renew',
+    })
+    expect(await closeCode(witness)).toBe(4001)
+    await addItem(ann, id)
+    await socket.next('item_added')
+    expect(Date.now()).toBeGreaterThanOrEqual(old * 1000)
+    // The newer one is short too: it is announced anew.
+    const warnings = () => socket.messages.filter(({ type }) => type === 'token_expiring')
+    await until(() => warnings().at(-1)?.payload.expires_at === iso(newer))
+  })
+
+  test('may be one of another session of the same user', async () => {
+    const socket = await openSocket(server, ann.accessToken)
+    socket.send('authenticate', { token: (await login(server, ann.email)).body.access_token })
+    await socket.next('authenticated')
+  })
+
+  test('any other is refused, and the old one still counts', async () => {
+    const ben = await makeUser(server, tenant)
+    const gone = (await login(server, ann.email)).body
+    await fetch(`${server.url}/api/v1/auth/logout`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${gone.access_token}` },
+    })
+    const exp = now() + 4
+    const socket = await openSocket(server, tokenUntil(exp))
+    const refused = {
+      older: tokenUntil(exp - 1),
+      expired: tokenUntil(now() - 5),
+      "another user's": ben.accessToken,
+      "another's longer": tokenUntil(now() + 5000, ben),
+      revoked: gone.access_token,
+      refresh: ann.refreshToken,
+      garbage: 'x.y.z',
+      empty: '',
+      'a null byte': '\u0000',
+    }
+    for (const [name, token] of Object.entries(refused)) {
+      socket.send('authenticate', { token }, name)
+      const answer = await socket.next('error')
+      expect([answer.id, answer.payload.code]).toEqual([name, 'token_invalid'])
+      expect(JSON.stringify(answer)).not.toContain(token || 'no token at all')
+    }
+    await socket.settled()
+    expect(await closeCode(socket, 8000)).toBe(4001)
+    expect(Date.now()).toBeGreaterThanOrEqual(exp * 1000)
+  })
+})

@@ -1,0 +1,133 @@
+/** Clients that do not read: cut off, at no cost to others; and one that reads a big history is not mistaken for one. */
+import { afterEach, beforeAll, expect, test } from 'bun:test'
+import { connect, type Socket } from 'node:net'
+import { addItem, makeList, makeTenant, type Person } from '../support/people.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { closeSockets, openSocket, socketUrl } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+
+/** A client on plain TCP that reads only when told to, and counts. */
+interface Reader {
+  bytes(): number
+  ended(): boolean
+  /** The code of the close frame, if the last bytes were one. */
+  closeCode(): number | null
+  pause(): void
+  resume(): void
+  destroy(): void
+}
+
+async function openReader(server: TestServer, token: string, messages: object[]): Promise<Reader> {
+  const url = new URL(socketUrl(server.url, token))
+  const socket: Socket = connect({ host: url.hostname, port: Number(url.port) })
+  let bytes = 0
+  let ended = false
+  let tail = Buffer.alloc(0)
+  socket.on('data', (chunk) => {
+    bytes += chunk.length
+    const data = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+    tail = Buffer.concat([tail, data]).subarray(-200)
+  })
+  socket.on('error', () => undefined)
+  socket.on('close', () => {
+    ended = true
+  })
+  socket.write(
+    `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  await until(() => bytes > 0, 'the upgrade')
+  for (const message of messages) socket.write(masked(JSON.stringify(message)))
+  return {
+    bytes: () => bytes,
+    ended: () => ended,
+    closeCode: () => {
+      const at = tail.lastIndexOf(0x88)
+      return at < 0 ? null : tail.readUInt16BE(at + 2)
+    },
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    destroy: () => socket.destroy(),
+  }
+}
+
+/** A client's text frame of up to 125 bytes; the mask is zero. */
+const masked = (text: string): Buffer =>
+  Buffer.concat([Buffer.from([0x81, 0x80 | Buffer.byteLength(text), 0, 0, 0, 0]), Buffer.from(text)])
+
+describeBackends('a client that stops reading', (backend) => {
+  let server: TestServer
+  let ann: Person
+  const bigNote = '🛒'.repeat(2000)
+
+  beforeAll(async () => {
+    server = await sharedServer(backend)
+    ann = (await makeTenant(server)).admin
+  })
+  afterEach(closeSockets)
+
+  const sockets = (): number => server.running.deps.live.sockets.counts().sockets
+  const batch = (listId: string, count: number) =>
+    ann.api.post(`/shopping-lists/${listId}/items`, {
+      items: Array.from({ length: count }, () => ({ name: 'x', note: bigNote })),
+    })
+
+  test('is cut off once more than it may owe is unsent; others get everything, and resuming loses nothing', async () => {
+    const { id } = await makeList(ann)
+    const healthy = await openSocket(server, ann.accessToken)
+    await healthy.follow(id)
+    const before = sockets()
+    const subscribe = { type: 'subscribe', payload: { list_id: id } }
+    const readers = await Promise.all([1, 2, 3].map(() => openReader(server, ann.accessToken, [subscribe])))
+    await until(() => readers.every((reader) => reader.bytes() > 400), 'their subscriptions')
+    for (const reader of readers) reader.pause()
+    expect(sockets()).toBe(before + 3)
+    let sent = 0
+    const slowest: number[] = []
+    while (sockets() > before && sent < 6000) {
+      const begun = performance.now()
+      expect((await batch(id, 50)).status).toBe(201)
+      sent += 50
+      await until(() => healthy.seqs(id).length >= sent, 'the events at the healthy one', 5000)
+      slowest.push(performance.now() - begun)
+      if (sent % 4000 === 0) break
+    }
+    await until(() => sockets() === before, 'the end of the slow ones')
+    await healthy.settled()
+    expect(healthy.seqs(id)).toEqual(Array.from({ length: sent }, (_, index) => index + 1))
+    for (const reader of readers) reader.resume()
+    await until(() => readers.every((reader) => reader.ended()), 'their close')
+    for (const reader of readers) expect([null, 4013]).toContain(reader.closeCode() === 4013 ? 4013 : null)
+    const back = await openSocket(server, ann.accessToken)
+    await back.follow(id, 0)
+    await until(() => back.seqs(id).length >= sent, 'all of it')
+    expect(back.seqs(id)).toEqual(healthy.seqs(id))
+  }, 60_000)
+
+  test('in the middle of a replay holds back its replay, not the memory of the server', async () => {
+    const { id } = await makeList(ann)
+    for (let made = 0; made < 1000; made += 100) await batch(id, 100)
+    const subscribe = { type: 'subscribe', payload: { list_id: id, since: 0 } }
+    const readers = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const reader = await openReader(server, ann.accessToken, [subscribe])
+        reader.pause()
+        return reader
+      }),
+    )
+    await addItem(ann, id)
+    const healthy = await openSocket(server, ann.accessToken)
+    await healthy.follow(id, 0)
+    await until(() => healthy.seqs(id).length === 1001, 'the replay of the healthy one')
+    expect(healthy.isOpen()).toBe(true)
+    // Each reads a bit now and then: slow, yet never over the limit.
+    for (const reader of readers) reader.resume()
+    const wholeHistory = 1000 * Buffer.byteLength(bigNote)
+    await until(
+      () => readers.every((reader) => reader.bytes() > wholeHistory || reader.ended()),
+      'their replay',
+    )
+    expect(readers.map((reader) => reader.ended())).toEqual(readers.map(() => false))
+    for (const reader of readers) reader.destroy()
+  }, 60_000)
+})

@@ -1,0 +1,124 @@
+/** A bare client of /ws that shows what comes over the wire, in order, and hides nothing. */
+import { until } from './until.ts'
+
+export interface SocketMessage {
+  type: string
+  // biome-ignore lint/suspicious/noExplicitAny: payloads of every shape; tests say which they expect.
+  payload: any
+  id?: string
+  /** Only events have these. */
+  seq?: number
+  at?: string
+  actor_id?: string
+}
+
+export interface TestSocket {
+  /** The subprotocol that the server chose, or empty. */
+  readonly protocol: string
+  /** Everything that came, in order. */
+  readonly messages: readonly SocketMessage[]
+  /** Sends a message; `raw` takes any frame. */
+  send(type: string, payload?: unknown, id?: string): void
+  raw(frame: string | Uint8Array): void
+  /** The next message of this type after the one that the last `next` gave; what is between is skipped. */
+  next(type: string, timeoutMs?: number): Promise<SocketMessage>
+  /** Subscribes and waits for the answer. */
+  follow(listId: string, since?: number): Promise<SocketMessage>
+  /** Numbers of the list's events so far, as they came. */
+  seqs(listId: string): number[]
+  events(listId: string): SocketMessage[]
+  /** Asks and waits for the answer: by then everything the server did before has come. */
+  settled(): Promise<void>
+  readonly closed: Promise<{ code: number; reason: string }>
+  isOpen(): boolean
+  close(): void
+}
+
+export interface OpenOptions {
+  /** How the token is given. */
+  via?: 'query' | 'subprotocol'
+  headers?: Record<string, string>
+}
+
+const answerMs = 5000
+const opened = new Set<TestSocket>()
+
+/** Ends what tests left open. */
+export function closeSockets(): void {
+  for (const socket of opened) socket.close()
+  opened.clear()
+}
+
+export const socketUrl = (url: string, token?: string): string =>
+  `${url.replace(/^http/, 'ws')}/ws${token === undefined ? '' : `?token=${encodeURIComponent(token)}`}`
+
+/** @param token undefined: none at all @throws Error when the upgrade is refused */
+export async function openSocket(
+  { url }: { url: string },
+  token: string | undefined,
+  { via = 'query', headers = {} }: OpenOptions = {},
+): Promise<TestSocket> {
+  const inUrl = via === 'query' ? token : undefined
+  const protocols = via === 'subprotocol' ? ['minimart.v1', `bearer.${token}`] : []
+  const carrier = new WebSocket(socketUrl(url, inUrl), { headers, protocols })
+  const messages: SocketMessage[] = []
+  let taken = 0
+  const opening = Promise.withResolvers<void>()
+  const ending = Promise.withResolvers<{ code: number; reason: string }>()
+  carrier.addEventListener('open', () => opening.resolve())
+  carrier.addEventListener('error', () => opening.reject(new Error('the socket did not open')))
+  carrier.addEventListener('close', ({ code, reason }) => ending.resolve({ code, reason }))
+  carrier.addEventListener('message', ({ data }) => messages.push(JSON.parse(String(data))))
+
+  const next = (type: string, timeoutMs = answerMs): Promise<SocketMessage> =>
+    until(
+      () => {
+        const index = messages.findIndex((message, at) => at >= taken && message.type === type)
+        if (index < 0) return null
+        taken = index + 1
+        return messages[index]
+      },
+      `${type}, after ${JSON.stringify(messages.slice(taken)).slice(0, 500)},`,
+      timeoutMs,
+    )
+  const send = (type: string, payload?: unknown, id?: string): void =>
+    carrier.send(
+      JSON.stringify({ type, ...(payload === undefined ? {} : { payload }), ...(id ? { id } : {}) }),
+    )
+  const events = (listId: string): SocketMessage[] =>
+    messages.filter(({ seq, payload }) => seq !== undefined && payload.list_id === listId)
+
+  await opening.promise
+  const socket: TestSocket = {
+    protocol: carrier.protocol,
+    messages,
+    send,
+    raw: (frame) => carrier.send(frame),
+    next,
+    follow(listId, since) {
+      send('subscribe', { list_id: listId, ...(since === undefined ? {} : { since }) })
+      return next('subscribed')
+    },
+    seqs: (listId) => events(listId).map(({ seq }) => seq ?? 0),
+    events,
+    async settled() {
+      const id = crypto.randomUUID()
+      send('ping', undefined, id)
+      await until(() => messages.some((message) => message.id === id), 'the answer to a ping')
+    },
+    closed: ending.promise,
+    isOpen: () => carrier.readyState === WebSocket.OPEN,
+    close: () => carrier.close(),
+  }
+  opened.add(socket)
+  return socket
+}
+
+/** The close code, or a failure when the socket is still open after that long. */
+export async function closeCode(socket: TestSocket, timeoutMs = answerMs): Promise<number> {
+  let code: number | undefined
+  void socket.closed.then((closed) => {
+    code = closed.code
+  })
+  return until(() => code, 'the end of the socket', timeoutMs)
+}
