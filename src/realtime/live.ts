@@ -50,6 +50,10 @@ export function createLive({ config: { redisUrl }, db, log, tokens, revocations 
       toTopic = publish
     },
     dismissAll: sockets.closeAll,
-    close: hub.close,
+    close: async () => {
+      // Again, where the server never came to serve: the sockets' clock would keep the process alive.
+      await sockets.closeAll()
+      await hub.close()
+    },
   }
 }
