@@ -16,7 +16,7 @@ import { digestOf, fillIn, makeWorld, type World } from './fuzz-world.ts'
 import { bytesOf, exchange, type RawRequest } from './raw-http.ts'
 
 const seed = Number(process.env['MINIMART_FUZZ_SEED'] ?? Date.now() % 2 ** 31)
-const runs = Number(process.env['MINIMART_FUZZ_RUNS'] ?? 4000)
+const runs = Number(process.env['MINIMART_FUZZ_RUNS'] ?? 2000)
 const answerWithinMs = 5000
 const runWithinMs = 55_000
 /** Requests that succeed wear the world out: people are deactivated, lists deleted, sessions ended. */
