@@ -38,7 +38,7 @@ test('only the adapters import drivers', () => {
   expect(
     outside(
       importers((name) => name === 'redis'),
-      /^(store\/redis|realtime\/broker-redis)\.ts$/,
+      /^(store\/redis(-cluster|-scripts)?|realtime\/broker-redis(-line)?)\.ts$/,
     ),
   ).toEqual([])
   expect(

@@ -3,21 +3,19 @@
  *
  * Pub/sub forgets whatever nobody hears, may lose messages while it reconnects, and under Bun can fall silent without
  * an error. So a canary goes round every second: when it does not come back in time the connection is thrown away and
- * made anew, and every time it begins again the streams are told to look at the database.
+ * made anew, and every time it begins again the streams are told to look at the database. In a cluster each server has
+ * a canary, and a channel belongs to the server that has its hash slot.
  */
-import { createClient } from 'redis'
 import type { Logger } from '../log.ts'
 import { type Broker, type BrokerHandlers, type ListEvent, type ListKey, topicOf } from './broker.ts'
+import { openLine, type RedisLine } from './broker-redis-line.ts'
 
 const prefix = 'minimart:'
 const canaryMs = 1000
 /** So long without the canary, and the connection counts as dead. */
 const silenceMs = 3500
-const connectTimeoutMs = 2000
 /** So long a new listener waits for Redis; without it, the database is what it goes by. */
 const listenPatienceMs = 1000
-/** Commands that wait for a Redis that does not answer; past them it counts as gone. */
-const maxWaitingCommands = 5000
 
 type Message = { list: ListKey; events: readonly ListEvent[] }
 
@@ -25,11 +23,12 @@ export function createRedisBroker(
   { url, log }: { url: string; log: Logger },
   handlers: BrokerHandlers,
 ): Broker {
-  const canaryChannel = `${prefix}canary:${crypto.randomUUID()}`
+  const canaryName = `${prefix}canary:${crypto.randomUUID()}`
   const listened = new Set<string>()
-  let publisher: RedisClient | null = null
-  let subscriber: RedisClient | null = null
-  let lastCanary = Date.now()
+  let publisher: RedisLine | null = null
+  let subscriber: RedisLine | null = null
+  /** When each came back last. */
+  let canaries = new Map<string, number>()
   let closed = false
   let away = false
   let building = false
@@ -44,7 +43,7 @@ export function createRedisBroker(
   }
 
   const dispose = (): void => {
-    for (const client of [publisher, subscriber]) client?.destroy()
+    for (const line of [publisher, subscriber]) line?.destroy()
     publisher = null
     subscriber = null
   }
@@ -52,29 +51,32 @@ export function createRedisBroker(
   const build = async (): Promise<void> => {
     if (building || closed) return
     building = true
-    const made: RedisClient[] = []
-    const open = async (): Promise<RedisClient> => {
-      const client = await connect(url)
-      client.on('error', () => replace(client))
-      made.push(client)
-      return client
+    const made: RedisLine[] = []
+    const open = async (): Promise<RedisLine> => {
+      const line = await openLine(url)
+      line.onFault(() => replace(line))
+      made.push(line)
+      return line
     }
     try {
       const forPublishing = publisher ?? (await open())
       const forListening = await open()
-      await forListening.subscribe(canaryChannel, () => {
-        lastCanary = Date.now()
-      })
+      const heard = new Map<string, number>()
+      for (const channel of await forListening.canaries(canaryName)) {
+        heard.set(channel, 0)
+        await forListening.subscribe(channel, () => heard.set(channel, Date.now()))
+      }
       for (const channel of listened) await forListening.subscribe(channel, onMessage)
       if (closed) throw new Error('closed meanwhile')
-      lastCanary = Date.now()
+      for (const channel of heard.keys()) heard.set(channel, Date.now())
+      canaries = heard
       publisher = forPublishing
       subscriber = forListening
       if (away) log.info('live events travel between instances again')
       away = false
       handlers.onDoubt()
     } catch (error) {
-      for (const client of made) client.destroy()
+      for (const line of made) line.destroy()
       if (!away && !closed)
         log.warn('live events do not travel between instances until Redis is back', { error })
       away = true
@@ -84,7 +86,7 @@ export function createRedisBroker(
   }
 
   /** At once: until the canary is missed, events would come late. Who only listens takes no publisher along. */
-  const replace = (broken: RedisClient): void => {
+  const replace = (broken: RedisLine): void => {
     if (broken === publisher) dispose()
     else if (broken === subscriber) subscriber = null
     else return
@@ -95,8 +97,11 @@ export function createRedisBroker(
   const watch = async (): Promise<void> => {
     if (closed || building) return
     const to = publisher
-    if (to && subscriber && Date.now() - lastCanary <= silenceMs) {
-      await to.publish(canaryChannel, '').catch(() => replace(to))
+    const silent = [...canaries.values()].some((heardAt) => Date.now() - heardAt > silenceMs)
+    if (to && subscriber && !silent) {
+      await Promise.all([...canaries.keys()].map((channel) => to.publish(channel, ''))).catch(() =>
+        replace(to),
+      )
     } else {
       dispose()
       await build()
@@ -135,21 +140,4 @@ export function createRedisBroker(
       dispose()
     },
   }
-}
-
-type RedisClient = Awaited<ReturnType<typeof connect>>
-
-async function connect(url: string) {
-  const client = createClient({
-    url,
-    disableOfflineQueue: true,
-    commandsQueueMaxLength: maxWaitingCommands,
-    pingInterval: 1000,
-    // Reconnecting is this file's business: a client that broke is replaced, not mended.
-    socket: { connectTimeout: connectTimeoutMs, socketTimeout: 3000, reconnectStrategy: false },
-  })
-  // Without a listener an error would end the process; what follows from it is build's and replace's business.
-  client.on('error', () => undefined)
-  await client.connect()
-  return client
 }

@@ -2,10 +2,12 @@
  * The store in Redis. Only here is the driver known. While Redis is away, calls fail with `redis_unavailable` within
  * two seconds, at once when the outage is older than that, and the connection comes back by itself.
  */
-import { type CommandParser, createClient, defineScript, ErrorReply } from 'redis'
+import { createClient, ErrorReply } from 'redis'
 import { AppError } from '../errors.ts'
 import type { SharedBuckets } from '../lib/rate-limiter.ts'
 import type { Logger } from '../log.ts'
+import { createStoreCluster, isCluster, reach, type StoreCluster } from './redis-cluster.ts'
+import { compareAndSet, countUp, pour } from './redis-scripts.ts'
 import type { Store } from './store.ts'
 
 export interface RedisStore extends Store {
@@ -19,125 +21,93 @@ const answerDeadlineMs = 2000
 const bucketDeadlineMs = 500
 const repeatLogEveryMs = 60_000
 const maxWaitingCommands = 10_000
+const keyPrefix = 'minimart:'
+/** Stands for the server where there is no cluster. */
+const theServer = 'the server'
 
 /**
- * Waits up to two seconds for the first connection and goes on trying after that.
+ * Waits up to two seconds for the first connection and goes on trying after that. What the URL leads to, one server or
+ * a cluster, is asked once it answers.
  * @throws TypeError when the URL is none of Redis.
  */
 export async function openRedisStore({ url, log }: { url: string; log: Logger }): Promise<RedisStore> {
   const client = connect(url)
-  const outage = watch(client, log)
-  const first = client.connect().catch((error: unknown) => {
+  const outage = watch(log)
+  client.on('error', (error: unknown) => outage.begin(theServer, error))
+  client.on('ready', () => outage.end(theServer))
+  let cluster: StoreCluster | null = null
+
+  const begin = async (): Promise<void> => {
+    await client.connect()
+    const found = await openIfCluster(client, url, outage)
+    if (found === null) return
+    cluster = found
+    client.destroy()
+    outage.end(theServer)
+    log.info('Redis is a cluster')
+  }
+  const first = begin().catch((error: unknown) => {
     if (!outage.closing()) log.error('the connection to Redis was given up', { error })
   })
   await before(answerDeadlineMs, first).catch(() => undefined)
 
-  const call = async <T>(deadlineMs: number, command: () => Promise<T>): Promise<T> => {
-    if (outage.olderThan(deadlineMs)) throw unavailable()
+  /** Who has the key, within the deadline: a command given up by its caller must not be sent afterwards. */
+  const carrierOf = async (key: string, deadlineMs: number): Promise<Client | StoreCluster> => {
+    const address = cluster === null ? theServer : await reach(cluster, keyPrefix + key, deadlineMs)
+    if (outage.olderThan(deadlineMs, address)) throw new Error('Redis has been away for longer')
+    return cluster ?? client
+  }
+  const call = async <T>(
+    deadlineMs: number,
+    key: string,
+    command: (to: Client | StoreCluster) => Promise<T>,
+  ): Promise<T> => {
     try {
-      return await before(deadlineMs, command())
+      return await before(
+        deadlineMs,
+        carrierOf(key, Math.min(deadlineMs, sendDeadlineMs)).then((to) => command(to)),
+      )
     } catch (error) {
       throw isFault(error) ? error : unavailable(error)
     }
   }
-  const ask = <T>(command: () => Promise<T>): Promise<T> => call(answerDeadlineMs, command)
+  const ask = <T>(key: string, command: (to: Client | StoreCluster) => Promise<T>): Promise<T> =>
+    call(answerDeadlineMs, key, command)
 
   return {
-    get: (key) => ask(() => client.get(key)),
+    get: (key) => ask(key, (to) => to.get(key)),
     set: async (key, value, ttlSeconds) => {
-      await ask(() => client.set(key, value, { expiration: { type: 'PX', value: milliseconds(ttlSeconds) } }))
+      const expiration = { type: 'PX', value: milliseconds(ttlSeconds) } as const
+      await ask(key, (to) => to.set(key, value, { expiration }))
     },
-    delete: async (key) => (await ask(() => client.del(key))) === 1,
+    delete: async (key) => (await ask(key, (to) => to.del(key))) === 1,
     compareAndSet: (key, expected, next, ttlSeconds) =>
-      ask(() => client.compareAndSet(key, expected, next, next === null ? 0 : milliseconds(ttlSeconds))),
-    increment: (key, ttlSeconds) => ask(() => client.countUp(key, milliseconds(ttlSeconds))),
+      ask(key, (to) => to.compareAndSet(key, expected, next, next === null ? 0 : milliseconds(ttlSeconds))),
+    increment: (key, ttlSeconds) => ask(key, (to) => to.countUp(key, milliseconds(ttlSeconds))),
     ping: async () => {
-      await ask(() => client.ping())
+      await ask('', (to) => to.ping())
     },
     close: async () => {
       outage.close()
+      cluster?.destroy()
       if (client.isReady) await before(1000, client.close()).catch(() => undefined)
       if (client.isOpen) client.destroy()
     },
     buckets: {
       pour: (key, { count, windowSeconds }) =>
-        call(bucketDeadlineMs, () => client.pour(`limit:${key}`, count, windowSeconds * 1000)),
+        call(bucketDeadlineMs, `limit:${key}`, (to) => to.pour(`limit:${key}`, count, windowSeconds * 1000)),
     },
   }
 }
 
 const milliseconds = (seconds: number): number => Math.ceil(seconds * 1000)
 
-const flag = (value: string | null): [string, string] => (value === null ? ['0', ''] : ['1', value])
-
-const compareAndSet = defineScript({
-  NUMBER_OF_KEYS: 1,
-  SCRIPT: `
-    local now = redis.call('GET', KEYS[1])
-    local expected = ARGV[1] == '1' and ARGV[2]
-    if now ~= expected then return 0 end
-    if ARGV[3] == '1' then
-      redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
-    else
-      redis.call('DEL', KEYS[1])
-    end
-    return 1`,
-  parseCommand(
-    parser: CommandParser,
-    key: string,
-    expected: string | null,
-    next: string | null,
-    ttlMs: number,
-  ) {
-    parser.pushKey(key)
-    parser.push(...flag(expected), ...flag(next), String(ttlMs))
-  },
-  transformReply: (reply: number): boolean => reply === 1,
-})
-
-const countUp = defineScript({
-  NUMBER_OF_KEYS: 1,
-  SCRIPT: `
-    local count = redis.call('INCR', KEYS[1])
-    if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-    return { count, redis.call('PTTL', KEYS[1]) }`,
-  parseCommand(parser: CommandParser, key: string, ttlMs: number) {
-    parser.pushKey(key)
-    parser.push(String(ttlMs))
-  },
-  transformReply: ([count, expiresInMs]: [number, number]) => ({ count, expiresInMs }),
-})
-
-/** The arithmetic of lib/rate-limiter.ts on the clock of Redis, which all instances share. */
-const pour = defineScript({
-  NUMBER_OF_KEYS: 1,
-  SCRIPT: `
-    local count, one = tonumber(ARGV[1]), tonumber(ARGV[2])
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    local level = 0
-    local stored = redis.call('GET', KEYS[1])
-    if stored then
-      local units, at = string.match(stored, '^(%d+) (%d+)$')
-      level = math.max(0, units - math.max(0, math.min(now - at, one)) * count)
-    end
-    if level + one > count * one then return { 0, level } end
-    level = level + one
-    redis.call('SET', KEYS[1], string.format('%.0f %.0f', level, now), 'PX', math.ceil(level / count))
-    return { 1, level }`,
-  parseCommand(parser: CommandParser, key: string, count: number, windowMs: number) {
-    parser.pushKey(key)
-    parser.push(String(count), String(windowMs))
-  },
-  transformReply: ([allowed, level]: [number, number]) => ({ allowed: allowed === 1, level }),
-})
-
 type Client = ReturnType<typeof connect>
 
 function connect(url: string) {
   return createClient({
     url,
-    keyPrefix: 'minimart:',
+    keyPrefix,
     scripts: { compareAndSet, countUp, pour },
     commandOptions: { timeout: sendDeadlineMs },
     commandsQueueMaxLength: maxWaitingCommands,
@@ -151,26 +121,69 @@ function connect(url: string) {
 const reconnectDelayMs = (retries: number): number =>
   Math.min(2000, 50 * 2 ** Math.min(retries, 10)) * (0.5 + Math.random() / 2)
 
-/** Tells how long Redis has been away, and logs an outage once, each minute, and at its end. */
-function watch(client: Client, log: Logger) {
-  let awaySince: number | null = null
+/** Tries until it is known; a cluster is given only once its layout has been read. */
+async function openIfCluster(client: Client, url: string, outage: Outage): Promise<StoreCluster | null> {
+  for (let tries = 0; !outage.closing(); tries++) {
+    try {
+      if (!(await isCluster(client))) return null
+      const cluster = createStoreCluster({
+        url,
+        keyPrefix,
+        sendDeadlineMs,
+        maxWaitingCommands,
+        reconnectDelayMs,
+      })
+      cluster.on('error', (error: unknown) => outage.tell(error))
+      cluster.on('node-error', (error: unknown, node: Address) => outage.begin(addressOf(node), error))
+      cluster.on('node-ready', (node: Address) => outage.end(addressOf(node)))
+      // It left the cluster, or its place was given to another.
+      cluster.on('node-disconnect', (node: Address) => outage.end(addressOf(node)))
+      await cluster.connect()
+      if (!outage.closing()) return cluster
+      cluster.destroy()
+    } catch (error) {
+      outage.tell(error)
+      await Bun.sleep(reconnectDelayMs(tries))
+    }
+  }
+  return null
+}
+
+interface Address {
+  host: string
+  port: number
+}
+
+const addressOf = ({ host, port }: Address): string => `${host}:${port}`
+
+type Outage = ReturnType<typeof watch>
+
+/** Tells how long which server has been away, and logs an outage once, each minute, and at its end. */
+function watch(log: Logger) {
+  const away = new Map<string, number>()
+  let begunAt = 0
   let loggedAt = 0
   let closing = false
-  client.on('error', (error: unknown) => {
+  const tell = (error: unknown): void => {
     const now = performance.now()
-    awaySince ??= now
     if (closing || (loggedAt > 0 && now - loggedAt < repeatLogEveryMs)) return
     loggedAt = now
-    log.error('Redis is away', { error, seconds: Math.round((now - awaySince) / 1000) })
-  })
-  client.on('ready', () => {
-    if (awaySince !== null && !closing)
-      log.info('Redis is back', { seconds: Math.round((performance.now() - awaySince) / 1000) })
-    awaySince = null
-    loggedAt = 0
-  })
+    log.error('Redis is away', { error, seconds: away.size === 0 ? 0 : Math.round((now - begunAt) / 1000) })
+  }
   return {
-    olderThan: (ms: number): boolean => awaySince !== null && performance.now() - awaySince > ms,
+    begin: (address: string, error: unknown): void => {
+      if (away.size === 0) begunAt = performance.now()
+      if (!away.has(address)) away.set(address, performance.now())
+      tell(error)
+    },
+    tell,
+    end: (address: string): void => {
+      if (away.delete(address) && away.size === 0 && !closing)
+        log.info('Redis is back', { seconds: Math.round((performance.now() - begunAt) / 1000) })
+      if (away.size === 0) loggedAt = 0
+    },
+    olderThan: (ms: number, address: string): boolean =>
+      performance.now() - (away.get(address) ?? Number.POSITIVE_INFINITY) > ms,
     closing: (): boolean => closing,
     close: (): void => {
       closing = true
@@ -183,7 +196,7 @@ const unavailable = (cause?: unknown): AppError =>
 
 /** States of a server that pass; any other error it answers with is a fault of the program. */
 const passing =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|NOAUTH|WRONGPASS)\b/
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|NOAUTH|WRONGPASS)\b/
 
 const isFault = (error: unknown): boolean => error instanceof ErrorReply && !passing.test(error.message)
 

@@ -1,0 +1,241 @@
+/** The service on a Redis Cluster: state and live events spread over its servers, and the loss of one of them. */
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { topicOf } from '../../src/realtime/broker.ts'
+import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
+import { createClient } from '../support/client.ts'
+import { recordingLogger } from '../support/log.ts'
+import {
+  addItem,
+  makeList,
+  makeTenant,
+  makeUser,
+  type Person,
+  signIn,
+  type Tenant,
+} from '../support/people.ts'
+import { postgresAvailable } from '../support/postgres.ts'
+import { describeCluster, startCluster, type TestCluster } from '../support/redis-cluster.ts'
+import { startInstance, startServer, type TestServer } from '../support/server.ts'
+import { servicesRequired } from '../support/service.ts'
+import { closeSockets, openSocket, type TestSocket } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+import { party, someList } from './broker-suite.ts'
+
+const describeHere = postgresAvailable || servicesRequired ? describeCluster : describeCluster.skip
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0)
+
+describeHere('on a Redis Cluster', () => {
+  let cluster: TestCluster
+  let home: TestServer
+  let away: TestServer
+  let tenant: Tenant
+  let admin: Person
+
+  beforeAll(async () => {
+    cluster = await startCluster()
+    const [first, second] = cluster.nodes
+    home = await startServer('full', { REDIS_URL: first.url })
+    away = await startInstance(home, { REDIS_URL: second.url })
+    tenant = await makeTenant(home)
+    admin = tenant.admin
+  })
+  afterEach(closeSockets)
+  afterAll(async () => {
+    await away?.stop()
+    await home?.stop()
+    await cluster?.end()
+  })
+
+  const perNode = (...words: string[]): Promise<string[]> =>
+    Promise.all(cluster.nodes.map((node) => cluster.ask(node, ...words)))
+  /** Channels of lists that each node serves, without the canaries. */
+  const listChannels = async (): Promise<number[]> =>
+    (await perNode('PUBSUB', 'SHARDCHANNELS', 'minimart:list:*')).map(
+      (channels) => channels.split(',').filter(Boolean).length,
+    )
+  const makeLists = async (count: number): Promise<string[]> => {
+    const ids: string[] = []
+    while (ids.length < count) ids.push((await makeList(admin)).id)
+    return ids
+  }
+  const follow = async (server: TestServer, ids: readonly string[]): Promise<TestSocket> => {
+    const socket = await openSocket(server, admin.accessToken)
+    for (const id of ids) await socket.follow(id)
+    return socket
+  }
+  const counts = (server: TestServer) => server.running.deps.live.hub.counts()
+
+  const login = (server: TestServer) =>
+    createClient(server.url).post('/auth/login', { email: admin.email, password: admin.password })
+  const said = (server: TestServer, text: string): number =>
+    server.log.messages().filter((message) => message === text).length
+  const bridged = (server: TestServer): number => said(server, 'live events travel between instances again')
+  const parted = (server: TestServer): number =>
+    said(server, 'live events do not travel between instances until Redis is back')
+  /** Every list gets one more event, which must come by the bridge. */
+  const expectAtOnce = async (ids: readonly string[], socket: TestSocket, seq: number): Promise<void> => {
+    const { healed } = counts(away)
+    for (const id of ids) await addItem(admin, id)
+    await until(() => ids.every((id) => socket.seqs(id).length === seq), 'all events', 1000)
+    for (const id of ids) expect(socket.seqs(id)).toEqual(Array.from({ length: seq }, (_, n) => n + 1))
+    expect(counts(away).healed).toBe(healed)
+  }
+
+  test('codes, sign-in and refresh sessions work on both instances, spread over all servers', async () => {
+    const renew = (server: TestServer, refresh_token: string) =>
+      createClient(server.url).post('/auth/refresh', { refresh_token })
+    const signInAndRenew = async () => {
+      const { email, password } = await makeUser(home, tenant)
+      const first = await signIn(away, email, password)
+      const second = await renew(home, first.refresh_token)
+      expect(second.status).toBe(200)
+      const third = await renew(away, second.body.refresh_token)
+      expect(third.status).toBe(200)
+      return first
+    }
+    await until(
+      async () => {
+        await signInAndRenew()
+        return (await perNode('DBSIZE')).every((size) => Number(size) > 0)
+      },
+      'keys on every server',
+      20_000,
+    )
+    expect((await renew(home, (await signInAndRenew()).refresh_token)).status).toBe(401)
+    for (const keys of await perNode('KEYS', '*'))
+      expect(keys.split(',').filter((key) => !key.startsWith('minimart:'))).toEqual([])
+  })
+
+  test('a rate limit is one for both instances', async () => {
+    const limited = await Promise.all(
+      [home, away].map((server) => startInstance(server, { RATE_LIMIT_AUTH: '4/minute' })),
+    )
+    try {
+      const statuses: number[] = []
+      for (let count = 0; count < 8; count++) {
+        const server = limited[count % 2]
+        if (!server) throw new Error('there is no instance')
+        const answer = await createClient(server.url).post('/auth/login', {
+          email: 'nobody@shop.example',
+          password: 'a wrong long password',
+        })
+        statuses.push(answer.status)
+      }
+      expect(statuses).toEqual([401, 401, 401, 401, 429, 429, 429, 429])
+    } finally {
+      await Promise.all(limited.map((server) => server.stop()))
+    }
+  })
+
+  test('an event of one instance arrives on the other by sharded channels, on every server', async () => {
+    const ids = await makeLists(40)
+    const socket = await follow(away, ids)
+    expect((await listChannels()).filter((count) => count === 0)).toEqual([])
+    expect(sum(await listChannels())).toBe(ids.length)
+    const [healed, delivered] = [counts(away).healed, counts(away).delivered]
+    for (const id of ids) {
+      await addItem(admin, id)
+      expect((await socket.next('item_added', 1000)).payload.list_id).toBe(id)
+    }
+    expect(counts(away)).toMatchObject({ healed, delivered: delivered + ids.length })
+  })
+
+  test('nobody listens any more once the last follower has gone, and a new one hears again', async () => {
+    const ids = await makeLists(6)
+    await until(async () => (await listChannels()).every((count) => count === 0), 'no channel left')
+    const { healed } = counts(away)
+    for (const seq of [1, 2, 3]) {
+      const socket = await follow(away, ids)
+      for (const id of ids) {
+        await addItem(admin, id)
+        expect((await socket.next('item_added', 1000)).seq).toBe(seq)
+      }
+      for (const id of ids) {
+        socket.send('unsubscribe', { list_id: id })
+        await socket.next('unsubscribed')
+      }
+      socket.close()
+    }
+    expect(counts(away).healed).toBe(healed)
+  })
+
+  test('slots that move to another server take their lists along', async () => {
+    const ids = await makeLists(6)
+    const socket = await follow(away, ids)
+    await expectAtOnce(ids, socket, 1)
+    for (const id of ids) await cluster.moveChannel(`minimart:list:${tenant.id}:${id}`)
+    for (const id of ids) await addItem(admin, id)
+    await until(() => ids.every((id) => socket.seqs(id).length === 2), 'all events', 5000)
+    await until(async () => sum(await listChannels()) === ids.length, 'each list on one server')
+    await expectAtOnce(ids, socket, 3)
+  })
+
+  test('a slot that moves has the streams look at the database', async () => {
+    const list = someList()
+    const [{ url }] = cluster.nodes
+    const one = party((handlers) => createRedisBroker({ url, log: recordingLogger() }, handlers))
+    try {
+      await one.broker.listen(list)
+      expect(one.doubts()).toBe(1)
+      await cluster.moveChannel(`minimart:${topicOf(list)}`)
+      await until(() => one.doubts() > 1, 'a doubt', 5000)
+    } finally {
+      await one.broker.close()
+    }
+  })
+
+  test.each(['crash', 'freeze'] as const)(
+    'after a %s of one server, lists go on and events come within 5 s; with it back, at once again',
+    async (fault) => {
+      const ids = await makeLists(30)
+      const socket = await follow(away, ids)
+      const { healed } = counts(away)
+      const lost = cluster.nodes[2]
+      const both = [home, away].map((at) => ({ at, bridged: bridged(at), parted: parted(at) }))
+      await (fault === 'crash' ? lost.stop('crash') : lost.freeze())
+      for (const id of ids) await addItem(admin, id)
+      await until(() => ids.every((id) => socket.seqs(id).length === 1), 'all events', 5000)
+      for (const id of ids) expect((await admin.api.get(`/shopping-lists/${id}`)).body.seq).toBe(1)
+      expect(counts(away).healed).toBeGreaterThan(healed)
+      const answer = await until(
+        async () => {
+          const asked = performance.now()
+          const given = await login(away)
+          expect(performance.now() - asked).toBeLessThan(4000)
+          return given.status === 503 && given
+        },
+        'the word of the outage',
+        15_000,
+      )
+      expect(answer.body.code).toBe('redis_unavailable')
+      // Only once the bridge was seen to be away can its return be waited for.
+      await until(() => both.every((was) => parted(was.at) > was.parted), 'the parting', 15_000)
+
+      await (fault === 'crash' ? lost.start() : lost.thaw())
+      await cluster.whole()
+      await until(() => both.every((was) => bridged(was.at) > was.bridged), 'the bridge', 20_000)
+      await expectAtOnce(ids, socket, 2)
+      await until(async () => (await login(away)).status === 200, 'a sign-in', 10_000)
+    },
+  )
+
+  test('an instance that begins without the cluster works once it is there', async () => {
+    await Promise.all(cluster.nodes.map((node) => node.stop('crash')))
+    const late = await startInstance(home)
+    try {
+      expect((await login(late)).body.code).toBe('redis_unavailable')
+      await Promise.all(cluster.nodes.map((node) => node.start()))
+      await cluster.whole()
+      await until(async () => (await login(late)).status === 200, 'a sign-in', 15_000)
+      await until(() => bridged(late) > 0 && login(away).then(({ status }) => status === 200), 'the bridge')
+      const ids = await makeLists(10)
+      const socket = await follow(late, ids)
+      for (const id of ids) await addItem(admin, id)
+      await until(() => ids.every((id) => socket.seqs(id).length === 1), 'all events', 5000)
+      for (const id of ids) expect(socket.seqs(id)).toEqual([1])
+    } finally {
+      await late.stop()
+    }
+  })
+})
