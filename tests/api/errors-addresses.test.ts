@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { bytesOf, exchange } from '../contract/raw-http.ts'
 import { createClient } from '../support/client.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
-import { type Backend, describeBackends, sharedServer } from '../support/server.ts'
+import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../support/server.ts'
 
 interface Visit {
   url: string
@@ -17,13 +17,7 @@ interface Visit {
   ): Promise<{ status: number; headers: Map<string, string>; text: string }>
 }
 
-const visits = new Map<Backend, Promise<Visit>>()
-
-const visitOf = (backend: Backend): Promise<Visit> => {
-  const visit = visits.get(backend) ?? makeVisit(backend)
-  visits.set(backend, visit)
-  return visit
-}
+const visitOf = oncePerBackend(makeVisit)
 
 async function makeVisit(backend: Backend): Promise<Visit> {
   const server = await sharedServer(backend)

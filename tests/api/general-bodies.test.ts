@@ -11,7 +11,7 @@ import {
   type Person,
   superAdmin,
 } from '../support/people.ts'
-import { type Backend, describeBackends, sharedServer } from '../support/server.ts'
+import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../support/server.ts'
 
 interface Setting {
   admin: Person
@@ -20,13 +20,7 @@ interface Setting {
   itemId: string
 }
 
-const settings = new Map<Backend, Promise<Setting>>()
-
-const settingOf = (backend: Backend): Promise<Setting> => {
-  const setting = settings.get(backend) ?? makeSetting(backend)
-  settings.set(backend, setting)
-  return setting
-}
+const settingOf = oncePerBackend(makeSetting)
 
 async function makeSetting(backend: Backend): Promise<Setting> {
   const server = await sharedServer(backend)

@@ -10,7 +10,7 @@ import {
   type Person,
   superAdmin,
 } from '../support/people.ts'
-import { type Backend, describeBackends, sharedServer } from '../support/server.ts'
+import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../support/server.ts'
 
 interface Pages {
   root: Person
@@ -20,13 +20,7 @@ interface Pages {
   listId: string
 }
 
-const prepared = new Map<Backend, Promise<Pages>>()
-
-const pagesOf = (backend: Backend): Promise<Pages> => {
-  const pages = prepared.get(backend) ?? preparePages(backend)
-  prepared.set(backend, pages)
-  return pages
-}
+const pagesOf = oncePerBackend(preparePages)
 
 async function preparePages(backend: Backend): Promise<Pages> {
   const server = await sharedServer(backend)

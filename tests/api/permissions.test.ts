@@ -13,7 +13,7 @@ import {
   superAdmin,
   type Tenant,
 } from '../support/people.ts'
-import { type Backend, describeBackends, sharedServer } from '../support/server.ts'
+import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../support/server.ts'
 import { everyone, isPublic, type Rule, type Target, table, type Who } from './permissions-table.ts'
 
 const routes = [
@@ -35,13 +35,7 @@ interface World {
   people: Record<Who, Person>
 }
 
-const worlds = new Map<Backend, Promise<World>>()
-
-const worldOf = (backend: Backend): Promise<World> => {
-  const world = worlds.get(backend) ?? makeWorld(backend)
-  worlds.set(backend, world)
-  return world
-}
+const worldOf = oncePerBackend(makeWorld)
 
 async function makeWorld(backend: Backend): Promise<World> {
   const server = await sharedServer(backend)

@@ -41,6 +41,16 @@ export function describeBackends(title: string, body: (backend: Backend) => void
 /** For what only a real server with several connections can show. */
 export const describeFull = describe.skipIf(!fullAvailable && !servicesRequired)
 
+/** What a file's tests share on a backend: made when first asked for, and once. */
+export function oncePerBackend<T>(make: (backend: Backend) => Promise<T>): (backend: Backend) => Promise<T> {
+  const made = new Map<Backend, Promise<T>>()
+  return (backend) => {
+    const thing = made.get(backend) ?? make(backend)
+    made.set(backend, thing)
+    return thing
+  }
+}
+
 const shared = new Map<Backend, Promise<TestServer>>()
 
 /** The server that tests of a backend share. Its limits are off. */
