@@ -140,6 +140,12 @@ export const settings = {
     integer(1, 3650),
     'How long missed events of a list can be replayed.',
   ),
+  auditRetentionDays: setting(
+    'AUDIT_RETENTION_DAYS',
+    '365',
+    integer(1, 3650),
+    'How long entries of the audit trail are kept.',
+  ),
   workers: setting(
     'WORKERS',
     '1',

@@ -2,11 +2,12 @@ import type { SQL } from 'drizzle-orm'
 
 /**
  * What a statement may see. A tenant's scope sees that tenant's rows alone (row-level security);
- * 'system' sees tenants, users and revocations of all tenants and nothing else, and is meant for sign-in,
- * the platform's routes and housekeeping; 'streams' sees where lists of all tenants stand, for comparing live streams
- * with the database. Each use of them stands out by that word.
+ * 'system' sees tenants, users and revocations of all tenants, adds to the audit trail and sees nothing else, and is
+ * meant for sign-in and the platform's routes; 'streams' sees where lists of all tenants stand, for comparing live
+ * streams with the database; 'housekeeping' sees and clears away what has had its time, in all tenants. Each use of
+ * them stands out by that word.
  */
-export type Scope = { readonly tenantId: string } | 'system' | 'streams'
+export type Scope = { readonly tenantId: string } | 'system' | 'streams' | 'housekeeping'
 
 export type Query = <Row>(statement: SQL<Row>) => Promise<Row[]>
 

@@ -1,7 +1,7 @@
 /**
  * The tables. Every tenant table carries tenant_id first in its primary key and in every foreign key, so that a
  * row cannot point into another tenant and the whole can be spread over machines by tenant. Row-level security,
- * roles and functions stand in the hand-written migration 0001.
+ * roles and functions stand in the hand-written parts of migrations. What access leaves behind is in schema-access.ts.
  */
 import { sql } from 'drizzle-orm'
 import {
@@ -27,7 +27,7 @@ export const platformTenantId = '00000000-0000-7000-8000-000000000000'
 /** Ordered by bytes, whatever the database's locale: what fractional-index keys need. */
 const byteOrderedText = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 
-const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' })
+export const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' })
 const createdAt = () => moment('created_at').notNull().default(sql`clock_timestamp()`)
 const updatedAt = () => moment('updated_at').notNull().default(sql`clock_timestamp()`)
 
@@ -64,6 +64,8 @@ export const users = pgTable(
     tokenEpoch: integer('token_epoch').notNull().default(0),
     /** Sessions of an earlier epoch are dead, whatever the store still says. */
     sessionEpoch: integer('session_epoch').notNull().default(0),
+    /** When the tenant's admins were told that this account goes unless its address is verified soon. */
+    removalAnnouncedAt: moment('removal_announced_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -72,6 +74,8 @@ export const users = pgTable(
     check('users_role_check', sql`${table.role} in ('super_admin', 'tenant_admin', 'member')`),
     // GET /users pages by this key.
     index('users_newest').on(table.tenantId, table.createdAt, table.id),
+    // Housekeeping looks through those who never proved their address.
+    index('users_unverified').on(table.createdAt).where(sql`not ${table.emailVerified}`),
   ],
 )
 
@@ -206,44 +210,7 @@ export const listEvents = pgTable(
       columns: [table.tenantId, table.listId],
       foreignColumns: [shoppingLists.tenantId, shoppingLists.id],
     }),
+    // Housekeeping deletes the oldest first.
+    index('list_events_oldest').on(table.at),
   ],
-)
-
-/**
- * Tokens that must not be honoured any more although they have not expired: access tokens by session, user or tenant,
- * invitations by their id. A row must outlive the refresh tokens and invitations of its time.
- * Kept in the database, not in Redis, so that state lost from Redis never brings a revoked token back to life.
- */
-export const revocations = pgTable(
-  'revocations',
-  {
-    tenantId: uuid('tenant_id')
-      .notNull()
-      .references(() => tenants.id),
-    /** A session's, user's, tenant's or invitation's id. */
-    subject: uuid('subject').notNull(),
-    /** Tokens with an epoch below this one are revoked. */
-    minimumEpoch: integer('minimum_epoch').notNull(),
-    /** The one session whose tokens stay good all the same: where a password was changed. */
-    sparedSession: uuid('spared_session'),
-    /** That session's tokens are spared from this epoch on: what was revoked before, for another reason, stays so. */
-    sparedEpoch: integer('spared_epoch'),
-    at: moment('at').notNull().default(sql`clock_timestamp()`),
-  },
-  (table) => [
-    primaryKey({ name: 'revocations_pkey', columns: [table.tenantId, table.subject] }),
-    // Every instance reads the newest ones twice a second.
-    index('revocations_newest').on(table.at),
-  ],
-)
-
-/** The store's table where there is no Redis: opaque keys, no tenant's data. */
-export const storeEntries = pgTable(
-  'store_entries',
-  {
-    key: text('key').primaryKey(),
-    value: text('value').notNull(),
-    expiresAt: moment('expires_at').notNull(),
-  },
-  (table) => [index('store_entries_expiry').on(table.expiresAt)],
 )
