@@ -3,6 +3,7 @@ import { cors } from '@elysiajs/cors'
 import { Elysia } from 'elysia'
 import type { Config } from './config.ts'
 import type { Deps } from './deps.ts'
+import { auditRoutes } from './features/audit/routes.ts'
 import { ownAccountRoutes, publicAuthRoutes } from './features/auth/routes.ts'
 import { invitationRoutes, openInvitationRoutes } from './features/invitations/routes.ts'
 import { itemRoutes, listItemRoutes } from './features/items/routes.ts'
@@ -59,6 +60,7 @@ export function createApp(deps: AppDeps) {
     .use(tenantRoutes(deps))
     .use(colleagueRoutes(deps))
     .use(userAdminRoutes(deps))
+    .use(auditRoutes(deps))
     .use(listRoutes(deps))
     .use(memberRoutes(deps))
     .use(listItemRoutes(deps))

@@ -43,5 +43,10 @@ export const itemJson = (i: string): SQL =>
     ${i}.status, ${i}.position, ${i}.added_by, ${i}.updated_by, ${i}.purchased_by, ${times(i, 'purchased_at')},
     ${i}.version, ${times(i, 'created_at', 'updated_at')}`)
 
+/** @param e an entry of the audit trail @param u its actor's user, or nulls */
+export const auditJson = (e: string, u: string): SQL =>
+  extended(`${e}.id, ${times(e, 'at')}, ${e}.action, ${e}.actor_id, ${e}.actor_role, ${u}.email as actor_email,
+    ${e}.target_type, ${e}.target_id, ${e}.details, ${e}.address, ${e}.request_id`)
+
 export const eventJson = (e: string): SQL =>
   extended(`${e}.type, ${e}.payload, ${e}.seq, ${times(e, 'at')}, ${e}.actor_id`)

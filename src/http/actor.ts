@@ -5,16 +5,17 @@
 import { Elysia } from 'elysia'
 import { AppError } from '../errors.ts'
 import type { AccessTokens } from '../features/auth/access-tokens.ts'
-import type { Role } from '../features/auth/actor.ts'
+import type { Caller, Role } from '../features/auth/actor.ts'
 import type { RateLimits } from './rate-limits.ts'
 import { requestInfo } from './request-info.ts'
 
-/** Whom a route is for. `customer`: anyone of a customer's tenant, who may see lists. */
-export type Audience = 'anyone' | 'customer' | 'tenant_admin' | 'super_admin'
+/** Whom a route is for. `customer`: anyone of a customer's tenant, who may see lists. `admin`: of either kind. */
+export type Audience = 'anyone' | 'customer' | 'admin' | 'tenant_admin' | 'super_admin'
 
 const admitted: Record<Audience, readonly Role[]> = {
   anyone: ['super_admin', 'tenant_admin', 'member'],
   customer: ['tenant_admin', 'member'],
+  admin: ['tenant_admin', 'super_admin'],
   tenant_admin: ['tenant_admin'],
   super_admin: ['super_admin'],
 }
@@ -22,6 +23,7 @@ const admitted: Record<Audience, readonly Role[]> = {
 const refusal: Record<Audience, string> = {
   anyone: '',
   customer: 'A super admin manages tenants and never sees the contents of lists.',
+  admin: 'Only an admin may see this.',
   tenant_admin: 'Only an admin of the tenant may do this.',
   super_admin: 'Only a super admin may do this.',
 }
@@ -35,10 +37,12 @@ export interface ActorDeps {
 export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience) =>
   new Elysia().derive({ as: 'scoped' }, async ({ request }) => {
     const { actor } = await tokens.read(bearer(request))
-    requestInfo(request).actor = actor
+    const info = requestInfo(request)
+    info.actor = actor
     await limits.ofUser(actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusal[audience])
-    return { actor }
+    const caller: Caller = { ...actor, address: info.address, requestId: info.id }
+    return { actor: caller }
   })
 
 function bearer(request: Request): string {

@@ -160,5 +160,17 @@ export const QueryBoolean = t.Optional(
   t.Union([t.Literal('true'), t.Literal('false')], { expects: 'must be true or false' }),
 )
 
+const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
+
+export const QueryTime = t.Optional(
+  stringField(
+    'QueryTime',
+    'must be a time like 2026-11-22T07:00:00.000Z',
+    (value) => rfc3339.test(value) && !Number.isNaN(Date.parse(value)),
+    { format: 'date-time' },
+  ),
+)
+export const QueryId = t.Optional(PathId)
+
 /** An object that refuses what it does not know. */
 export const strict = { additionalProperties: false } as const

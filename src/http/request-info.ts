@@ -1,4 +1,4 @@
-import type { Actor } from '../features/auth/actor.ts'
+import type { Actor, Source } from '../features/auth/actor.ts'
 
 /** What is known of a running request besides itself: for the log, the metrics and the errors. */
 export interface RequestInfo {
@@ -21,4 +21,10 @@ export function requestInfo(request: Request): RequestInfo {
   const info = known.get(request)
   if (!info) throw new Error('a request without request info')
   return info
+}
+
+/** For the audit trail. */
+export const sourceOf = (request: Request): Source => {
+  const { address, id } = requestInfo(request)
+  return { address, requestId: id }
 }

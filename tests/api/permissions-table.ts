@@ -93,6 +93,8 @@ export const table: Record<string, Rule> = {
   },
   'DELETE /api/v1/tenants/:id': { statuses: superAdminOnly(204), params: tenant, given: 'spare tenant' },
 
+  'GET /api/v1/audit': { statuses: { ...all(403), super_admin: 200, tenant_admin: 200, other_admin: 200 } },
+
   'GET /api/v1/users': { statuses: customers(200) },
   'GET /api/v1/users/:id': {
     statuses: { ...customers(200), stranger: 404, other_admin: 404 },

@@ -5,6 +5,7 @@
  */
 import { sql } from 'drizzle-orm'
 import { openDatabase } from '../../src/db/client.ts'
+import { fromWithin } from '../../src/features/auth/actor.ts'
 import { addItems } from '../../src/features/items/service.ts'
 import { recordingLogger } from '../support/log.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
@@ -43,7 +44,13 @@ export async function measureRequests(seconds: number): Promise<Ratio[]> {
       asServer({ url }, { backend: 'full', inbox, environment }),
     )
     const lists = await Promise.all(Array.from({ length: callers }, () => makeList(admin)))
-    const actor = { tenantId, userId: admin.id, role: 'tenant_admin', sessionId: admin.id } as const
+    const actor = {
+      tenantId,
+      userId: admin.id,
+      role: 'tenant_admin',
+      sessionId: admin.id,
+      ...fromWithin,
+    } as const
     const writer = { db, publish: () => undefined }
     const listOf = (caller: number): string => lists[caller]?.id ?? ''
     // So that no list is full before the time is up.

@@ -2,7 +2,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database, Scope } from '../../db/database.ts'
 import { userJson } from '../../db/wire.ts'
+import { auditStatement } from '../audit/entry.ts'
 import type { TokenSubject } from './access-tokens.ts'
+import type { Source } from './actor.ts'
 
 export interface Account extends TokenSubject {
   email: string
@@ -58,11 +60,24 @@ export async function findAccountOfSession(
 }
 
 /** Answers whether there was an active account at this address that had not been verified. */
-export async function markEmailVerified(db: Database, email: string): Promise<boolean> {
+export async function markEmailVerified(db: Database, email: string, source: Source): Promise<boolean> {
   const rows = await db.write(
     'system',
-    sql<{ id: string }>`update users set email_verified = true, updated_at = clock_timestamp()
-      where email = ${email} and not email_verified returning id`,
+    sql<{ id: string }>`with verified as (
+        update users set email_verified = true, updated_at = clock_timestamp()
+        where email = ${email} and not email_verified returning tenant_id, id
+      ), audited as (${auditStatement(
+        {
+          tenantId: sql`v.tenant_id`,
+          action: 'auth.email_verified',
+          actor: null,
+          source,
+          target: { type: 'user', id: sql`v.id` },
+          details: { email },
+        },
+        sql`verified v`,
+      )})
+      select id from verified`,
   )
   return rows.length > 0
 }

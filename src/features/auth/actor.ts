@@ -8,3 +8,14 @@ export interface Actor {
   readonly role: Role
   readonly sessionId: string
 }
+
+/** Where a call comes from, for the audit trail. Nulls: from the service itself, or its operator's command line. */
+export interface Source {
+  readonly address: string | null
+  readonly requestId: string | null
+}
+
+export const fromWithin: Source = { address: null, requestId: null }
+
+/** An actor and the call he makes. */
+export interface Caller extends Actor, Source {}

@@ -4,27 +4,44 @@ import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
+import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
-import type { Actor } from './actor.ts'
+import type { Caller, Source } from './actor.ts'
 import { resetTtlMinutes } from './password-resets.ts'
 import { checkNewPassword } from './passwords.ts'
+import { recordingRefusal } from './refusals.ts'
 import { onRepeatedRevocation } from './revocations.ts'
 
 /** Every other session of the user ends. @throws AppError current_password_wrong (400), invalid (422), busy (503) */
-export async function changePassword(
-  deps: Deps,
-  actor: Actor,
-  { current, next, address }: { current: string; next: string; address: string },
-): Promise<void> {
+export async function changePassword(deps: Deps, actor: Caller, given: GivenPasswords): Promise<void> {
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   if (!account) throw new AppError('token_revoked', 'This account no longer exists.')
-  await deps.limits.ofAuth(address, account.email)
+  await deps.limits.ofAuth(actor.address ?? 'unknown', account.email)
+  const { email } = account
+  await recordingRefusal(deps.db, { action: 'auth.password_change_failed', email, source: actor }, () =>
+    changeKnownPassword(deps, actor, account, given),
+  )
+}
+
+interface GivenPasswords {
+  current: string
+  next: string
+}
+
+async function changeKnownPassword(
+  deps: Deps,
+  actor: Caller,
+  account: Account,
+  { current, next }: GivenPasswords,
+): Promise<void> {
   if (!(await deps.passwords.verify(account.passwordHash, current)))
     throw new AppError('current_password_wrong', 'The current password is wrong.')
   checkNewPassword(next, account.email, 'new_password')
   // Told before anything is changed if the sessions cannot be reached.
   await deps.sessions.list(actor.userId)
-  const sessionEpoch = await setPassword(deps, account, await deps.passwords.hash(next), actor.sessionId)
+  const newHash = await deps.passwords.hash(next)
+  const entry = { ...entryOf(account, 'auth.password_changed', actor), actor }
+  const sessionEpoch = await setPassword(deps, account, newHash, actor.sessionId, entry)
   if (sessionEpoch === null)
     throw new AppError('current_password_wrong', 'The password was changed elsewhere at the same moment.')
   // The database says already that the others are dead; should this fail, this session too must sign in again.
@@ -33,16 +50,23 @@ export async function changePassword(
 }
 
 /** Mails a link, if the address belongs to an active account. The caller answers before this begins. */
-export async function requestPasswordReset(deps: Deps, email: string, requestId: string): Promise<void> {
+export async function requestPasswordReset(deps: Deps, email: string, source: Source): Promise<void> {
   const account = await findAccountByEmail(deps.db, email)
   if (!account?.isActive || !account.tenantIsActive) return
   const token = await deps.passwordResets.issue(account)
   const url = `${deps.publicUrl}/reset-password?token=${token}`
+  await deps.db.write(account, auditStatement(entryOf(account, 'auth.password_reset_requested', source)))
+  const requestId = source.requestId ?? undefined
   deps.mailer.send(passwordResetMail({ to: account, url, ttlMinutes: resetTtlMinutes, requestId }))
 }
 
 /** Every session of the user ends. @throws AppError reset_token_invalid (400), invalid (422), busy (503) */
-export async function resetPassword(deps: Deps, token: string, next: string): Promise<void> {
+export const resetPassword = (deps: Deps, token: string, next: string, source: Source): Promise<void> =>
+  recordingRefusal(deps.db, { action: 'auth.password_reset_failed', email: null, source }, () =>
+    setForgottenPassword(deps, token, next, source),
+  )
+
+async function setForgottenPassword(deps: Deps, token: string, next: string, source: Source): Promise<void> {
   const grant = await deps.passwordResets.check(token)
   const account = grant && (await findAccount(deps.db, grant.tenantId, grant.userId))
   if (!grant || !account?.isActive || !account.tenantIsActive || account.sessionEpoch !== grant.sessionEpoch)
@@ -50,12 +74,22 @@ export async function resetPassword(deps: Deps, token: string, next: string): Pr
   checkNewPassword(next, account.email, 'new_password')
   const newHash = await deps.passwords.hash(next)
   if (!(await deps.passwordResets.consume(token))) throw resetTokenInvalid()
-  if ((await setPassword(deps, account, newHash, null)) === null) throw resetTokenInvalid()
+  const entry = entryOf(account, 'auth.password_reset', source)
+  if ((await setPassword(deps, account, newHash, null, entry)) === null) throw resetTokenInvalid()
   await tidyUp(deps.log, 'ending sessions', deps.sessions.endAll(account.userId))
 }
 
 const resetTokenInvalid = (): AppError =>
   new AppError('reset_token_invalid', 'This link is wrong, used or expired. Ask for a new one.')
+
+/** Nobody is signed in who asks for a link or uses it. */
+const entryOf = ({ tenantId, userId }: Account, action: AuditAction, source: Source): AuditEntry => ({
+  tenantId,
+  action,
+  actor: null,
+  source,
+  target: { type: 'user', id: userId },
+})
 
 interface ChangedEpochs {
   tokenEpoch: number
@@ -69,6 +103,7 @@ async function setPassword(
   account: Account,
   newHash: string,
   sparedSession: string | null,
+  entry: AuditEntry,
 ): Promise<number | null> {
   const { tenantId, userId } = account
   const [changed] = await deps.db.write(
@@ -83,7 +118,7 @@ async function setPassword(
         select tenant_id, id, token_epoch, ${sparedSession}::uuid,
           case when ${sparedSession}::uuid is not null then token_epoch - 1 end
         from changed ${onRepeatedRevocation} returning spared_epoch
-      )
+      ), audited as (${auditStatement(entry, sql`changed`)})
       select token_epoch as "tokenEpoch", session_epoch as "sessionEpoch",
         (select spared_epoch from revoked) as "sparedEpoch" from changed`,
   )

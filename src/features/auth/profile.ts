@@ -2,7 +2,8 @@ import { sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { userJson } from '../../db/wire.ts'
 import { AppError } from '../../errors.ts'
-import type { Actor } from './actor.ts'
+import { auditStatement, by, differences } from '../audit/entry.ts'
+import type { Actor, Caller } from './actor.ts'
 
 interface Body {
   body: string
@@ -20,13 +21,27 @@ export async function getProfile(db: Database, { tenantId, userId }: Actor): Pro
 /** A change that changes nothing leaves `updated_at` as it was. */
 export async function changeProfile(
   db: Database,
-  { tenantId, userId }: Actor,
+  actor: Caller,
   { full_name }: { full_name?: string },
 ): Promise<string> {
+  const { tenantId, userId } = actor
   const [row] = await db.write(
     { tenantId },
-    sql`update users set full_name = ${full_name ?? null}, updated_at = clock_timestamp()
-      where tenant_id = ${tenantId} and id = ${userId} and full_name <> ${full_name ?? null}`,
+    sql`with target as (
+        select * from users where tenant_id = ${tenantId} and id = ${userId}
+      ), changed as (
+        update users u set full_name = ${full_name ?? null}, updated_at = clock_timestamp() from target t
+        where u.tenant_id = t.tenant_id and u.id = t.id and u.full_name <> ${full_name ?? null} returning u.*
+      )
+      ${auditStatement(
+        {
+          ...by(actor),
+          action: 'user.changed',
+          target: { type: 'user', id: userId },
+          details: differences('t', 'c', ['full_name']),
+        },
+        sql`target t, changed c`,
+      )}`,
     sql<Body>`select ${userJson('u')}::text as body from users u where tenant_id = ${tenantId} and id = ${userId}`,
   )
   return body(row)

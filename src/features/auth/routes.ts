@@ -4,7 +4,7 @@ import { AppError, notFound } from '../../errors.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
 import { operation } from '../../http/openapi-operation.ts'
-import { requestInfo } from '../../http/request-info.ts'
+import { requestInfo, sourceOf } from '../../http/request-info.ts'
 import * as model from './model.ts'
 import { changePassword, requestPasswordReset, resetPassword } from './password-changes.ts'
 import { changeProfile, getProfile } from './profile.ts'
@@ -39,7 +39,7 @@ export const publicAuthRoutes = (deps: Deps) => {
         const email = body.email.toLowerCase()
         await limits.ofAuth(addressOf(request), email)
         const userAgent = (request.headers.get('user-agent') ?? '').slice(0, 200)
-        return json(await signIn(deps, email, body.password, { address: addressOf(request), userAgent }))
+        return json(await signIn(deps, email, body.password, { ...sourceOf(request), userAgent }))
       },
       {
         body: model.Login,
@@ -65,7 +65,7 @@ export const publicAuthRoutes = (deps: Deps) => {
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
         await limits.ofAuth(addressOf(request), email)
-        await verifyEmail(deps, email, body.otp)
+        await verifyEmail(deps, email, body.otp, sourceOf(request))
         return json('{"email_verified":true}')
       },
       {
@@ -104,28 +104,31 @@ export const publicAuthRoutes = (deps: Deps) => {
         }),
       },
     )
-    .post('/refresh', async ({ body }) => json(await refresh(deps, body.refresh_token)), {
-      body: model.Refresh,
-      detail: operation({
-        tag,
-        id: 'refresh',
-        summary: 'Trade the refresh token for new tokens',
-        description:
-          'The token is good for one use. Within 10 seconds, asking again with it gives the same successor, so a lost ' +
-          'answer costs nothing; later, its reuse ends the session.',
-        public: true,
-        body: true,
-        ok: tokens,
-        errors: ['refresh_token_invalid', 'refresh_token_reused'],
-      }),
-    })
+    .post(
+      '/refresh',
+      async ({ body, request }) => json(await refresh(deps, body.refresh_token, sourceOf(request))),
+      {
+        body: model.Refresh,
+        detail: operation({
+          tag,
+          id: 'refresh',
+          summary: 'Trade the refresh token for new tokens',
+          description:
+            'The token is good for one use. Within 10 seconds, asking again with it gives the same successor, so a lost ' +
+            'answer costs nothing; later, its reuse ends the session.',
+          public: true,
+          body: true,
+          ok: tokens,
+          errors: ['refresh_token_invalid', 'refresh_token_reused'],
+        }),
+      },
+    )
     .post(
       '/forgot-password',
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
-        const { address, id } = requestInfo(request)
-        await limits.ofAuth(address, email)
-        return later('mailing a password reset', () => requestPasswordReset(deps, email, id))
+        await limits.ofAuth(addressOf(request), email)
+        return later('mailing a password reset', () => requestPasswordReset(deps, email, sourceOf(request)))
       },
       {
         body: model.OnlyEmail,
@@ -143,7 +146,7 @@ export const publicAuthRoutes = (deps: Deps) => {
       '/reset-password',
       async ({ body, request }) => {
         await limits.ofAuth(addressOf(request))
-        await resetPassword(deps, body.token, body.new_password)
+        await resetPassword(deps, body.token, body.new_password, sourceOf(request))
         return noContent()
       },
       {
@@ -189,13 +192,8 @@ export const ownAccountRoutes = (deps: Deps) =>
     )
     .post(
       '/change-password',
-      async ({ actor, body, request }) => {
-        const { address } = requestInfo(request)
-        await changePassword(deps, actor, {
-          current: body.current_password,
-          next: body.new_password,
-          address,
-        })
+      async ({ actor, body }) => {
+        await changePassword(deps, actor, { current: body.current_password, next: body.new_password })
         return noContent()
       },
       {

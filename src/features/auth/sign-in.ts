@@ -1,7 +1,9 @@
 /** Signing in, staying signed in and signing out. */
+import type { SQL } from 'drizzle-orm'
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
+import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
 import type { AccessTokens } from './access-tokens.ts'
 import {
   type Account,
@@ -10,19 +12,27 @@ import {
   findAccountOfSession,
   replaceHash,
 } from './accounts.ts'
-import type { Actor } from './actor.ts'
+import type { Actor, Caller, Source } from './actor.ts'
 import { isOutdated } from './passwords.ts'
+import { recordingRefusal } from './refusals.ts'
 import { revocationStatement } from './revocations.ts'
 import type { Session } from './sessions.ts'
 import { sendOtp } from './verification.ts'
 
-export interface Device {
-  address: string
+export interface Device extends Source {
   userAgent: string
 }
 
-/** Answers the tokens and the user as JSON text. */
-export async function signIn(deps: Deps, email: string, password: string, device: Device): Promise<string> {
+/**
+ * Answers the tokens and the user as JSON text. Refusals are recorded as sign-ins are.
+ * @throws AppError invalid_credentials (401), email_not_verified, account_deactivated, tenant_deactivated (403), busy
+ */
+export const signIn = (deps: Deps, email: string, password: string, device: Device): Promise<string> =>
+  recordingRefusal(deps.db, { action: 'auth.sign_in_failed', email, source: device }, () =>
+    beginSession(deps, email, password, device),
+  )
+
+async function beginSession(deps: Deps, email: string, password: string, device: Device): Promise<string> {
   const account = await findAccountByEmail(deps.db, email)
   const right = await deps.passwords.verify(account?.passwordHash ?? null, password)
   if (!account || !right)
@@ -31,15 +41,30 @@ export async function signIn(deps: Deps, email: string, password: string, device
   if (isOutdated(account.passwordHash))
     await replaceHash(deps.db, account, await deps.passwords.hash(password))
   const { userId, tenantId, sessionEpoch, tenantEpoch } = account
-  const begun = await deps.sessions.begin({ userId, tenantId, sessionEpoch, tenantEpoch, ...device })
+  const { address, userAgent } = device
+  const begun = await deps.sessions.begin({
+    ...{ userId, tenantId, sessionEpoch, tenantEpoch },
+    ...{ address: address ?? 'unknown', userAgent },
+  })
   // The account may have been deactivated, or its password changed, while the session began.
   const now = await findAccount(deps.db, tenantId, userId)
   if (!now || !goesOn(begun.session, now)) {
     await deps.sessions.end(userId, begun.session.id)
     throw new AppError('invalid_credentials', 'The account changed while signing in. Try again.')
   }
+  await deps.db.write(now, signedInEntry(now, begun.session.id, device))
   return tokenAnswer(deps.tokens, now, begun.session.id, begun.refreshToken)
 }
+
+const signedInEntry = ({ tenantId, userId, role }: Account, sessionId: string, device: Device): SQL =>
+  auditStatement({
+    tenantId,
+    action: 'auth.signed_in',
+    actor: { userId, role },
+    source: device,
+    target: { type: 'session', id: sessionId },
+    details: { user_agent: device.userAgent },
+  })
 
 /** Only whoever knows the password learns what state the account is in. */
 async function refuseUnready(deps: Deps, account: Account): Promise<void> {
@@ -77,7 +102,7 @@ async function tokenAnswer(
  * token carries the epochs of before the change.
  * @throws AppError refresh_token_invalid, refresh_token_reused (401)
  */
-export async function refresh(deps: Deps, refreshToken: string): Promise<string> {
+export async function refresh(deps: Deps, refreshToken: string, source: Source): Promise<string> {
   const found = await deps.sessions.find(refreshToken)
   if (!found) throw refreshTokenInvalid()
   const { userId, session } = found
@@ -89,7 +114,16 @@ export async function refresh(deps: Deps, refreshToken: string): Promise<string>
   const rotation = await deps.sessions.rotate(refreshToken)
   if (rotation.outcome === 'unknown') throw refreshTokenInvalid()
   if (rotation.outcome === 'reused') {
-    await revokeSession(deps, session.tenantId, session.id)
+    const reuse = {
+      tenantId: session.tenantId,
+      action: 'auth.refresh_token_reused',
+      actor: null,
+      source,
+    } as const
+    await revokeSession(deps, session.tenantId, session.id, {
+      ...reuse,
+      target: { type: 'user', id: userId },
+    })
     await deps.sessions.end(userId, session.id)
     throw new AppError(
       'refresh_token_reused',
@@ -121,18 +155,28 @@ export async function listSessions(deps: Deps, actor: Actor): Promise<string> {
 }
 
 /** Ends one of the actor's own sessions, the present one too. Answers whether there was one. */
-export async function endSession(deps: Deps, actor: Actor, sessionId: string): Promise<boolean> {
+export async function endSession(deps: Deps, actor: Caller, sessionId: string): Promise<boolean> {
   const own = sessionId === actor.sessionId
   if (!own && !(await deps.sessions.list(actor.userId)).some((session) => session.id === sessionId))
     return false
   // The database first: from here on the session is dead even if the store cannot be told.
-  await revokeSession(deps, actor.tenantId, sessionId)
+  const action = own ? 'auth.signed_out' : 'auth.session_ended'
+  await revokeSession(deps, actor.tenantId, sessionId, {
+    ...by(actor),
+    action,
+    target: { type: 'session', id: sessionId },
+  })
   await tidyUp(deps.log, 'ending a session', deps.sessions.end(actor.userId, sessionId))
   return true
 }
 
-async function revokeSession(deps: Deps, tenantId: string, sessionId: string): Promise<void> {
+async function revokeSession(
+  deps: Deps,
+  tenantId: string,
+  sessionId: string,
+  entry: AuditEntry,
+): Promise<void> {
   const revocation = { tenantId, subject: sessionId, minimumEpoch: 1 }
-  await deps.db.write({ tenantId }, revocationStatement(revocation))
+  await deps.db.write({ tenantId }, auditStatement(entry), revocationStatement(revocation))
   deps.revocations.learn(revocation)
 }

@@ -1,10 +1,12 @@
 /** The platform's own people: made by the operator, never over the API, and trusted to own their address. */
 import { randomBytes } from 'node:crypto'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { platformTenantId } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
-import { emailTaken } from '../users/service.ts'
+import { auditStatement } from '../audit/entry.ts'
+import { creationOf, emailTaken } from '../users/service.ts'
+import { fromWithin } from './actor.ts'
 import { checkNewPassword, type Passwords } from './passwords.ts'
 
 export interface NewSuperAdmin {
@@ -21,15 +23,22 @@ export async function createSuperAdmin(
 ): Promise<void> {
   checkNewPassword(password, email, 'password')
   const passwordHash = await passwords.hash(password)
-  await db.write('system', insertSuperAdmin(email, fullName, passwordHash)).catch((error: unknown) => {
-    throw emailTaken(error)
-  })
+  await db
+    .write('system', ...superAdminStatements(email.toLowerCase(), fullName, passwordHash))
+    .catch((error: unknown) => {
+      throw emailTaken(error)
+    })
 }
 
-const insertSuperAdmin = (email: string, fullName: string, passwordHash: string) => sql<{ id: string }>`
-  insert into users (tenant_id, id, email, full_name, role, password_hash, email_verified)
-  values (${platformTenantId}, ${newId()}, ${email.toLowerCase()}, ${fullName}, 'super_admin', ${passwordHash}, true)
-  returning id`
+function superAdminStatements(email: string, fullName: string, passwordHash: string): [SQL, SQL] {
+  const id = newId()
+  const creation = creationOf({ id, email, role: 'super_admin' })
+  return [
+    sql`insert into users (tenant_id, id, email, full_name, role, password_hash, email_verified)
+      values (${platformTenantId}, ${id}, ${email}, ${fullName}, 'super_admin', ${passwordHash}, true)`,
+    auditStatement({ tenantId: platformTenantId, actor: null, source: fromWithin, ...creation }),
+  ]
+}
 
 export interface FirstAdmin {
   email: string
@@ -58,7 +67,8 @@ export async function ensureSuperAdmin(
     const [some] = await query(sql<{ id: string }>`select id from users where role = 'super_admin' limit 1`)
     if (some) return null
     const passwordHash = await passwords.hash(given?.password ?? generatedPassword ?? '')
-    await query(insertSuperAdmin(email, 'Super Admin', passwordHash))
+    for (const statement of superAdminStatements(email.toLowerCase(), 'Super Admin', passwordHash))
+      await query(statement)
     return { email, generatedPassword }
   })
 }

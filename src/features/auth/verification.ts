@@ -4,6 +4,8 @@ import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
 import { otpMail } from '../../mail/templates.ts'
 import { findAccountByEmail, markEmailVerified } from './accounts.ts'
+import type { Source } from './actor.ts'
+import { recordingRefusal } from './refusals.ts'
 
 export interface OtpRecipient {
   email: string
@@ -31,8 +33,9 @@ export async function resendOtp(deps: Deps, email: string): Promise<void> {
 }
 
 /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429) */
-export async function verifyEmail(deps: Deps, email: string, code: string): Promise<void> {
-  await deps.otps.consume(email, code)
-  if (!(await markEmailVerified(deps.db, email)))
-    throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
-}
+export const verifyEmail = (deps: Deps, email: string, code: string, source: Source): Promise<void> =>
+  recordingRefusal(deps.db, { action: 'auth.verification_failed', email, source }, async () => {
+    await deps.otps.consume(email, code)
+    if (!(await markEmailVerified(deps.db, email, source)))
+      throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
+  })

@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm'
 import type { Deps } from '../../deps.ts'
 import { newId } from '../../lib/ids.ts'
 import { type Account, findAccountByEmail } from '../auth/accounts.ts'
-import type { Actor } from '../auth/actor.ts'
+import { type Caller, fromWithin } from '../auth/actor.ts'
 import { acceptInvitation } from '../invitations/service.ts'
 import { signInvitation } from '../invitations/token.ts'
 import { addItems, changeItem } from '../items/service.ts'
@@ -29,7 +29,7 @@ export async function fillDemo(deps: Deps, password: string): Promise<DemoSample
     'system',
     sql`update users set password_hash = ${passwordHash} where email in (${admin.email}, ${member.email})`,
   )
-  const owner = actorOf(await findAccountByEmail(deps.db, admin.email))
+  const owner = callerOf(await findAccountByEmail(deps.db, admin.email))
   const [list] = await deps.db.read(
     owner,
     sql<{ listId: string; itemId: string }>`
@@ -42,20 +42,22 @@ export async function fillDemo(deps: Deps, password: string): Promise<DemoSample
   return { admin: admin.email, member: member.email, ...list }
 }
 
-const actorOf = (account: Account | null): Actor => {
+const callerOf = (account: Account | null): Caller => {
   if (!account) throw new Error('the demo tenant is incomplete; remove its data folder for a fresh one')
-  return { userId: account.userId, tenantId: account.tenantId, role: account.role, sessionId: newId() }
+  const { userId, tenantId, role } = account
+  return { userId, tenantId, role, sessionId: newId(), ...fromWithin }
 }
 
 async function makeTenant(deps: Deps, passwordHash: string): Promise<void> {
   const tenantId = newId()
   await deps.db.transaction('system', async (query) => {
     await query(sql`insert into tenants (id, name, slug) values (${tenantId}, 'Demo household', 'demo')`)
-    for (const person of [admin, member]) await query(insertUser({ ...person, tenantId, passwordHash }))
+    for (const person of [admin, member])
+      await query(insertUser({ ...person, id: newId(), tenantId, passwordHash }))
     await query(sql`update users set email_verified = true where tenant_id = ${tenantId}`)
   })
   const [owner, friend] = await Promise.all(
-    [admin, member].map(async ({ email }) => actorOf(await findAccountByEmail(deps.db, email))),
+    [admin, member].map(async ({ email }) => callerOf(await findAccountByEmail(deps.db, email))),
   )
   if (!owner || !friend) throw new Error('the demo users were not made')
   for (const sample of sampleLists) await makeList(deps, owner, friend, sample)
@@ -63,8 +65,8 @@ async function makeTenant(deps: Deps, passwordHash: string): Promise<void> {
 
 async function makeList(
   deps: Deps,
-  owner: Actor,
-  friend: Actor,
+  owner: Caller,
+  friend: Caller,
   sample: (typeof sampleLists)[number],
 ): Promise<void> {
   const { body } = await createList(deps.db, owner, { name: sample.name, description: sample.description })

@@ -5,8 +5,9 @@ import { listJson, memberJson } from '../../db/wire.ts'
 import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { invitationMail } from '../../mail/templates.ts'
+import { type AuditAction, auditStatement, by } from '../audit/entry.ts'
 import { findAccount } from '../auth/accounts.ts'
-import type { Actor } from '../auth/actor.ts'
+import type { Caller } from '../auth/actor.ts'
 import { changeList } from '../lists/change.ts'
 import { refused } from '../lists/refusals.ts'
 import type { ListAnswer } from '../lists/service.ts'
@@ -27,10 +28,9 @@ interface Invited {
  */
 export async function invite(
   deps: Deps,
-  actor: Actor,
+  actor: Caller,
   listId: string,
   { email, role }: { email: string; role: InvitedRole },
-  requestId: string,
 ): Promise<string> {
   await deps.limits.ofInvitations(actor.userId)
   const [found] = await deps.db.read(
@@ -56,15 +56,40 @@ export async function invite(
   const ttlSeconds = deps.invitationTtlHours * 3600
   const claims = { tenantId: actor.tenantId, listId, email, role, inviterId: actor.userId }
   const token = await signInvitation(deps.jwt, claims, ttlSeconds)
-  const { expiresAt } = await readInvitation(deps.jwt, token)
+  const invitation = await readInvitation(deps.jwt, token)
+  await deps.db.write(
+    actor,
+    auditStatement({ ...by(actor), ...invitationEntry('invitation.sent', invitation) }),
+  )
   const url = `${deps.publicUrl}/invite?token=${token}`
   const { listName, invitedBy, inviteeName } = found
   const to = { email, fullName: inviteeName }
   deps.mailer.send(
-    invitationMail({ to, listName, invitedBy, role, url, ttlHours: deps.invitationTtlHours, requestId }),
+    invitationMail({
+      to,
+      listName,
+      invitedBy,
+      role,
+      url,
+      ttlHours: deps.invitationTtlHours,
+      requestId: actor.requestId ?? undefined,
+    }),
   )
-  return JSON.stringify({ token, list_id: listId, email, role, expires_at: wireTime(expiresAt), url })
+  return JSON.stringify({
+    token,
+    list_id: listId,
+    email,
+    role,
+    expires_at: wireTime(invitation.expiresAt),
+    url,
+  })
 }
+
+const invitationEntry = (action: AuditAction, { id, listId, email, role }: Invitation) => ({
+  action,
+  target: { type: 'list' as const, id: listId },
+  details: { invitation_id: id, email, role },
+})
 
 const wireTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
@@ -114,7 +139,7 @@ async function getInvitedTo(
  * @throws AppError invitation_invalid (400), invitation_expired (410), invitation_spent (409),
  *   invitation_not_for_you (403), invitation_void (410), already_member (409)
  */
-export async function acceptInvitation(deps: Deps, actor: Actor, token: string): Promise<ListAnswer> {
+export async function acceptInvitation(deps: Deps, actor: Caller, token: string): Promise<ListAnswer> {
   const invitation = await readOwnInvitation(deps, actor, token)
   try {
     const { body, tag } = await changeList(deps, joining(actor, invitation))
@@ -127,17 +152,21 @@ export async function acceptInvitation(deps: Deps, actor: Actor, token: string):
 }
 
 /** Spends the invitation. @throws AppError as acceptInvitation, but for already_member */
-export async function rejectInvitation(deps: Deps, actor: Actor, token: string): Promise<void> {
+export async function rejectInvitation(deps: Deps, actor: Caller, token: string): Promise<void> {
   const invitation = await readOwnInvitation(deps, actor, token)
   await getInvitedTo(deps, invitation)
   await deps.db
-    .write({ tenantId: actor.tenantId }, spendStatement(invitation, sql`(select) once`))
+    .write(
+      actor,
+      spendStatement(invitation, sql`(select) once`),
+      auditStatement({ ...by(actor), ...invitationEntry('invitation.rejected', invitation) }),
+    )
     .catch((error: unknown) => {
       throw alreadySpent(error)
     })
 }
 
-async function readOwnInvitation(deps: Deps, actor: Actor, token: string): Promise<Invitation> {
+async function readOwnInvitation(deps: Deps, actor: Caller, token: string): Promise<Invitation> {
   const invitation = await readInvitation(deps.jwt, token)
   await refuseSpent(deps.db, invitation)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
@@ -150,7 +179,7 @@ async function readOwnInvitation(deps: Deps, actor: Actor, token: string): Promi
   return invitation
 }
 
-const joining = (actor: Actor, invitation: Invitation) => ({
+const joining = (actor: Caller, invitation: Invitation) => ({
   actor,
   list: sql`${invitation.listId}::uuid`,
   permission: 'invited' as const,
@@ -165,6 +194,7 @@ const joining = (actor: Actor, invitation: Invitation) => ({
     ), spent as (${spendStatement(invitation, sql`joined`)}), newcomer as (
       select j.*, u.full_name, u.email from joined j join users u on u.tenant_id = j.tenant_id and u.id = j.user_id
     )`,
+  audit: { ...invitationEntry('invitation.accepted', invitation), from: sql`joined` },
   eventCount: sql`select count(*) from joined`,
   events: sql`select 1, 'member_joined', jsonb_build_object('member', ${memberJson('n', 'n')}) from newcomer n`,
   answer: sql<ListAnswer>`(select ${listJson(

@@ -7,7 +7,7 @@ import { itemJson } from '../../db/wire.ts'
 import { notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
-import type { Actor } from '../auth/actor.ts'
+import type { Actor, Caller } from '../auth/actor.ts'
 import { changeList, type ListWriter } from '../lists/change.ts'
 import type { Precondition } from '../lists/precondition.ts'
 import type { ItemChange, ItemQuery, NewItem } from './model.ts'
@@ -34,7 +34,7 @@ export interface AddedAnswer {
  */
 export async function addItems(
   writer: ListWriter,
-  actor: Actor,
+  actor: Caller,
   listId: string,
   items: readonly NewItem[],
   shape: 'one' | 'many',
@@ -47,7 +47,7 @@ export async function addItems(
   })
 }
 
-const addition = (actor: Actor, listId: string, items: readonly NewItem[], shape: 'one' | 'many') => {
+const addition = (actor: Caller, listId: string, items: readonly NewItem[], shape: 'one' | 'many') => {
   const rows = JSON.stringify(items.map((item) => ({ ...item, id: item.id ?? newId() })))
   const all = sql`(select * from added union all select * from existing)`
   return {
@@ -117,7 +117,7 @@ const unchangedSince = (demanded: Precondition | null) => ({
 /** @throws AppError not_found, forbidden, version_mismatch */
 export const changeItem = (
   writer: ListWriter,
-  actor: Actor,
+  actor: Caller,
   itemId: string,
   change: ItemChange,
   demanded: Precondition | null,
@@ -168,7 +168,12 @@ export const changeItem = (
 }
 
 /** @throws AppError not_found, forbidden, version_mismatch */
-export const deleteItem = (writer: ListWriter, actor: Actor, itemId: string, demanded: Precondition | null) =>
+export const deleteItem = (
+  writer: ListWriter,
+  actor: Caller,
+  itemId: string,
+  demanded: Precondition | null,
+) =>
   changeList(writer, {
     actor,
     list: listOf(actor, itemId),
@@ -182,7 +187,7 @@ export const deleteItem = (writer: ListWriter, actor: Actor, itemId: string, dem
 /** Deletes what is in the basket, one event an item, in list order. */
 export const clearPurchased = (
   writer: ListWriter,
-  actor: Actor,
+  actor: Caller,
   listId: string,
 ): Promise<{ deleted: number }> =>
   changeList(writer, {

@@ -14,7 +14,8 @@ import { visible } from '../../db/visible-lists.ts'
 import { eventJson } from '../../db/wire.ts'
 import { notFound } from '../../errors.ts'
 import type { ListEvent } from '../../realtime/broker.ts'
-import type { Actor } from '../auth/actor.ts'
+import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
+import type { Actor, Caller } from '../auth/actor.ts'
 import type { Precondition } from './precondition.ts'
 import { isRefusal, refused } from './refusals.ts'
 
@@ -25,7 +26,7 @@ import { isRefusal, refused } from './refusals.ts'
 export type Permission = 'invited' | 'see' | 'edit' | 'manage'
 
 export interface ListChange<Answer> {
-  actor: Actor
+  actor: Caller
   /** The list's id, as an expression. */
   list: SQL
   permission: Permission
@@ -46,6 +47,8 @@ export interface ListChange<Answer> {
   set?: SQL
   /** `select ordinal, type, payload` of the events; may read `bumped`, the list's row after the change. */
   events: SQL
+  /** Its entry in the audit trail, written once for each row of `from`, which reads the steps. */
+  audit?: Pick<AuditEntry, 'action' | 'target' | 'details'> & { from: SQL }
   /** Columns of the answer. */
   answer: SQL<Answer>
 }
@@ -108,13 +111,16 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
       ${change.actor.userId}::uuid, bumped.updated_at
     from ok, bumped, (${change.events}) e (ordinal, type, payload)
     returning *
-  )
+  )${audited(change)}
   select gate.refusal, (select id from target) as "listId",
     (select json_agg(json_build_object('seq', e.seq, 'type', e.type, 'userId', e.payload ->> 'user_id',
       'text', ${eventJson('e')}::text) order by e.seq) from logged e) as events,
     case gate.refusal when 'version_mismatch' then (${change.precondition?.current ?? sql`null`})::text end as current,
     ${change.answer}
   from gate`
+
+const audited = ({ actor, audit }: ListChange<unknown>): SQL =>
+  audit ? sql`, audited as (${auditStatement({ ...by(actor), ...audit }, audit.from)})` : sql``
 
 const isAdmin = (actor: Actor): boolean => actor.role === 'tenant_admin'
 

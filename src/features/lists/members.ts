@@ -1,7 +1,7 @@
 /** Who is on a list, and as what. */
 import { sql } from 'drizzle-orm'
 import { listJson, memberJson } from '../../db/wire.ts'
-import type { Actor } from '../auth/actor.ts'
+import type { Caller } from '../auth/actor.ts'
 import { changeList, type ListWriter } from './change.ts'
 import type { Precondition } from './precondition.ts'
 
@@ -17,7 +17,7 @@ export interface MemberTarget {
 }
 
 /** What all changes of one member share; `subject` is the member, with the names of his user. */
-const aboutMember = (actor: Actor, { listId, userId, demanded }: MemberTarget) => ({
+const aboutMember = (actor: Caller, { listId, userId, demanded }: MemberTarget) => ({
   actor,
   list: sql`${listId}::uuid`,
   what: 'member',
@@ -40,7 +40,7 @@ const missingOrOwner = sql`case when not exists (select from subject) then 'not_
 /** @throws AppError not_found, forbidden, version_mismatch, owner_must_hand_over */
 export const changeMemberRole = (
   writer: ListWriter,
-  actor: Actor,
+  actor: Caller,
   target: MemberTarget,
   role: 'editor' | 'viewer',
 ): Promise<Body> =>
@@ -53,6 +53,12 @@ export const changeMemberRole = (
         where m.tenant_id = ok.tenant_id and m.list_id = ok.id and m.user_id = s.user_id and m.role <> ${role}
         returning m.*, s.full_name, s.email
       )`,
+    audit: {
+      action: 'member.role_changed',
+      target: { type: 'user', id: target.userId },
+      details: sql`jsonb_build_object('list_id', c.list_id, 'role', jsonb_build_object('from', s.role, 'to', c.role))`,
+      from: sql`changed c, subject s`,
+    },
     eventCount: sql`select count(*) from changed`,
     events: sql`select 1, 'member_updated', jsonb_build_object('member', ${memberJson('c', 'c')}) from changed c`,
     answer: sql<Body>`coalesce((select ${memberJson('c', 'c')} from changed c),
@@ -63,7 +69,7 @@ export const changeMemberRole = (
  * The list goes to another member; who owned it becomes an editor. To the owner himself it changes nothing.
  * @throws AppError not_found, forbidden, version_mismatch, member_deactivated
  */
-export const handOver = (writer: ListWriter, actor: Actor, target: MemberTarget): Promise<Body> =>
+export const handOver = (writer: ListWriter, actor: Caller, target: MemberTarget): Promise<Body> =>
   changeList(writer, {
     ...aboutMember(actor, target),
     permission: 'manage',
@@ -76,6 +82,12 @@ export const handOver = (writer: ListWriter, actor: Actor, target: MemberTarget)
           and s.user_id <> ok.owner_id and u.tenant_id = m.tenant_id and u.id = m.user_id
         returning m.*, u.full_name, u.email
       )`,
+    audit: {
+      action: 'list.handed_over',
+      target: { type: 'list', id: target.listId },
+      details: sql`jsonb_build_object('owner_id', jsonb_build_object('from', ok.owner_id, 'to', c.user_id))`,
+      from: sql`ok, changed c where c.role = 'owner'`,
+    },
     eventCount: sql`select case when count(*) > 0 then count(*) + 1 else 0 end from changed`,
     set: sql`, owner_id = (select user_id from subject), version = l.version + 1`,
     // The new owner, then the old one, then the list.
@@ -87,17 +99,25 @@ export const handOver = (writer: ListWriter, actor: Actor, target: MemberTarget)
   })
 
 /** By the owner or an admin; or, of oneself, by anyone but the owner. @throws AppError as changeMemberRole */
-export const removeMember = (writer: ListWriter, actor: Actor, target: MemberTarget) =>
-  changeList(writer, {
+export const removeMember = (writer: ListWriter, actor: Caller, target: MemberTarget) => {
+  const leaves = target.userId === actor.userId
+  return changeList(writer, {
     ...aboutMember(actor, target),
-    permission: target.userId === actor.userId ? 'see' : 'manage',
+    permission: leaves ? 'see' : 'manage',
     refuse: missingOrOwner,
     steps: sql`, removed as (
         delete from list_members m using ok, subject s
         where m.tenant_id = ok.tenant_id and m.list_id = ok.id and m.user_id = s.user_id returning m.*
       )`,
+    audit: {
+      action: leaves ? 'member.left' : 'member.removed',
+      target: { type: 'user', id: target.userId },
+      details: { list_id: target.listId },
+      from: sql`removed`,
+    },
     eventCount: sql`select count(*) from removed`,
-    events: sql`select 1, ${target.userId === actor.userId ? 'member_left' : 'member_removed'}::text,
+    events: sql`select 1, ${leaves ? 'member_left' : 'member_removed'}::text,
       jsonb_build_object('user_id', r.user_id) from removed r`,
     answer: sql<{ removed: number }>`(select count(*)::int from removed) as removed`,
   })
+}

@@ -5,7 +5,7 @@ import { ConstraintError } from '../../db/errors.ts'
 import { visible } from '../../db/visible-lists.ts'
 import { listJson } from '../../db/wire.ts'
 import { newId } from '../../lib/ids.ts'
-import type { Actor } from '../auth/actor.ts'
+import type { Actor, Caller } from '../auth/actor.ts'
 import { changeList, type ListWriter } from './change.ts'
 import type { ListFieldsChange, NewList } from './model.ts'
 import type { Precondition } from './precondition.ts'
@@ -78,7 +78,7 @@ const oneEvent = (type: string): SQL =>
 /** @throws AppError not_found, forbidden, version_mismatch */
 export const changeListFields = (
   writer: ListWriter,
-  actor: Actor,
+  actor: Caller,
   listId: string,
   change: ListFieldsChange,
   demanded: Precondition | null,
@@ -102,7 +102,12 @@ export const changeListFields = (
   })
 
 /** Its members keep their places, for the day it is restored. @throws AppError not_found, forbidden, version_mismatch */
-export const deleteList = (writer: ListWriter, actor: Actor, listId: string, demanded: Precondition | null) =>
+export const deleteList = (
+  writer: ListWriter,
+  actor: Caller,
+  listId: string,
+  demanded: Precondition | null,
+) =>
   changeList(writer, {
     actor,
     list: sql`${listId}::uuid`,
@@ -117,7 +122,7 @@ export const deleteList = (writer: ListWriter, actor: Actor, listId: string, dem
   })
 
 /** A list that is not deleted is answered as it is. @throws AppError not_found, forbidden */
-export const restoreList = (writer: ListWriter, actor: Actor, listId: string): Promise<ListAnswer> =>
+export const restoreList = (writer: ListWriter, actor: Caller, listId: string): Promise<ListAnswer> =>
   changeList(writer, {
     actor,
     list: sql`${listId}::uuid`,

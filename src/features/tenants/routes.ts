@@ -11,7 +11,7 @@ const tag = 'Tenants'
 export const tenantRoutes = (deps: Deps) =>
   new Elysia({ prefix: '/api/v1/tenants' })
     .use(signedIn(deps, 'super_admin'))
-    .post('/', async ({ body }) => json(await createTenant(deps, body), { status: 201 }), {
+    .post('/', async ({ actor, body }) => json(await createTenant(deps, actor, body), { status: 201 }), {
       body: model.NewTenant,
       detail: operation({
         tag,
@@ -45,7 +45,7 @@ export const tenantRoutes = (deps: Deps) =>
     })
     .patch(
       '/:id',
-      async ({ params, body }) => json(await changeTenant(deps, params.id.toLowerCase(), body)),
+      async ({ actor, params, body }) => json(await changeTenant(deps, actor, params.id.toLowerCase(), body)),
       {
         params: model.TenantPath,
         body: model.TenantChange,
@@ -61,8 +61,8 @@ export const tenantRoutes = (deps: Deps) =>
     )
     .delete(
       '/:id',
-      async ({ params }) => {
-        await changeTenant(deps, params.id.toLowerCase(), { is_active: false })
+      async ({ actor, params }) => {
+        await changeTenant(deps, actor, params.id.toLowerCase(), { is_active: false })
         return noContent()
       },
       {

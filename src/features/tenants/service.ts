@@ -10,10 +10,12 @@ import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
+import { auditOfTenant, auditStatement, differences } from '../audit/entry.ts'
+import type { Caller } from '../auth/actor.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { onRepeatedRevocation } from '../auth/revocations.ts'
 import { sendOtp } from '../auth/verification.ts'
-import { emailTaken, insertUser } from '../users/service.ts'
+import { creationOf, emailTaken, insertUser } from '../users/service.ts'
 import type { NewTenant, TenantChange, TenantQuery } from './model.ts'
 import { freeSlug, slugFrom } from './slug.ts'
 
@@ -25,7 +27,7 @@ interface Body {
  * The tenant and its first admin, both or neither. The admin gets a code by mail.
  * @throws AppError slug_taken, email_taken (409), invalid (422), busy (503)
  */
-export async function createTenant(deps: Deps, input: NewTenant): Promise<string> {
+export async function createTenant(deps: Deps, actor: Caller, input: NewTenant): Promise<string> {
   const email = input.admin.email.toLowerCase()
   const fullName = input.admin.full_name
   checkNewPassword(input.admin.password, email, 'admin.password')
@@ -34,10 +36,14 @@ export async function createTenant(deps: Deps, input: NewTenant): Promise<string
   const body = await deps.db
     .transaction('system', async (query) => {
       const tenant = await insertTenant(query, tenantId, input)
-      const [admin] = await query(
-        insertUser({ tenantId, email, fullName, role: 'tenant_admin', passwordHash }),
-      )
+      const row = { id: newId(), tenantId, email, fullName, role: 'tenant_admin', passwordHash }
+      const [admin] = await query(insertUser(row))
       if (!admin) throw new Error('an inserted user was not returned')
+      const made = { action: 'tenant.created' as const, details: { name: input.name, admin: email } }
+      for (const entry of auditOfTenant(actor, tenantId, made)) await query(entry)
+      await query(
+        auditStatement({ tenantId, actor, source: { ...actor, address: null }, ...creationOf(row) }),
+      )
       return `${tenant.slice(0, -1)},"admin":${admin.body}}`
     })
     .catch((error: unknown) => {
@@ -116,13 +122,18 @@ interface Changed extends Body {
 }
 
 /** Deactivating ends every session of the tenant's users. @throws AppError not_found, slug_taken */
-export async function changeTenant(deps: Deps, tenantId: string, change: TenantChange): Promise<string> {
+export async function changeTenant(
+  deps: Deps,
+  actor: Caller,
+  tenantId: string,
+  change: TenantChange,
+): Promise<string> {
   refusePlatform(tenantId)
   const [changed] = await deps.db
     .write(
       'system',
       sql`select from tenants where id = ${tenantId} for no key update`,
-      changeStatement(tenantId, change),
+      changeStatement(actor, tenantId, change),
     )
     .catch((error: unknown) => {
       throw error instanceof ConstraintError && error.constraint === 'tenants_slug_key' ? slugTaken() : error
@@ -133,7 +144,7 @@ export async function changeTenant(deps: Deps, tenantId: string, change: TenantC
   return changed.body
 }
 
-const changeStatement = (tenantId: string, change: TenantChange): SQL<Changed> => sql<Changed>`
+const changeStatement = (actor: Caller, tenantId: string, change: TenantChange): SQL<Changed> => sql<Changed>`
   with target as (
     select t.*, coalesce(${change.name ?? null}::text, t.name) as new_name,
       coalesce(${change.slug ?? null}::text, t.slug) as new_slug,
@@ -148,10 +159,24 @@ const changeStatement = (tenantId: string, change: TenantChange): SQL<Changed> =
   ), revoked as (
     insert into revocations (tenant_id, subject, minimum_epoch)
     select id, id, epoch from changed where deactivated ${onRepeatedRevocation}
-  )
+  ), ${auditOfChange(actor, tenantId)}
   select coalesce((select ${tenantJson('c')} from changed c), ${tenantJson('t')})::text as body,
     (select epoch from changed where deactivated) as epoch
   from target t`
+
+const auditOfChange = (actor: Caller, tenantId: string): SQL => {
+  const [platforms, tenants] = auditOfTenant(
+    actor,
+    tenantId,
+    {
+      action: sql`case when g.is_active and not c.is_active then 'tenant.deactivated'
+        when c.is_active and not g.is_active then 'tenant.reactivated' else 'tenant.changed' end`,
+      details: differences('g', 'c', ['name', 'slug', 'is_active']),
+    },
+    sql`changed c, target g`,
+  )
+  return sql`audited as (${platforms}), audited_there as (${tenants})`
+}
 
 /** The platform's own tenant is no customer: to everyone it is not there. */
 function refusePlatform(tenantId: string): void {

@@ -8,7 +8,8 @@ import { AppError, notFound } from '../../errors.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
-import type { Actor } from '../auth/actor.ts'
+import { auditStatement, by, differences } from '../audit/entry.ts'
+import type { Actor, Caller } from '../auth/actor.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { onRepeatedRevocation } from '../auth/revocations.ts'
 import { sendOtp } from '../auth/verification.ts'
@@ -19,6 +20,7 @@ interface Body {
 }
 
 export interface UserRow {
+  id: string
   tenantId: string
   email: string
   fullName: string
@@ -28,6 +30,7 @@ export interface UserRow {
 
 /** A statement that makes a user and answers it as `body`. */
 export const insertUser = ({
+  id,
   tenantId,
   email,
   fullName,
@@ -35,8 +38,15 @@ export const insertUser = ({
   passwordHash,
 }: UserRow): SQL<Body> => sql<Body>`
   insert into users as u (tenant_id, id, email, full_name, role, password_hash)
-  values (${tenantId}, ${newId()}, ${email}, ${fullName}, ${role}, ${passwordHash})
+  values (${tenantId}, ${id}, ${email}, ${fullName}, ${role}, ${passwordHash})
   returning ${userJson('u')}::text as body`
+
+/** What the audit trail says of a user made. */
+export const creationOf = ({ id, email, role }: Pick<UserRow, 'id' | 'email' | 'role'>) => ({
+  action: 'user.created' as const,
+  target: { type: 'user' as const, id },
+  details: { email, role },
+})
 
 /** Tells a taken address by its constraint; anything else goes on as it came. */
 export function emailTaken(error: unknown): unknown {
@@ -46,14 +56,18 @@ export function emailTaken(error: unknown): unknown {
 }
 
 /** The user gets a code by mail. @throws AppError email_taken (409), invalid (422), busy (503) */
-export async function createUser(deps: Deps, { tenantId }: Actor, input: NewUser): Promise<string> {
+export async function createUser(deps: Deps, actor: Caller, input: NewUser): Promise<string> {
+  const { tenantId } = actor
   const email = input.email.toLowerCase()
   checkNewPassword(input.password, email, 'password')
   const passwordHash = await deps.passwords.hash(input.password)
-  const row = { tenantId, email, fullName: input.full_name, role: input.role ?? 'member', passwordHash }
-  const [created] = await deps.db.write({ tenantId }, insertUser(row)).catch((error: unknown) => {
-    throw emailTaken(error)
-  })
+  const role = input.role ?? 'member'
+  const row = { id: newId(), tenantId, email, fullName: input.full_name, role, passwordHash }
+  const [created] = await deps.db
+    .write({ tenantId }, auditStatement({ ...by(actor), ...creationOf(row) }), insertUser(row))
+    .catch((error: unknown) => {
+      throw emailTaken(error)
+    })
   if (!created) throw new Error('an inserted user was not returned')
   deps.background.run('sending a code', () => sendOtp(deps, row))
   return created.body
@@ -112,7 +126,7 @@ interface Changed {
  */
 export async function changeUser(
   deps: Deps,
-  actor: Actor,
+  actor: Caller,
   userId: string,
   change: UserChange,
 ): Promise<string> {
@@ -123,7 +137,7 @@ export async function changeUser(
     { tenantId },
     // Whoever takes an admin away waits here for whoever else does, and then counts anew.
     sql`select from tenants where id = ${tenantId} for no key update`,
-    changeStatement(tenantId, userId, change),
+    changeStatement(actor, userId, change),
   )
   if (changed?.refusal === 'last_admin')
     throw new AppError('last_admin', 'A tenant needs an active admin: make someone else admin first.')
@@ -135,7 +149,7 @@ export async function changeUser(
   return changed.body
 }
 
-const changeStatement = (tenantId: string, userId: string, change: UserChange): SQL<Changed> => sql<Changed>`
+const changeStatement = (actor: Caller, userId: string, change: UserChange): SQL<Changed> => sql<Changed>`
   with target as (
     select u.*, w.*, u.is_active and not w.new_is_active as deactivated,
       (u.is_active and not w.new_is_active) or u.role <> w.new_role as cut_off
@@ -144,12 +158,12 @@ const changeStatement = (tenantId: string, userId: string, change: UserChange): 
         coalesce(${change.role ?? null}::text, u.role) as new_role,
         coalesce(${change.is_active ?? null}::boolean, u.is_active) as new_is_active
     ) w
-    where u.tenant_id = ${tenantId} and u.id = ${userId}
+    where u.tenant_id = ${actor.tenantId} and u.id = ${userId}
   ), refused as (
     select 'last_admin' as refusal from target t
     where t.role = 'tenant_admin' and t.is_active and (t.new_role <> 'tenant_admin' or not t.new_is_active)
       and not exists (
-        select from users o where o.tenant_id = ${tenantId} and o.id <> t.id and o.role = 'tenant_admin' and o.is_active
+        select from users o where o.tenant_id = ${actor.tenantId} and o.id <> t.id and o.role = 'tenant_admin' and o.is_active
       )
   ), changed as (
     update users u set full_name = t.new_full_name, role = t.new_role, is_active = t.new_is_active,
@@ -162,8 +176,21 @@ const changeStatement = (tenantId: string, userId: string, change: UserChange): 
   ), revoked as (
     insert into revocations (tenant_id, subject, minimum_epoch)
     select tenant_id, id, token_epoch from changed where cut_off ${onRepeatedRevocation}
-  )
+  ), audited as (${auditOfChange(actor, userId)})
   select coalesce((select refusal from refused), case when t.id is null then 'not_found' end) as refusal,
     coalesce((select ${userJson('c')} from changed c), ${userJson('u')})::text as body,
     (select token_epoch from changed where cut_off) as "tokenEpoch"
   from (select) one left join target t on true left join users u on u.tenant_id = t.tenant_id and u.id = t.id`
+
+const auditOfChange = (actor: Caller, userId: string): SQL =>
+  auditStatement(
+    {
+      ...by(actor),
+      action: sql`case when t.is_active and not c.is_active then 'user.deactivated'
+        when c.is_active and not t.is_active then 'user.reactivated'
+        when c.role <> t.role then 'user.role_changed' else 'user.changed' end`,
+      target: { type: 'user', id: userId },
+      details: differences('t', 'c', ['full_name', 'role', 'is_active']),
+    },
+    sql`changed c, target t`,
+  )

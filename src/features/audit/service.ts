@@ -1,0 +1,38 @@
+/** Looking at the audit trail. Writing it is entry.ts. */
+import { sql } from 'drizzle-orm'
+import { auditJson } from '../../db/wire.ts'
+import type { Deps } from '../../deps.ts'
+import { openPage, type PageRow } from '../../lib/cursor.ts'
+import type { Actor } from '../auth/actor.ts'
+import type { AuditQuery } from './model.ts'
+
+/** A page of the trail of the actor's own tenant, newest first: for a super admin, the platform's. */
+export async function listAudit(
+  { db, cursors }: Pick<Deps, 'db' | 'cursors'>,
+  actor: Actor,
+  query: AuditQuery,
+): Promise<string> {
+  const { action = null, actor_id: actorId = null, target_id: targetId = null } = query
+  const [from, to] = [instant(query.from), instant(query.to)]
+  const page = openPage(cursors, ['audit', actor.tenantId, action, actorId, targetId, from, to], query)
+  const [at = null, id = null] = page.after
+  const rows = await db.read(
+    actor,
+    sql<PageRow>`
+      select ${auditJson('e', 'u')}::text as body, json_build_array(wire_time(e.at), e.id)::text as key
+      from audit_log e left join users u on u.tenant_id = e.tenant_id and u.id = e.actor_id
+      where e.tenant_id = ${actor.tenantId}
+        and (${action}::text is null or e.action = ${action}::text)
+        and (${actorId}::uuid is null or e.actor_id = ${actorId}::uuid)
+        and (${targetId}::uuid is null or e.target_id = ${targetId}::uuid)
+        and (${from}::timestamptz is null or e.at >= ${from}::timestamptz)
+        and (${to}::timestamptz is null or e.at < ${to}::timestamptz)
+        and (${at}::timestamptz is null or (e.at, e.id) < (${at}::timestamptz, ${id}::uuid))
+      order by e.at desc, e.id desc limit ${page.fetch}::int`,
+  )
+  return page.answer(rows)
+}
+
+/** As the database reads it without a doubt, whatever calendar day was written. */
+const instant = (time: string | undefined): string | null =>
+  time === undefined ? null : new Date(time).toISOString()
