@@ -85,6 +85,7 @@ const jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTlhYjNmNCJ9.c2lnbmF0dXJl'
 
 const textByName: Record<string, string> = {
   access_token: jwt,
+  address: '203.0.113.7',
   category: 'Dairy',
   current_password: 'correct horse battery',
   description: 'Everything for the week',
@@ -100,6 +101,7 @@ const textByName: Record<string, string> = {
   otp: '402917',
   password: 'correct horse battery',
   position: 'a0',
+  request_id: '019ab3f4-7c21-7d0e-9b6a-2f5c8e1d4a70',
   refresh_token: 'kW3f0mJ9.Zt5q8LrVb1',
   slug: 'acme',
   tenant_name: 'Acme',
