@@ -41,7 +41,7 @@ export function createApp(deps: AppDeps) {
     // Otherwise Host: api, as a proxy in front of a container sends it, finds no route: the name is "too short".
     handler: { standardHostname: false },
   })
-    .use(observe({ ...deps, trustProxy: deps.config.trustProxy }))
+    .use(observe({ ...deps, trustProxy: deps.config.trustProxy, publicUrl: deps.config.publicUrl }))
     .use(crossOrigin(deps.config.corsOrigins))
     .use(errorAnswers(deps.log, () => routes))
     .onParse({ as: 'global' }, ({ request }) => readJson(request))

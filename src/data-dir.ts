@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError } from './config.ts'
 
@@ -16,6 +25,16 @@ export function prepareDataDir(dataDir: string): void {
       `DATA_DIR ${dataDir} must be a folder that this user may write to (${reason}); choose another or mend its permissions`,
     ])
   }
+}
+
+/**
+ * Makes a folder in DATA_DIR, or closes it to others where it is there and open. DATA_DIR itself is left as it was
+ * found, for it may be anything, a mounted volume or /tmp: that is why each thing in it is closed by itself.
+ */
+export function ownerOnlyFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { mode, uid } = statSync(folder)
+  if ((mode & 0o077) !== 0 && uid === process.getuid?.()) chmodSync(folder, 0o700)
 }
 
 /** The signing key generated into the data folder, made now if there is none. The file is its owner's alone (0600). */

@@ -18,7 +18,8 @@ export interface LogOptions {
 
 const severity: Record<LogLevel, number> = { debug: 10, info: 20, warn: 30, error: 40 }
 const secretName = /passw|secret|token|authorization|cookie|otp|hash|_url$/i
-const tokenInText = /eyJ[\w-]+\.[\w-]+\.[\w-]+|([?&]token=)[^&\s"]+|([a-z]+:\/\/[^:/\s]*:)[^@\s]+@/g
+/** A password in an address goes on to its last @, for it may hold one itself. */
+const tokenInText = /eyJ[\w-]+\.[\w-]+\.[\w-]+|([?&]token=)[^&\s"]+|(\b[a-z]+:\/\/[^:/\s]*:)[^\s"]+@/gi
 
 export function createLogger({ level, format, write }: LogOptions): Logger {
   const log = (at: LogLevel, message: string, fields: LogFields = {}): void => {
@@ -27,7 +28,7 @@ export function createLogger({ level, format, write }: LogOptions): Logger {
     const time = new Date().toISOString()
     write(
       format === 'json'
-        ? `${JSON.stringify({ time, level: at, message: redactText(message), ...clean })}\n`
+        ? `${visible(JSON.stringify({ time, level: at, message: redactText(message), ...clean }))}\n`
         : prettyLine(time, at, redactText(message), clean),
     )
   }
@@ -84,14 +85,21 @@ const colour: Record<LogLevel, string> = {
 function prettyLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
   const rest = Object.entries(fields)
     .filter(([, value]) => value !== null && value !== undefined)
-    .map(
-      ([name, value]) =>
-        `${name}=${typeof value === 'object' ? JSON.stringify(value) : singleLine(String(value))}`,
-    )
+    .map(([name, value]) => `${name}=${visible(isOneWord(value) ? String(value) : JSON.stringify(value))}`)
     .join(' ')
-  return `\x1b[90m${time.slice(11, 23)}\x1b[0m ${colour[level]}${level.padEnd(5)}\x1b[0m ${singleLine(message)} \x1b[90m${rest}\x1b[0m\n`
+  return `\x1b[90m${time.slice(11, 23)}\x1b[0m ${colour[level]}${level.padEnd(5)}\x1b[0m ${visible(message)} \x1b[90m${rest}\x1b[0m\n`
 }
 
-/** Control characters would let a value forge lines or move the cursor. */
-const singleLine = (text: string): string =>
-  text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)
+/** What is more than a word is quoted, or it could pass for another field. */
+const isOneWord = (value: unknown): boolean => typeof value !== 'object' && !/[\s"=]/.test(String(value))
+
+/**
+ * Control characters and what turns the direction of text would let a value forge lines, move a terminal's cursor or
+ * show another text than it holds. They are written as JSON writes them; what JSON.stringify made has only those
+ * left that it lets through, all of them inside of strings.
+ */
+const visible = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )

@@ -3,13 +3,14 @@
  * As shipped PGlite never calls fsync: it starts PostgreSQL with -F, and its NODEFS has no fsync for PostgreSQL to
  * reach. Here -F is taken out and NODEFS is given one.
  */
-import { closeSync, existsSync, fdatasyncSync, fsyncSync, mkdirSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, existsSync, fdatasyncSync, fsyncSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import initdbWasm from '@electric-sql/pglite/initdb.wasm' with { type: 'file' }
 import { NodeFS } from '@electric-sql/pglite/nodefs'
 import data from '@electric-sql/pglite/pglite.data' with { type: 'file' }
 import postgresWasm from '@electric-sql/pglite/pglite.wasm' with { type: 'file' }
+import { ownerOnlyFolder } from '../data-dir.ts'
 import { asText, columnParsers } from './statement.ts'
 
 /** How often this process has made the embedded database's files reach the disk. */
@@ -18,7 +19,7 @@ export const durability = { syncs: 0 }
 /** Opens the database in that folder, made (0700) if it is not there: some seconds the first time. */
 export async function openPglite(folder: string): Promise<PGlite> {
   const isNew = !existsSync(join(folder, 'PG_VERSION'))
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  ownerOnlyFolder(folder)
   const [pgliteWasmModule, initdbWasmModule] = await Promise.all([postgresWasm, initdbWasm].map(compile))
   const pglite = await PGlite.create({
     fs: new DurableNodeFS(folder),

@@ -27,9 +27,12 @@ export async function readJson(request: Request): Promise<unknown> {
   if (bytes === null) return tooLarge()
   // Not undefined, which would have the framework parse the spent body itself.
   if (bytes.length === 0) return null
-  if (!isJson(request.headers.get('content-type') ?? ''))
+  if (!isJson(request.headers.get('content-type') ?? '') || isCompressed(request))
     return new BodyFault(
-      new AppError('not_json', 'Send a JSON body in UTF-8 with Content-Type: application/json.'),
+      new AppError(
+        'not_json',
+        'Send a JSON body in UTF-8, not compressed, with Content-Type: application/json.',
+      ),
     )
   const body = parse(bytes)
   if (body === undefined)
@@ -47,6 +50,10 @@ function isJson(contentType: string): boolean {
     parameters.every((parameter) => !charset.test(parameter) || utf8.test(parameter))
   )
 }
+
+/** Refused, whatever the coding: a few bytes of it could become gigabytes here. */
+const isCompressed = (request: Request): boolean =>
+  !/^(?:identity)?$/i.test(request.headers.get('content-encoding')?.trim() ?? '')
 
 /** Null when there is more than a body may have. A chunked body has no length to go by, so it is counted. */
 async function readBytes(request: Request): Promise<Uint8Array | null> {

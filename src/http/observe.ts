@@ -15,26 +15,41 @@ export interface ObserveDeps {
   log: Logger
   metrics: Metrics
   trustProxy: TrustProxy
+  /** PUBLIC_URL as it is set: https means that TLS stands in front. */
+  publicUrl: string | null
 }
 
 /** What may be written into a log and a header as it came. */
 const wellFormedId = /^[\w.:+/=@-]{1,128}$/
 
+/**
+ * What every answer says unless it says otherwise: nothing keeps it, shows it in a frame, guesses its type or runs
+ * anything in it. Of these, cross-origin reading alone matters to other sites, and CORS goes before it.
+ */
 const everywhere = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()',
+  'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
 }
 
-export const observe = ({ log, metrics, trustProxy }: ObserveDeps) =>
-  new Elysia({ name: 'observe' })
+/** For this host alone: what else runs under the domain is not ours to decide about. Browsers heed it over TLS only. */
+const onTls = { 'strict-transport-security': 'max-age=31536000' }
+
+export const observe = ({ log, metrics, trustProxy, publicUrl }: ObserveDeps) => {
+  const standing = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
+  return new Elysia({ name: 'observe' })
     .onRequest(({ request, server, set }) => {
       const given = request.headers.get('x-request-id')
       const id = given !== null && wellFormedId.test(given) ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
       rememberRequest(request, { id, startedAt: performance.now(), address, actor: null })
-      Object.assign(set.headers, everywhere, { 'x-request-id': id })
+      Object.assign(set.headers, standing, { 'x-request-id': id })
     })
     .onAfterResponse({ as: 'global' }, ({ request, route, responseValue, set }) => {
       const { id, startedAt, actor } = requestInfo(request)
@@ -53,3 +68,4 @@ export const observe = ({ log, metrics, trustProxy }: ObserveDeps) =>
         user_id: actor?.userId ?? null,
       })
     })
+}

@@ -124,7 +124,7 @@ async function compose({ mail, at }: Job, from: Sender): Promise<Message> {
   if (!isAddress(mail.to.email)) throw new RefusedAddressError('The recipient is no usable e-mail address.')
   const message = new MailComposer({
     from,
-    to: { name: singleLine(mail.to.fullName), address: mail.to.email },
+    to: { name: plainName(mail.to.fullName), address: mail.to.email },
     subject: singleLine(mail.subject),
     text: mail.text,
     html: mail.html,
@@ -142,6 +142,12 @@ async function compose({ mail, at }: Job, from: Sender): Promise<Message> {
   }).compile()
   return { raw: await message.build(), envelope: { from: from.address, to: [mail.to.email] } }
 }
+
+/**
+ * Readers decode what looks like an encoded word (RFC 2047) inside quotes too, where it is none: a name written as
+ * one would show as another, line breaks and all.
+ */
+const plainName = (name: string): string => singleLine(name).replaceAll('=?', '= ?')
 
 /** In an OTP mail no other number may look like the code, not even in a header. */
 const carriesRequestId = (mail: Mail): mail is Mail & { requestId: string } =>

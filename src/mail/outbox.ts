@@ -1,5 +1,6 @@
-import { access, constants, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { access, constants, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ownerOnlyFolder } from '../data-dir.ts'
 
 /**
  * The folder that stands in for a mail server: one `.eml` file a mail, readable by the owner alone (they hold
@@ -28,7 +29,8 @@ const tidyEvery = 100
 export function createOutbox(folder: string): Outbox {
   let written = 0
   const check = async (): Promise<void> => {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    // The names of its files tell who is written to.
+    ownerOnlyFolder(folder)
     await access(folder, constants.W_OK | constants.X_OK)
   }
   return {

@@ -46,4 +46,66 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
     expect((await signIn(server, admin.email, next)).user.id).toBe(admin.id)
     expect(page.faults).toEqual([])
   }, 60_000)
+
+  const markup = '<img src=x onerror=window.taken=1><script>window.taken=1</script>'
+
+  test('a hostile name of a list or a person is shown as it is written, and nothing of it runs', async () => {
+    const server = await sharedServer('embedded')
+    const tenant = await makeTenant(server)
+    const guest = await makeUser(server, tenant)
+    await guest.api.patch('/auth/me', { full_name: `${markup}{{7*7}}` })
+    await tenant.admin.api.patch('/auth/me', { full_name: `</title>${markup}` })
+    for (const name of [
+      `"'>${markup}`,
+      `</dd>${markup}`,
+      'javascript:window.taken=1',
+      "'-(window.taken=1)-'",
+    ]) {
+      const list = await makeList(tenant.admin, name)
+      await tenant.admin.api.post(`/shopping-lists/${list.id}/invite`, { email: guest.email })
+      const mail = await server.inbox.waitFor(guest.email, ({ subject }) => subject.includes('Invitation'))
+      await page.open(linkIn(mail).href)
+      await page.reads(name)
+      await page.reads(`</title>${markup}`)
+      await page.fill('password', guest.password)
+      await page.click('#sign-in-form button[type=submit]')
+      await page.reads(`${markup}{{7*7}}`)
+      await page.click('#answer-form button[value=reject]')
+      await page.reads('You declined')
+      expect(await page.evaluate('window.taken ?? null')).toBeNull()
+    }
+    expect(page.faults).toEqual([])
+  }, 60_000)
+
+  test('a hostile token or address runs nothing, leads nowhere else and leaves the address bar', async () => {
+    const { url } = await sharedServer('embedded')
+    const tokens = [
+      markup,
+      `"'>${markup}`,
+      'javascript:window.taken=1',
+      '__proto__',
+      '\r\nX: y',
+      '\0',
+      'x'.repeat(4096),
+    ]
+    const queries = tokens.map((token) => `token=${encodeURIComponent(token)}`)
+    const odd = [
+      `token=a&token=${encodeURIComponent(markup)}`,
+      `token=a#${encodeURIComponent(markup)}`,
+      'token=%E0%A4%A',
+    ]
+    for (const path of ['/invite', '/reset-password'])
+      for (const query of [...queries, ...odd, `token=a&next=https://evil.example&redirect=//evil.example`]) {
+        await page.open(`${url}${path}?${query}`)
+        if (path === '/reset-password') {
+          await page.fill('password', goodPassword)
+          await page.fill('again', goodPassword)
+          await page.click('#form button[type=submit]')
+        }
+        await page.reads('This link does not work')
+        expect(await page.evaluate('window.taken ?? null'), query).toBeNull()
+        expect(await page.evaluate('location.href.split("#")[0]')).toBe(`${url}${path}`)
+      }
+    expect(page.faults).toEqual([])
+  }, 60_000)
 })

@@ -35,3 +35,9 @@ test('docker-compose.yml gives the instances only settings that there are', () =
   expect(environment.length).toBeGreaterThan(5)
   expect(environment.filter((name) => !known.includes(name))).toEqual([])
 })
+
+test('the proxy passes no spelling of /metrics on', () => {
+  const [, pattern = 'none'] = /@metrics path_regexp (\S+)\n\s+respond @metrics 404/.exec(compose) ?? []
+  for (const path of ['/metrics', '/metrics/', '/metrics\\', '/x\\..\\metrics', '/x/../metrics'])
+    expect(path).toMatch(new RegExp(pattern))
+})
