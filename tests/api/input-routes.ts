@@ -118,7 +118,7 @@ const idOf: Record<string, string> = {
 
 function callerOf(path: string): string {
   if (path.startsWith('/api/v1/tenants')) return 'root'
-  if (path.startsWith('/api/v1/users')) return 'admin'
+  if (/^\/api\/v1\/(users|audit)/.test(path)) return 'admin'
   if (/^\/api\/v1\/(auth\/(login|verify|resend|refresh|forgot|reset)|invitations\/preview)/.test(path))
     return 'nobody'
   return path.startsWith('/api/v1/invitations') ? 'stranger' : 'owner'
