@@ -18,6 +18,7 @@ import { type HealthDeps, healthRoutes } from './http/health.ts'
 import { createMetrics } from './http/metrics.ts'
 import { observe } from './http/observe.ts'
 import { openapi } from './http/openapi.ts'
+import { rateLimitHeaderNames } from './http/openapi-operation.ts'
 import { originCheck } from './http/origin.ts'
 import { routeTable } from './http/route-table.ts'
 import { createLogger } from './log.ts'
@@ -99,7 +100,7 @@ const crossOrigin = (origins: string[]) =>
           credentials: false,
           methods: ['GET', 'POST', 'PATCH', 'DELETE'],
           allowedHeaders: ['Authorization', 'Content-Type', 'If-Match', 'If-None-Match', 'X-Request-Id'],
-          exposeHeaders: ['ETag', 'Retry-After', 'X-Request-Id'],
+          exposeHeaders: ['ETag', 'Retry-After', 'X-Request-Id', ...rateLimitHeaderNames],
           maxAge: 600,
         }),
       )

@@ -130,7 +130,7 @@ export const settings = {
     'RATE_LIMIT_AUTH',
     '10/minute',
     rateLimit,
-    'Sign-in, codes and password resets, per client address and, separately, per account; "off" to disable.',
+    'Sign-in, codes and password resets, per client address (an IPv6 client counts with its /64) and, separately, per account; "off" to disable.',
   ),
   rateLimitInvite: setting('RATE_LIMIT_INVITE', '30/hour', rateLimit, 'Invitations sent, per user.'),
   rateLimitApi: setting('RATE_LIMIT_API', '600/minute', rateLimit, 'All other calls, per user.'),

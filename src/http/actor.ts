@@ -39,7 +39,7 @@ export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience) =>
     const { actor } = await tokens.read(bearer(request))
     const info = requestInfo(request)
     info.actor = actor
-    await limits.ofUser(actor.userId)
+    await limits.ofUser(info, actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusal[audience])
     const caller: Caller = { ...actor, address: info.address, requestId: info.id }
     return { actor: caller }

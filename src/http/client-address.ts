@@ -21,6 +21,15 @@ export function clientAddress(peer: string, forwardedFor: string | null, trust: 
   return believed.findLast((candidate) => !trusted(candidate)) ?? believed[0] ?? peer
 }
 
+/**
+ * What is counted as one client: an IPv4 address, or the /64 that an IPv6 address is in. That is the least a customer
+ * of a provider has to himself, so counting its addresses one by one would stop nobody.
+ */
+export function networkOf(address: string): string {
+  if (!ipaddr.IPv6.isValid(address)) return address
+  return `${new ipaddr.IPv6([...ipaddr.IPv6.parse(address).parts.slice(0, 4), 0, 0, 0, 0])}/64`
+}
+
 /** IPv4 in IPv6's clothes is IPv4; a port behind the address, as some proxies write it, is dropped. */
 function canonical(text: string): string {
   const bare = text.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1')

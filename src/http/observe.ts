@@ -48,8 +48,8 @@ export const observe = ({ log, metrics, trustProxy, publicUrl }: ObserveDeps) =>
       const id = given !== null && wellFormedId.test(given) ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
-      rememberRequest(request, { id, startedAt: performance.now(), address, actor: null })
-      Object.assign(set.headers, standing, { 'x-request-id': id })
+      const answerHeaders = Object.assign(set.headers, standing, { 'x-request-id': id })
+      rememberRequest(request, { id, startedAt: performance.now(), address, answerHeaders, actor: null })
     })
     .onAfterResponse({ as: 'global' }, ({ request, route, responseValue, set }) => {
       const { id, startedAt, actor } = requestInfo(request)

@@ -54,6 +54,25 @@ const commonHeaders: JsonObject = {
     description: 'Names this request in the logs. A well-formed `X-Request-Id` of the caller is kept.',
     schema: { type: 'string' },
   },
+  RateLimit: {
+    description:
+      'How each limit stands that this request was counted against: `r` more calls now, one more in `t` seconds. ' +
+      'Absent where limits are off.',
+    schema: { type: 'string' },
+    example: '"auth-address";r=8;t=6, "auth-account";r=9;t=6',
+  },
+  'RateLimit-Policy': {
+    description: 'Those limits themselves: `q` calls in `w` seconds.',
+    schema: { type: 'string' },
+    example: '"auth-address";q=10;w=60, "auth-account";q=10;w=60',
+  },
+  'RateLimit-Limit': count('Of the limit nearest its end: its calls.'),
+  'RateLimit-Remaining': count('Of the limit nearest its end: calls left now.'),
+  'RateLimit-Reset': count('Of the limit nearest its end: seconds until there is one call more.'),
+}
+
+function count(description: string): JsonObject {
+  return { description, schema: { type: 'integer', minimum: 0 } }
 }
 
 function finishPaths(paths: JsonObject, schemas: SchemaCollector): JsonObject {

@@ -32,6 +32,8 @@ export interface OperationOptions {
   body?: boolean
   /** An example of the body; left out, one is made from the route's `body` schema. */
   request?: unknown
+  /** False: counted against no rate limit, though it is not self-contained. */
+  limited?: false
   /** Answers without rate limit and without the database, like a liveness check: adds no errors by itself. */
   selfContained?: boolean
   ok: Answer
@@ -45,14 +47,27 @@ export const requestExampleKey = 'x-request-example'
 
 const signInErrors: ErrorCode[] = ['token_missing', 'token_invalid', 'token_expired', 'token_revoked']
 const bodyErrors: ErrorCode[] = ['malformed_json', 'body_too_large', 'not_json', 'invalid']
-const everywhere: ErrorCode[] = ['rate_limited', 'database_unavailable']
+
+/** What every answer carries that was counted against a limit. The document's components describe them. */
+export const rateLimitHeaderNames = [
+  'RateLimit',
+  'RateLimit-Policy',
+  'RateLimit-Limit',
+  'RateLimit-Remaining',
+  'RateLimit-Reset',
+] as const
+const rateLimitHeaders = Object.fromEntries(
+  rateLimitHeaderNames.map((name) => [name, { $ref: `#/components/headers/${name}` }]),
+)
 
 export function operation(o: OperationOptions): DocumentDecoration {
-  const errors = [
+  const limited = !o.selfContained && o.limited !== false
+  const errors: ErrorCode[] = [
     ...(o.public ? [] : signInErrors),
     ...(o.body ? bodyErrors : []),
     ...(o.errors ?? []),
-    ...(o.selfContained ? [] : everywhere),
+    ...(limited ? ['rate_limited' as const] : []),
+    ...(o.selfContained ? [] : ['database_unavailable' as const]),
   ]
   return {
     summary: o.summary,
@@ -61,22 +76,23 @@ export function operation(o: OperationOptions): DocumentDecoration {
     operationId: o.id,
     security: o.public ? [] : [{ bearerAuth: [] }],
     responses: Object.fromEntries([
-      ...[o.ok, ...(o.alsoOk ?? [])].map((answer) => [answer.status, answerObject(answer)]),
+      ...[o.ok, ...(o.alsoOk ?? [])].map((answer) => [answer.status, answerObject(answer, limited)]),
       ...errorResponses(errors),
     ]),
     ...(o.request === undefined ? {} : { [requestExampleKey]: o.request }),
   }
 }
 
-function answerObject(answer: Answer): object {
-  const headers = { ...(hasVersion(answer.schema) ? { ETag: versionTag } : {}), ...answer.headers }
-  const named = Object.entries(headers).map(([name, description]) => [
+function answerObject(answer: Answer, limited: boolean): object {
+  const texts = { ...(hasVersion(answer.schema) ? { ETag: versionTag } : {}), ...answer.headers }
+  const named = Object.entries(texts).map(([name, description]) => [
     name,
     { description, schema: { type: 'string' } },
   ])
+  const headers = { ...(limited ? rateLimitHeaders : {}), ...Object.fromEntries(named) }
   return {
     description: answer.description,
-    ...(named.length > 0 ? { headers: Object.fromEntries(named) } : {}),
+    ...(Object.keys(headers).length > 0 ? { headers } : {}),
     ...(answer.schema === undefined
       ? {}
       : {
@@ -120,6 +136,6 @@ const retryAfter = { description: 'Seconds to wait.', schema: { type: 'integer',
 const challenge = { description: 'Always `Bearer`.', schema: { type: 'string' } }
 const headersOfStatus: Record<number, object> = {
   401: { 'WWW-Authenticate': challenge },
-  429: { 'Retry-After': retryAfter },
+  429: { 'Retry-After': retryAfter, ...rateLimitHeaders },
   503: { 'Retry-After': retryAfter },
 }

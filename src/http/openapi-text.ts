@@ -86,6 +86,22 @@ Every error is \`application/problem+json\` (RFC 9457). Decide by \`code\`, a wo
 \`detail\` to people; quote \`request_id\` when you ask for help. 422 tells every refused field under \`errors\`.
 What is in another tenant, or on a list you cannot see, is 404 and never 403. 429 and 503 carry \`Retry-After\`.
 
+## Limits
+
+Sign-in, codes and resets are limited for the caller's address (an IPv6 address counts with its /64) and, apart from
+it, for the account; all other calls for the user, invitations once more by themselves. There is no window to wait for:
+a used-up limit gives one call back at a time. Every answer says how the limits stand that its request was counted
+against:
+
+\`\`\`
+RateLimit-Policy: "user";q=600;w=60, "invitations";q=30;w=3600
+RateLimit: "user";r=598;t=1, "invitations";r=11;t=87
+\`\`\`
+
+Under \`invitations\` 30 calls may come in 3,600 seconds; 11 may come now and one more in 87 seconds. The fields
+\`RateLimit-Limit\`, \`RateLimit-Remaining\` and \`RateLimit-Reset\` tell the same of the limit nearest its end. Past a
+limit the answer is 429; after the seconds in \`Retry-After\` one call gets through.
+
 ## Bodies
 
 JSON with \`snake_case\` names. An unknown field is refused, never ignored. Times are RFC 3339 in UTC with

@@ -7,6 +7,8 @@ export interface RequestInfo {
   readonly startedAt: number
   /** The caller's address, a proxy's word for it counting only where TRUST_PROXY says so. */
   readonly address: string
+  /** Go along with the answer, whatever it is. Names in lower case. */
+  readonly answerHeaders: Record<string, string | number>
   actor: Actor | null
 }
 

@@ -21,7 +21,7 @@ export interface RateLimitOutcome {
   limit: number
   /** Calls that would still be let through now. */
   remaining: number
-  /** Whole seconds: after a refusal until the next call gets through (Retry-After), else until all is free again. */
+  /** Whole seconds until one call more would be let through than now; after a refusal, the next one. */
   resetSeconds: number
 }
 
@@ -100,13 +100,9 @@ const unitsOfOne = (limit: Limit): number => limit.windowSeconds * 1000
 function outcome({ allowed, level }: Pour, limit: Limit): RateLimitOutcome {
   const one = unitsOfOne(limit)
   const free = limit.count * one - level
-  const unitsToLeak = allowed ? level : one - free
-  return {
-    allowed,
-    limit: limit.count,
-    remaining: allowed ? Math.floor(free / one) : 0,
-    resetSeconds: Math.max(1, Math.ceil(unitsToLeak / limit.count / 1000)),
-  }
+  const remaining = Math.floor(free / one)
+  const unitsToLeak = (remaining + 1) * one - free
+  return { allowed, limit: limit.count, remaining, resetSeconds: Math.ceil(unitsToLeak / limit.count / 1000) }
 }
 
 function createLocalBuckets(now: () => number, maxKeys: number) {

@@ -1,5 +1,7 @@
 /** One-time codes: six digits that prove an address once, and cannot be guessed by trying. */
 import { beforeAll, expect, test } from 'bun:test'
+import { sql } from 'drizzle-orm'
+import { createClient as createRedis } from 'redis'
 import { allMailed, later, login, makeUnverified, type Newcomer, wrongCode } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import { freshEmail, makeTenant, makeUser, superAdmin, type Tenant } from '../support/people.ts'
@@ -11,6 +13,7 @@ import {
   type TestServer,
 } from '../support/server.ts'
 import { codeIn } from '../support/smtp.ts'
+import { until } from '../support/until.ts'
 
 const verify = (server: TestServer, email: string, otp: string): Promise<Answer> =>
   createClient(server.url).post('/auth/verify-email', { email, otp })
@@ -126,6 +129,46 @@ describeBackends('a one-time code', (backend) => {
     expect((await verify(server, other.email, other.code)).status).toBe(200)
   })
 
+  /** Wrong tries on one code after another, the last of them alive. */
+  const useUp = async (newcomer: Newcomer, wrongTries: number): Promise<string> => {
+    let { code } = newcomer
+    for (let left = wrongTries; left > 0; left -= 5) {
+      expect(new Set(await tries(newcomer, wrongCode(code), Math.min(5, left)))).toEqual(
+        new Set(['otp_invalid']),
+      )
+      code = await resend(server, newcomer.email)
+    }
+    return code
+  }
+
+  test('gives no more than the hour has left when guesses come all at once, right ones among them', async () => {
+    const newcomer = await makeUnverified(server, tenant)
+    const code = await useUp(newcomer, 18)
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, index) =>
+        verify(server, newcomer.email, index % 2 ? code : wrongCode(code)),
+      ),
+    )
+    const answered = answers.filter(({ status, body }) => status === 200 || body.code === 'otp_invalid')
+    expect(answered).toHaveLength(2)
+  })
+
+  test('refused for its hour tells when that ends, is not worn out by it, and verifies then', async () => {
+    const newcomer = await makeUnverified(server, tenant)
+    const code = await useUp(newcomer, 20)
+    await endHoursIn(server, 500_000)
+    for (let count = 0; count < 8; count++) {
+      const { body, headers } = await verify(server, newcomer.email, wrongCode(code))
+      expect(body.code).toBe('rate_limited')
+      expect(Number(headers.get('retry-after'))).toBeWithin(400, 501)
+    }
+    await endHoursIn(server, 1)
+    await until(
+      async () => (await verify(server, newcomer.email, code)).status === 200,
+      'the end of the hour',
+    )
+  })
+
   test('of another address, or for an unknown or verified one, is as wrong as any', async () => {
     const ann = await makeUser(server, tenant)
     const ben = await makeUnverified(server, tenant)
@@ -171,3 +214,20 @@ describeFull('a one-time code with two instances', () => {
     }
   })
 })
+
+/** Every hour of counted guesses ends so soon. */
+async function endHoursIn({ environment, running }: TestServer, milliseconds: number): Promise<void> {
+  const url = environment['REDIS_URL']
+  if (url === undefined) {
+    const end = sql`statement_timestamp() + ${milliseconds}::double precision * interval '1 millisecond'`
+    await running.deps.db.write(
+      'system',
+      sql`update store_entries set expires_at = ${end} where key like 'otp-wrong:%'`,
+    )
+    return
+  }
+  const redis = createRedis({ url })
+  await redis.connect()
+  for (const key of await redis.keys('minimart:otp-wrong:*')) await redis.pExpire(key, milliseconds)
+  redis.destroy()
+}

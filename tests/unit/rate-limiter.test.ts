@@ -17,37 +17,25 @@ function atClock(maxLocalKeys?: number) {
 }
 
 describe('a limit counted by one instance', () => {
-  test('lets its whole count through at once and refuses the next call until one is free again', async () => {
+  test('lets its whole count through at once, and tells what is left and when there is one call more', async () => {
     const { clock, limiter } = atClock()
-    expect(await limiter.hit('key', perMinute)).toEqual({
-      allowed: true,
-      limit: 3,
-      remaining: 2,
-      resetSeconds: 20,
-    })
-    expect(await limiter.hit('key', perMinute)).toEqual({
-      allowed: true,
-      limit: 3,
-      remaining: 1,
-      resetSeconds: 40,
-    })
-    expect(await limiter.hit('key', perMinute)).toEqual({
-      allowed: true,
-      limit: 3,
-      remaining: 0,
-      resetSeconds: 60,
-    })
-    expect(await limiter.hit('key', perMinute)).toEqual({
-      allowed: false,
-      limit: 3,
-      remaining: 0,
-      resetSeconds: 20,
-    })
+    const told = async () => {
+      const { allowed, remaining, resetSeconds } = await limiter.hit('key', perMinute)
+      return [allowed, remaining, resetSeconds]
+    }
+    expect([await told(), await told(), await told(), await told()]).toEqual([
+      [true, 2, 20],
+      [true, 1, 20],
+      [true, 0, 20],
+      [false, 0, 20],
+    ])
     clock.ms += 19_999
-    expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: false, resetSeconds: 1 })
+    expect(await told()).toEqual([false, 0, 1])
     clock.ms += 1
-    expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: true, remaining: 0 })
-    expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: false, resetSeconds: 20 })
+    expect(await told()).toEqual([true, 0, 20])
+    clock.ms += 35_000
+    expect(await told()).toEqual([true, 0, 5])
+    expect(await told()).toEqual([false, 0, 5])
   })
 
   test('is whole again after one window, and never more than whole', async () => {
@@ -79,20 +67,24 @@ describe('a limit counted by one instance', () => {
     )
   })
 
-  test('told to come back in n seconds, one gets through then', async () => {
+  test('told that there is one call more in n seconds, there is, and not a second before', async () => {
     const calls = fc.array(fc.integer({ min: 0, max: 30_000 }), { maxLength: 60 })
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 20 }), calls, async (count, pauses) => {
-        const { clock, limiter } = atClock()
         const limit = { count, windowSeconds: 60 }
-        for (const pause of pauses) {
-          clock.ms += pause
-          await limiter.hit('key', limit)
+        /** How many more get through that long after what was told; the same story each time. */
+        const letThroughAfter = async (wait: (resetSeconds: number) => number) => {
+          const { clock, limiter } = atClock()
+          for (const pause of pauses) {
+            clock.ms += pause
+            await limiter.hit('key', limit)
+          }
+          const { remaining, resetSeconds } = await limiter.hit('key', limit)
+          clock.ms += wait(resetSeconds)
+          return (await admitted(limiter, 'key', limit, count + 1)) - remaining
         }
-        let outcome = await limiter.hit('key', limit)
-        while (outcome.allowed) outcome = await limiter.hit('key', limit)
-        clock.ms += outcome.resetSeconds * 1000
-        expect((await limiter.hit('key', limit)).allowed).toBe(true)
+        expect(await letThroughAfter((seconds) => seconds * 1000)).toBe(1)
+        expect(await letThroughAfter((seconds) => Math.max(0, (seconds - 1) * 1000 - 1))).toBe(0)
       }),
     )
   })

@@ -1,6 +1,7 @@
 /**
  * One-time codes that prove an e-mail address: six digits, stored as a MAC, consumed by compare-and-set so that one
- * code verifies once and each guess is paid for before it is answered, however many arrive together.
+ * code verifies once. Each guess is paid for, with one of the code's tries and one of the account's hour, before it is
+ * answered, however many arrive together.
  * Keyed by address, not by account: an unknown address takes the same path and the same time.
  */
 import { randomInt } from 'node:crypto'
@@ -11,7 +12,7 @@ import type { Store } from '../../store/store.ts'
 export interface Otps {
   /** A new code; the one before it, and its count of wrong tries, are gone. */
   issue(email: string): Promise<string>
-  /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429, 20 wrong tries an hour) */
+  /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429, 20 tries an hour) */
   consume(email: string, code: string): Promise<void>
 }
 
@@ -28,22 +29,41 @@ const hourSeconds = 3600
 
 export function createOtps(store: Store, key: Buffer, ttlSeconds: number): Otps {
   const address = (email: string): string => mac(key, email)
+  const placeOf = (email: string): string => `otp:${address(email)}`
   const proofOf = (email: string, code: string): string => mac(key, `${email}\n${code}`)
+  const hourOf = (email: string): string => `otp-wrong:${address(email)}`
 
-  const countWrongTry = async (email: string): Promise<void> => {
-    await store.increment(`otp-wrong:${address(email)}`, hourSeconds)
+  const payForTry = async (email: string): Promise<void> => {
+    const { count, expiresInMs } = await store.increment(hourOf(email), hourSeconds)
+    if (count > maxWrongTriesPerHour)
+      throw new AppError('rate_limited', 'Too many wrong codes for this account. Try again later.', {
+        retryAfterSeconds: expiresInMs / 1000,
+      })
   }
 
-  const refuseTooManyGuesses = async (email: string): Promise<void> => {
-    const wrong = Number((await store.get(`otp-wrong:${address(email)}`)) ?? 0)
-    if (wrong >= maxWrongTriesPerHour)
-      throw new AppError(
-        'rate_limited',
-        'Too many wrong codes for this account. Try again within the hour.',
-        {
-          retryAfterSeconds: hourSeconds,
-        },
-      )
+  /** Before anything is asked of the code, which a refused try must not wear out. */
+  const refuseUsedUpHour = async (email: string): Promise<void> => {
+    const tries = Number((await store.get(hourOf(email))) ?? 0)
+    // Counting once more is how the store tells when the hour ends; it does not put that off.
+    if (tries >= maxWrongTriesPerHour) await payForTry(email)
+  }
+
+  /** Whether this is the code. If so it is gone, else it has a try less; of guesses that come at once, each for itself. */
+  const tryCode = async (email: string, code: string): Promise<boolean> => {
+    for (;;) {
+      const stored = await store.get(placeOf(email))
+      const entry = readEntry(stored)
+      if (entry && entry.wrongTries >= maxWrongTriesPerCode)
+        throw new AppError(
+          'otp_attempts_exceeded',
+          'Too many wrong tries: this code is dead. Ask for a new one.',
+        )
+      const right = equalInConstantTime(entry?.proof ?? '', proofOf(email, code))
+      if (entry === null) return false
+      const next = right ? null : JSON.stringify({ ...entry, wrongTries: entry.wrongTries + 1 })
+      // A dead code's place is kept a while, to tell that it died of wrong tries.
+      if (await store.compareAndSet(placeOf(email), stored, next, secondsLeft(entry))) return right
+    }
   }
 
   return {
@@ -51,29 +71,16 @@ export function createOtps(store: Store, key: Buffer, ttlSeconds: number): Otps 
       const code = String(randomInt(1_000_000)).padStart(6, '0')
       const expiresAt = Date.now() + ttlSeconds * 1000
       const entry: Entry = { proof: proofOf(email, code), wrongTries: 0, expiresAt }
-      await store.set(`otp:${address(email)}`, JSON.stringify(entry), ttlSeconds)
+      await store.set(placeOf(email), JSON.stringify(entry), ttlSeconds)
       return code
     },
 
     async consume(email, code) {
-      await refuseTooManyGuesses(email)
-      const place = `otp:${address(email)}`
-      for (;;) {
-        const stored = await store.get(place)
-        const entry = readEntry(stored)
-        if (entry && entry.wrongTries >= maxWrongTriesPerCode)
-          throw new AppError(
-            'otp_attempts_exceeded',
-            'Too many wrong tries: this code is dead. Ask for a new one.',
-          )
-        const right = equalInConstantTime(entry?.proof ?? '', proofOf(email, code))
-        const next = !entry || right ? null : JSON.stringify({ ...entry, wrongTries: entry.wrongTries + 1 })
-        // A dead code's place is kept a while, to tell that it died of wrong tries.
-        if (entry && !(await store.compareAndSet(place, stored, next, secondsLeft(entry)))) continue
-        if (right) return
-        await countWrongTry(email)
-        throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
-      }
+      await refuseUsedUpHour(email)
+      const right = await tryCode(email, code)
+      // Not answered before it is paid for, the right one neither: else many at once were more than the hour allows.
+      await payForTry(email)
+      if (!right) throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
     },
   }
 }

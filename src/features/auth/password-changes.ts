@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm'
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
+import type { LimitedRequest } from '../../http/rate-limits.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
@@ -16,8 +17,8 @@ import { onRepeatedRevocation } from './revocations.ts'
 export async function changePassword(deps: Deps, actor: Caller, given: GivenPasswords): Promise<void> {
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   if (!account) throw new AppError('token_revoked', 'This account no longer exists.')
-  await deps.limits.ofAuth(actor.address ?? 'unknown', account.email)
   const { email } = account
+  await deps.limits.ofAuth(given.request, email)
   await recordingRefusal(deps.db, { action: 'auth.password_change_failed', email, source: actor }, () =>
     changeKnownPassword(deps, actor, account, given),
   )
@@ -26,6 +27,7 @@ export async function changePassword(deps: Deps, actor: Caller, given: GivenPass
 interface GivenPasswords {
   current: string
   next: string
+  request: LimitedRequest
 }
 
 async function changeKnownPassword(

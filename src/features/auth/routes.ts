@@ -19,7 +19,6 @@ const user = { status: 200, description: 'The caller.', schema: model.User }
 /** Signing in and the mails around it: the routes anyone may call. */
 export const publicAuthRoutes = (deps: Deps) => {
   const { limits } = deps
-  const addressOf = (request: Request): string => requestInfo(request).address
 
   /** Answered before it is done, so that its time tells nothing about the address. */
   const later = async (what: string, work: () => Promise<unknown>): Promise<Response> => {
@@ -37,7 +36,7 @@ export const publicAuthRoutes = (deps: Deps) => {
       '/login',
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
-        await limits.ofAuth(addressOf(request), email)
+        await limits.ofAuth(requestInfo(request), email)
         const userAgent = (request.headers.get('user-agent') ?? '').slice(0, 200)
         return json(await signIn(deps, email, body.password, { ...sourceOf(request), userAgent }))
       },
@@ -64,7 +63,7 @@ export const publicAuthRoutes = (deps: Deps) => {
       '/verify-email',
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
-        await limits.ofAuth(addressOf(request), email)
+        await limits.ofAuth(requestInfo(request), email)
         await verifyEmail(deps, email, body.otp, sourceOf(request))
         return json('{"email_verified":true}')
       },
@@ -89,7 +88,7 @@ export const publicAuthRoutes = (deps: Deps) => {
       '/resend-otp',
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
-        await limits.ofAuth(addressOf(request), email)
+        await limits.ofAuth(requestInfo(request), email)
         return later('resending a code', () => resendOtp(deps, email))
       },
       {
@@ -117,6 +116,7 @@ export const publicAuthRoutes = (deps: Deps) => {
             'The token is good for one use. Within 10 seconds, asking again with it gives the same successor, so a lost ' +
             'answer costs nothing; later, its reuse ends the session.',
           public: true,
+          limited: false,
           body: true,
           ok: tokens,
           errors: ['refresh_token_invalid', 'refresh_token_reused'],
@@ -127,7 +127,7 @@ export const publicAuthRoutes = (deps: Deps) => {
       '/forgot-password',
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
-        await limits.ofAuth(addressOf(request), email)
+        await limits.ofAuth(requestInfo(request), email)
         return later('mailing a password reset', () => requestPasswordReset(deps, email, sourceOf(request)))
       },
       {
@@ -145,7 +145,7 @@ export const publicAuthRoutes = (deps: Deps) => {
     .post(
       '/reset-password',
       async ({ body, request }) => {
-        await limits.ofAuth(addressOf(request))
+        await limits.ofAuth(requestInfo(request))
         await resetPassword(deps, body.token, body.new_password, sourceOf(request))
         return noContent()
       },
@@ -192,8 +192,9 @@ export const ownAccountRoutes = (deps: Deps) =>
     )
     .post(
       '/change-password',
-      async ({ actor, body }) => {
-        await changePassword(deps, actor, { current: body.current_password, next: body.new_password })
+      async ({ actor, body, request }) => {
+        const { current_password: current, new_password: next } = body
+        await changePassword(deps, actor, { current, next, request: requestInfo(request) })
         return noContent()
       },
       {

@@ -19,6 +19,7 @@ export const openInvitationRoutes = (deps: Deps) =>
         id: 'previewInvitation',
         summary: 'See what an invitation is about',
         public: true,
+        limited: false,
         body: true,
         ok: { status: 200, description: 'What it says.', schema: model.InvitationPreview },
         errors: ['invitation_invalid', 'invitation_expired', 'invitation_spent', 'invitation_void'],

@@ -32,7 +32,6 @@ export async function invite(
   listId: string,
   { email, role }: { email: string; role: InvitedRole },
 ): Promise<string> {
-  await deps.limits.ofInvitations(actor.userId)
   const [found] = await deps.db.read(
     actor,
     sql<Invited>`

@@ -3,6 +3,7 @@ import type { Deps } from '../../deps.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
 import { operation } from '../../http/openapi-operation.ts'
+import { requestInfo } from '../../http/request-info.ts'
 import { invite } from '../invitations/service.ts'
 import { changeMemberRole, handOver, type MemberTarget, removeMember } from './members.ts'
 import * as model from './model.ts'
@@ -89,8 +90,9 @@ export const memberRoutes = (deps: Deps) => {
     )
     .post(
       '/:id/invite',
-      async ({ actor, params, body }) => {
+      async ({ actor, params, body, request }) => {
         const invitee = { email: body.email.toLowerCase(), role: body.role ?? ('editor' as const) }
+        await deps.limits.ofInvitations(requestInfo(request), actor.userId)
         return json(await invite(deps, actor, params.id.toLowerCase(), invitee), { status: 201 })
       },
       {

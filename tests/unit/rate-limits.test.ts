@@ -1,0 +1,110 @@
+/** What is counted together, and what an answer tells of it. */
+import { expect, test } from 'bun:test'
+import { AppError } from '../../src/errors.ts'
+import { createRateLimits, type RateLimits } from '../../src/http/rate-limits.ts'
+import { createRateLimiter } from '../../src/lib/rate-limiter.ts'
+import { recordingLogger } from '../support/log.ts'
+
+const tenPerMinute = { count: 10, windowSeconds: 60 }
+const off = { rateLimitAuth: null, rateLimitInvite: null, rateLimitApi: null }
+
+function limitsOf(settings: Partial<Parameters<typeof createRateLimits>[1]>) {
+  const clock = { ms: 0 }
+  const limiter = createRateLimiter({ shared: null, log: recordingLogger(), now: () => clock.ms })
+  return { clock, limits: createRateLimits(limiter, { ...off, ...settings }) }
+}
+
+type Counting = (limits: RateLimits, caller: Parameters<RateLimits['ofAuth']>[0]) => Promise<void>
+
+/** What the answer to a request so counted carries; `refused` is its Retry-After. */
+async function answer(limits: RateLimits, counting: Counting, address = '192.0.2.1') {
+  const headers: Record<string, string | number> = {}
+  const refusal = await counting(limits, { address, answerHeaders: headers }).then(
+    () => null,
+    (error: unknown) => error,
+  )
+  if (refusal === null) return { headers, refused: null }
+  if (!(refusal instanceof AppError) || refusal.code !== 'rate_limited') throw refusal
+  return { headers, refused: refusal.extras.retryAfterSeconds }
+}
+
+const signIn =
+  (email: string): Counting =>
+  (limits, caller) =>
+    limits.ofAuth(caller, email)
+
+test('each limit is told with its calls and window, what is left of it and when there is one more', async () => {
+  const { clock, limits } = limitsOf({ rateLimitAuth: tenPerMinute })
+  const policy = '"auth-address";q=10;w=60, "auth-account";q=10;w=60'
+  await answer(limits, signIn('ann'))
+  expect(await answer(limits, signIn('ann'))).toMatchObject({
+    refused: null,
+    headers: { 'ratelimit-policy': policy, ratelimit: '"auth-address";r=8;t=6, "auth-account";r=8;t=6' },
+  })
+  clock.ms += 2500
+  expect((await answer(limits, signIn('ben'))).headers).toEqual({
+    'ratelimit-policy': policy,
+    ratelimit: '"auth-address";r=7;t=4, "auth-account";r=9;t=6',
+    'ratelimit-limit': 10,
+    'ratelimit-remaining': 7,
+    'ratelimit-reset': 4,
+  })
+})
+
+test('the older fields are of the limit that has least left, and of two such the one that takes longer', async () => {
+  const { limits } = limitsOf({
+    rateLimitApi: { count: 5, windowSeconds: 60 },
+    rateLimitInvite: { count: 3, windowSeconds: 3600 },
+  })
+  const inviting: Counting = async (all, caller) => {
+    await all.ofUser(caller, 'ann')
+    await all.ofInvitations(caller, 'ann')
+  }
+  const older = ({ headers }: Awaited<ReturnType<typeof answer>>) =>
+    ['limit', 'remaining', 'reset'].map((name) => headers[`ratelimit-${name}`])
+  expect(older(await answer(limits, inviting))).toEqual([3, 2, 1200])
+  for (let count = 0; count < 2; count++) await answer(limits, (all, caller) => all.ofUser(caller, 'ann'))
+  expect(older(await answer(limits, inviting))).toEqual([3, 1, 1200])
+  expect(older(await answer(limits, inviting))).toEqual([3, 0, 1200])
+})
+
+test('after Retry-After one call gets through, though two limits are used up and one takes longer', async () => {
+  const { clock, limits } = limitsOf({
+    rateLimitApi: { count: 2, windowSeconds: 3600 },
+    rateLimitInvite: { count: 2, windowSeconds: 60 },
+  })
+  const inviting: Counting = async (all, caller) => {
+    await all.ofUser(caller, 'ann')
+    await all.ofInvitations(caller, 'ann')
+  }
+  await answer(limits, (all, caller) => all.ofInvitations(caller, 'ann'))
+  await answer(limits, inviting)
+  const { refused, headers } = await answer(limits, inviting)
+  expect([refused, headers['ratelimit-reset']]).toEqual([1800, 1800])
+  clock.ms += 1800 * 1000
+  expect((await answer(limits, inviting)).refused).toBeNull()
+})
+
+test('what is off is neither counted nor told', async () => {
+  const { limits } = limitsOf({ rateLimitApi: tenPerMinute })
+  for (let count = 0; count < 50; count++)
+    expect(await answer(limits, signIn('ann'))).toEqual({ refused: null, headers: {} })
+})
+
+/** How many of these addresses, one after another on as many accounts, two attempts a day let through. */
+async function letThrough(addresses: string[]): Promise<number> {
+  const { limits } = limitsOf({ rateLimitAuth: { count: 2, windowSeconds: 86_400 } })
+  const answers = await Promise.all(
+    addresses.map((address, index) => answer(limits, signIn(`account ${index}`), address)),
+  )
+  return answers.filter(({ refused }) => refused === null).length
+}
+
+test('an IPv6 client is its /64, an IPv4 client its address', async () => {
+  const inOne64 = ['2001:db8:1:2::1', '2001:db8:1:2::2', '2001:db8:1:2:ffff:ffff:ffff:ffff', '2001:db8:1:2::']
+  expect(await letThrough(inOne64)).toBe(2)
+  expect(await letThrough(['2001:db8:1:2::1', '2001:db8:1:3::1', '2001:db8:1:4::1'])).toBe(3)
+  expect(await letThrough(['fe80::1%eth0', 'fe80::2%eth0', 'fe80::3%eth1'])).toBe(2)
+  expect(await letThrough(['192.0.2.1', '192.0.2.2', '192.0.2.3'])).toBe(3)
+  expect(await letThrough(['unknown', 'unknown', 'unknown'])).toBe(2)
+})
