@@ -1,141 +1,226 @@
-/** The second line of defence: the database itself, asked as the role that the service runs as. */
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import postgres from 'postgres'
-import { addItem, join, makeList, makeTenant, makeUser, type Tenant } from '../support/people.ts'
-import { describeFull, sharedServer } from '../support/server.ts'
+/**
+ * The second line of defence: the database itself, asked straight, as the role that the service runs as. Which tables
+ * there are, its own catalog says, so that one added later is tried like the others.
+ */
+import { beforeAll, expect, test } from 'bun:test'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Scope } from '../../src/db/database.ts'
+import { ConstraintError, StatementError } from '../../src/db/errors.ts'
+import { describeBackends } from '../support/server.ts'
+import { type Mirror, mirrorOn } from './isolation/mirror.ts'
+import { asOwner, findTenantTables, type TenantTable } from './isolation/witness.ts'
 
 /** What they hold is nobody's: opaque keys, and the migrations that have run. */
 const tenantless = ['schema_migrations', 'store_entries']
 
-describeFull('the database under the role minimart_app', () => {
-  let sql: postgres.Sql
-  let a: Tenant
-  let b: Tenant
-  let tables: { name: string; column: string }[]
+/** What each scope beyond the tenants' sees of all of them; everything else is closed to it. */
+const opened: Record<Extract<Scope, string>, Record<string, 'reads' | 'writes'>> = {
+  system: { tenants: 'writes', users: 'writes', revocations: 'writes' },
+  streams: { shopping_lists: 'reads' },
+}
+const scopesBeyond = Object.keys(opened) as (keyof typeof opened)[]
+
+const nobody: Scope = { tenantId: '' }
+const nowhere: Scope = { tenantId: Bun.randomUUIDv7() }
+/** Row-level security says no to a row, or the role has no such right. */
+const refused = '42501'
+
+describeBackends('the database under the role minimart_app', (backend) => {
+  let mirror: Mirror
+  let tables: TenantTable[]
+  let mine: Scope
+  /** A row of theirs in each table, as JSON. */
+  let theirRows: Record<string, string>
 
   beforeAll(async () => {
-    const server = await sharedServer('full')
-    for (const keep of [(tenant: Tenant) => (a = tenant), (tenant: Tenant) => (b = tenant)]) {
-      const tenant = keep(await makeTenant(server))
-      const leaving = await makeUser(server, tenant)
-      const { id } = await makeList(tenant.admin)
-      await join(tenant.admin, id, leaving)
-      await addItem(tenant.admin, id)
-      await tenant.admin.api.delete(`/users/${leaving.id}`)
+    mirror = await mirrorOn(backend)
+    tables = await findTenantTables(mirror.server)
+    mine = { tenantId: mirror.mine.tenant.id }
+    const { id } = mirror.theirs.tenant
+    theirRows = {}
+    for (const { name, column } of tables) {
+      const [found] = await owner(
+        sql<{ row: string }>`select to_jsonb(t)::text as row from ${sql.identifier(name)} t
+          where ${sql.identifier(column)} = ${id} limit 1`,
+      )
+      if (found) theirRows[name] = found.row
     }
-    sql = postgres(server.environment['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
-    const found = await sql<{ name: string }[]>`
-      select relname as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace order by 1`
-    tables = found
-      .filter(({ name }) => !tenantless.includes(name))
-      .map(({ name }) => ({ name, column: name === 'tenants' ? 'id' : 'tenant_id' }))
   })
-  afterAll(() => sql.end({ timeout: 2 }))
 
-  /** As the service's role, in a transaction that is undone. Null: no tenant is set. */
-  const as = async <T>(
-    tenant: Tenant | null,
-    work: (tx: postgres.TransactionSql) => Promise<T>,
-  ): Promise<T> => {
+  const owner = <Row>(statement: SQL<Row>): Promise<Row[]> =>
+    asOwner(mirror.server, (query) => query(statement))
+
+  /** The rows that came back, or the SQLSTATE; what was done is undone. */
+  const attempt = async <Row>(scope: Scope, statement: SQL<Row>): Promise<Row[] | string> => {
     const undo = new Error('undone')
-    let result: { value: T } | undefined
-    await sql
-      .begin(async (tx) => {
-        await tx`set local role minimart_app`
-        if (tenant) await tx`select set_config('app.tenant_id', ${tenant.id}, true)`
-        result = { value: await work(tx) }
+    let rows: Row[] = []
+    try {
+      await mirror.server.running.deps.db.transaction(scope, async (query) => {
+        rows = await query(statement)
         throw undo
       })
-      .catch((error: unknown) => {
-        if (error !== undo) throw error
-      })
-    if (!result) throw new Error('nothing ran')
-    return result.value
+    } catch (error) {
+      if (error instanceof StatementError || error instanceof ConstraintError) return error.sqlState
+      if (error !== undo) throw error
+    }
+    return rows
   }
-  const sqlState = (work: Promise<unknown>): Promise<string> =>
-    work.then(
-      () => 'accepted',
-      (error: unknown) => (error instanceof postgres.PostgresError ? error.code : String(error)),
+
+  const tenantsSeen = (scope: Scope, { name, column }: TenantTable) =>
+    attempt(
+      scope,
+      sql<{
+        tenant: string
+        rows: number
+      }>`select ${sql.identifier(column)}::text as tenant, count(*)::int as rows
+        from ${sql.identifier(name)} group by 1 order by 1`,
     )
 
-  test('every table is protected, also against its owner, but for those without tenants', async () => {
-    expect(tables.map(({ name }) => name)).toEqual([
-      'items',
-      'list_events',
-      'list_members',
-      'revocations',
-      'shopping_lists',
-      'tenants',
-      'users',
-    ])
-    const open =
-      await sql`select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace
-      and not (relrowsecurity and relforcerowsecurity) order by 1`
-    expect(open.map(({ relname }) => relname)).toEqual(tenantless)
-    const [role] = await sql`select rolsuper, rolbypassrls from pg_roles where rolname = 'minimart_app'`
-    expect(role).toEqual({ rolsuper: false, rolbypassrls: false })
-    const owned = await sql`select relname from pg_class where pg_get_userbyid(relowner) = 'minimart_app'`
-    expect(owned).toHaveLength(0)
-  })
+  const put = (scope: Scope, name: string) => {
+    const row = theirRows[name]
+    if (row === undefined) throw new Error(`${name} is empty: fill it in tests/api/isolation/mirror.ts`)
+    const table = sql.identifier(name)
+    return attempt(
+      scope,
+      sql`insert into ${table} select * from jsonb_populate_record(null::${table}, ${row}::jsonb)`,
+    )
+  }
 
-  test('without a tenant nothing is visible in any table', async () => {
-    for (const { name } of tables) {
-      const seen = await as(null, (tx) => tx`select count(*)::int as rows from ${tx(name)}`)
-      expect([name, seen[0]?.['rows']]).toEqual([name, 0])
+  /** What changing or taking away reaches: the number of rows, or the refusal. */
+  const reached = async (scope: Scope, { name, column }: TenantTable): Promise<(number | string)[]> => {
+    const table = sql.identifier(name)
+    const tenant = sql.identifier(column)
+    const ways = [
+      sql`update ${table} set ${tenant} = ${tenant} returning 1`,
+      sql`delete from ${table} returning 1`,
+      sql`select 1 from ${table} for update`,
+    ]
+    const outcomes: (number | string)[] = []
+    for (const way of ways) {
+      const outcome = await attempt(scope, way)
+      outcomes.push(typeof outcome === 'string' ? outcome : outcome.length)
     }
+    return outcomes
+  }
+
+  test('every table is protected, also against its owner, but for those without tenants', async () => {
+    expect(tables.map(({ name }) => name)).toEqual(
+      expect.arrayContaining([
+        ...['items', 'list_events', 'list_members', 'revocations'],
+        ...['shopping_lists', 'tenants', 'users'],
+      ]),
+    )
+    const open = await owner(
+      sql<{ name: string }>`select relname::text as name from pg_class
+        where relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace = 'public'::regnamespace
+          and not (relrowsecurity and relforcerowsecurity) order by 1`,
+    )
+    expect(open.map(({ name }) => name)).toEqual(tenantless)
+    expect(tables.filter(({ name }) => tenantless.includes(name))).toEqual([])
+    const nullable = await owner(
+      sql<{ name: string }>`select attrelid::regclass::text as name from pg_attribute a
+        join pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p')
+        where c.relnamespace = 'public'::regnamespace and attname = 'tenant_id' and not attnotnull`,
+    )
+    expect(nullable).toEqual([])
   })
 
-  test('with a tenant, its own rows are visible and no others', async () => {
-    for (const tenant of [a, b])
-      for (const { name, column } of tables) {
-        const seen = await as(
-          tenant,
-          (tx) => tx`select count(*)::int as rows, count(distinct ${tx(column)})::int as tenants,
-            min(${tx(column)}::text) as tenant from ${tx(name)}`,
-        )
-        expect([name, seen[0]?.['tenants'], seen[0]?.['tenant']]).toEqual([name, 1, tenant.id])
-        const [all] =
-          await sql`select count(*)::int as rows from ${sql(name)} where ${sql(column)} = ${tenant.id}`
-        expect(seen[0]?.['rows']).toBe(all?.['rows'])
+  test('the service runs as a role that row-level security applies to and that owns nothing', async () => {
+    const { db } = mirror.server.running.deps
+    for (const scope of [mine, nobody, ...scopesBeyond])
+      expect(await db.read(scope, sql`select current_user::text as role`)).toEqual([{ role: 'minimart_app' }])
+    expect(
+      await owner(sql`select rolsuper, rolbypassrls from pg_roles where rolname = 'minimart_app'`),
+    ).toEqual([{ rolsuper: false, rolbypassrls: false }])
+    const owned = sql`select relname::text from pg_class where pg_get_userbyid(relowner) = 'minimart_app'`
+    expect(await owner(owned)).toEqual([])
+  })
+
+  test('without a tenant, or with one that is none, nothing is visible and nothing can be written', async () => {
+    for (const scope of [nobody, nowhere])
+      for (const table of tables) {
+        expect([table.name, await tenantsSeen(scope, table)]).toEqual([table.name, []])
+        for (const outcome of await reached(scope, table)) expect([0, refused]).toContain(outcome)
+        expect([table.name, await put(scope, table.name)]).toEqual([table.name, refused])
       }
   })
 
-  test('rows of another tenant can be neither changed nor taken away', async () => {
+  test('with a tenant, its own rows are visible, all of them, and no others', async () => {
+    for (const { tenant } of [mirror.mine, mirror.theirs])
+      for (const table of tables) {
+        const [all] = await owner(
+          sql<{ rows: number }>`select count(*)::int as rows from ${sql.identifier(table.name)}
+            where ${sql.identifier(table.column)} = ${tenant.id}`,
+        )
+        const seen = await tenantsSeen({ tenantId: tenant.id }, table)
+        expect([table.name, seen]).toEqual([table.name, [{ tenant: tenant.id, rows: all?.rows ?? 0 }]])
+      }
+  })
+
+  test('rows of another tenant can be neither changed nor locked nor taken away', async () => {
     for (const { name, column } of tables) {
-      const other = sql`${sql(column)} = ${b.id}`
-      const changed = sqlState(
-        as(a, (tx) => tx`update ${tx(name)} set ${tx(column)} = ${a.id} where ${other}`.then(refuseRows)),
-      )
-      expect([name, await changed]).toEqual([name, name === 'list_events' ? '42501' : 'accepted'])
-      const removed = await sqlState(
-        as(a, (tx) => tx`delete from ${tx(name)} where ${other}`.then(refuseRows)),
-      )
-      expect(['accepted', '42501']).toContain(removed)
+      const theirs = sql`where ${sql.identifier(column)} = ${mirror.theirs.tenant.id}`
+      const table = sql.identifier(name)
+      for (const way of [
+        sql`update ${table} set ${sql.identifier(column)} = ${mirror.mine.tenant.id} ${theirs} returning 1`,
+        sql`update ${table} set ${sql.identifier(column)} = ${sql.identifier(column)} ${theirs} returning 1`,
+        sql`delete from ${table} ${theirs} returning 1`,
+        sql`select 1 from ${table} ${theirs} for update`,
+      ]) {
+        const outcome = await attempt(mine, way)
+        expect([name, typeof outcome === 'string' ? outcome : outcome.length]).toEqual([
+          name,
+          typeof outcome === 'string' ? refused : 0,
+        ])
+      }
     }
   })
 
   test('no row can be put into another tenant, nor moved there', async () => {
     for (const { name, column } of tables) {
-      const [row] = await sql`select * from ${sql(name)} where ${sql(column)} = ${b.id} limit 1`
-      if (!row) throw new Error(`${name} is empty`)
-      const put = as(a, (tx) => tx`insert into ${tx(name)} ${tx(row as Record<string, string>)}`)
-      expect([name, await sqlState(put)]).toEqual([name, '42501'])
-      const moved = as(a, (tx) => tx`update ${tx(name)} set ${tx(column)} = ${b.id}`)
-      expect([name, await sqlState(moved)]).toEqual([name, '42501'])
+      expect([name, await put(mine, name)]).toEqual([name, refused])
+      const tenant = sql.identifier(column)
+      const moved = await attempt(
+        mine,
+        sql`update ${sql.identifier(name)} set ${tenant} = ${mirror.theirs.tenant.id}`,
+      )
+      expect([name, moved]).toEqual([name, refused])
     }
   })
 
-  test('the system scope opens no table of lists', async () => {
-    for (const name of ['shopping_lists', 'list_members', 'items', 'list_events']) {
-      const seen = await as(null, async (tx) => {
-        await tx`select set_config('app.scope', 'system', true)`
-        return tx`select count(*)::int as rows from ${tx(name)}`
-      })
-      expect([name, seen[0]?.['rows']]).toEqual([name, 0])
+  test('a scope beyond tenants opens what it is meant to, no other table, and no writing but where meant', async () => {
+    for (const scope of scopesBeyond)
+      for (const table of tables) {
+        const { name } = table
+        const right = opened[scope][name]
+        const seen = await tenantsSeen(scope, table)
+        const isSeen = (id: string) => typeof seen !== 'string' && seen.some(({ tenant }) => tenant === id)
+        const both = [mirror.mine.tenant.id, mirror.theirs.tenant.id].map(isSeen)
+        expect([scope, name, ...both]).toEqual([scope, name, right !== undefined, right !== undefined])
+        if (right === undefined) expect([scope, name, seen]).toEqual([scope, name, []])
+        const outcomes = await reached(scope, table)
+        if (right === 'writes') expect([scope, name, outcomes[0]]).not.toEqual([scope, name, 0])
+        else for (const outcome of outcomes) expect([0, refused]).toContain(outcome)
+        // Their row is there already: who may write is told so, by the primary key.
+        expect([scope, name, await put(scope, name)]).toEqual([
+          scope,
+          name,
+          right === 'writes' ? '23505' : refused,
+        ])
+      }
+  })
+
+  test('a scope of no name opens nothing', async () => {
+    const { db } = mirror.server.running.deps
+    for (const name of ['', 'System', 'system ', 'all']) {
+      for (const table of tables) {
+        let rows: unknown[] = []
+        await db.transaction(nobody, async (query) => {
+          await query(sql`select set_config('app.scope', ${name}, true)`)
+          rows = await query(sql`select 1 from ${sql.identifier(table.name)} limit 1`)
+        })
+        expect([name, table.name, rows]).toEqual([name, table.name, []])
+      }
     }
   })
 })
-
-const refuseRows = (answer: { count: number }): void => {
-  if (answer.count > 0) throw new Error(`${answer.count} rows were reached`)
-}

@@ -1,219 +1,140 @@
 /**
  * Two tenants with the same data. Whatever one of them is asked for by the other answers as if it existed nowhere,
- * byte for byte, and changes nothing of it.
+ * byte for byte, and changes nothing of it. What is tried is generated from the program: its routes, the fields they
+ * take, its socket's messages.
  */
-import { beforeAll, expect, test } from 'bun:test'
-import { type SQL, sql } from 'drizzle-orm'
-import { createDocumentedApp } from '../../src/app.ts'
-import { openapiDocument } from '../../src/http/openapi.ts'
-import { isRecord } from '../support/json-schema.ts'
-import {
-  addItem,
-  join,
-  makeList,
-  makeTenant,
-  makeUser,
-  type Person,
-  superAdmin,
-  type Tenant,
-} from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { afterAll, expect, test } from 'bun:test'
+import { superAdmin } from '../support/people.ts'
+import { describeBackends } from '../support/server.ts'
+import { closeSockets } from '../support/socket.ts'
+import { ask, carryOut } from './isolation/attack.ts'
+import { aimedFields, casesOfFields, fieldAttempts } from './isolation/fields.ts'
+import { followersOf } from './isolation/followers.ts'
+import { casesOfMessages, messageAttempts } from './isolation/messages.ts'
+import { foreignIds, mirrorOn, roles, secretsOf } from './isolation/mirror.ts'
+import { pathAttempts, routesWithIds } from './isolation/paths.ts'
+import { messageFields } from './isolation/surface.ts'
+import { twinAttempts } from './isolation/twins.ts'
+import { checksum } from './isolation/witness.ts'
 
-interface World {
-  tenant: Tenant
-  member: Person
-  list: string
-  deletedList: string
-  item: string
-  session: string
-}
+test('every field that a route takes is plain or has its case here, and there is no case too many', () => {
+  expect(casesOfFields()).toEqual(aimedFields)
+})
 
-interface Case {
-  method: string
-  /** As the API's document has it. */
-  path: string
-  body?: object
-}
-
-/** Every route that takes an id, with a body that would do something. */
-const cases: Case[] = [
-  { method: 'GET', path: '/shopping-lists/{id}' },
-  { method: 'PATCH', path: '/shopping-lists/{id}', body: { name: 'Taken' } },
-  { method: 'DELETE', path: '/shopping-lists/{id}' },
-  { method: 'POST', path: '/shopping-lists/{id}/restore' },
-  { method: 'GET', path: '/shopping-lists/{id}/members' },
-  { method: 'PATCH', path: '/shopping-lists/{id}/members/{user_id}', body: { role: 'owner' } },
-  { method: 'DELETE', path: '/shopping-lists/{id}/members/{user_id}' },
-  { method: 'POST', path: '/shopping-lists/{id}/invite', body: { email: 'someone@elsewhere.example' } },
-  { method: 'GET', path: '/shopping-lists/{id}/events' },
-  { method: 'POST', path: '/shopping-lists/{id}/items', body: { name: 'Smuggled' } },
-  { method: 'GET', path: '/shopping-lists/{id}/items' },
-  { method: 'POST', path: '/shopping-lists/{id}/items/clear-purchased' },
-  { method: 'PATCH', path: '/items/{id}', body: { name: 'Taken' } },
-  { method: 'DELETE', path: '/items/{id}' },
-  { method: 'GET', path: '/users/{id}' },
-  { method: 'PATCH', path: '/users/{id}', body: { full_name: 'Taken' } },
-  { method: 'DELETE', path: '/users/{id}' },
-  { method: 'GET', path: '/tenants/{id}' },
-  { method: 'PATCH', path: '/tenants/{id}', body: { name: 'Taken' } },
-  { method: 'DELETE', path: '/tenants/{id}' },
-  { method: 'DELETE', path: '/auth/sessions/{id}' },
-]
+test('every field of every message that a client may send has its case here', () => {
+  expect(casesOfMessages().sort()).toEqual(messageFields.toSorted())
+})
 
 describeBackends('isolation of tenants', (backend) => {
-  let server: TestServer
-  let mine: World
-  let theirs: World
+  afterAll(closeSockets)
 
-  const makeWorld = async (): Promise<World> => {
-    const tenant = await makeTenant(server, 'Mirror')
-    const member = await makeUser(server, tenant, { name: 'twin' })
-    const { id: list } = await makeList(member, 'Same')
-    await join(member, list, tenant.admin)
-    const { id: item } = await addItem(member, list, { name: 'Same' })
-    const bought = await addItem(member, list, { name: 'Bought' })
-    await member.api.patch(`/items/${bought.id}`, { status: 'purchased' })
-    const { id: deletedList } = await makeList(member, 'Gone')
-    await member.api.delete(`/shopping-lists/${deletedList}`)
-    const sessions = (await member.api.get('/auth/sessions')).body
-    return { tenant, member, list, deletedList, item, session: (sessions.data ?? sessions)[0].id }
-  }
-
-  beforeAll(async () => {
-    server = await sharedServer(backend)
-    ;[mine, theirs] = [await makeWorld(), await makeWorld()]
-  })
-
-  /** Of everything a tenant has. */
-  const checksum = async ({ tenant }: World): Promise<unknown[]> => {
-    const rows = (table: SQL, column: SQL) => sql<{ sum: string; rows: number }>`
-      select md5(string_agg(t::text, '|' order by t::text)) as sum, count(*)::int as rows
-      from ${table} t where ${column} = ${tenant.id}`
-    const tables = ['users', 'shopping_lists', 'list_members', 'items', 'list_events', 'revocations']
-    const statements = [
-      rows(sql`tenants`, sql`id`),
-      ...tables.map((table) => rows(sql.raw(table), sql`tenant_id`)),
-    ]
-    const scope = { tenantId: tenant.id }
-    return Promise.all(
-      statements.map(async (statement) => (await server.running.deps.db.read(scope, statement))[0]),
-    )
-  }
-
-  const call = async (person: Person, { method, body }: Case, path: string) => {
-    const response = await fetch(`${server.url}/api/v1${path}`, {
-      method,
-      headers: { authorization: `Bearer ${person.accessToken}`, 'content-type': 'application/json' },
-      ...(body ? { body: JSON.stringify(body) } : {}),
-    })
-    const headers = [...response.headers].filter(([name]) => !['date', 'x-request-id'].includes(name)).sort()
-    const text = (await response.text()).replace(/"request_id":"[^"]+"/, '"request_id":""')
-    return { status: response.status, headers, text }
-  }
-
-  const firstId: Record<string, (world: World) => string> = {
-    '/shopping-lists': (world) => world.list,
-    '/items': (world) => world.item,
-    '/users': (world) => world.member.id,
-    '/tenants': (world) => world.tenant.id,
-    '/auth': (world) => world.session,
-  }
-  const idFor = (world: World, path: string): string =>
-    path.endsWith('/restore') ? world.deletedList : (firstId[/^\/[^/]+/.exec(path)?.[0] ?? '']?.(world) ?? '')
-
-  /** Where a role may not do a thing at all, that is told before anything is looked up. */
-  const expectedStatus = (person: Person, { method, path }: Case): number =>
-    path.startsWith('/tenants') || (path.startsWith('/users') && method !== 'GET' && person === mine.member)
-      ? 403
-      : 404
-
-  test('every route that takes an id has its case here', async () => {
-    const document = await openapiDocument(createDocumentedApp())
-    const paths = Reflect.get(document, 'paths')
-    if (!isRecord(paths)) throw new Error('no paths')
-    const documented = Object.entries(paths)
-      .filter(([path]) => path.includes('{'))
-      .flatMap(([path, item]) =>
-        Object.keys(isRecord(item) ? item : {}).map(
-          (method) => `${method.toUpperCase()} ${path.replace('/api/v1', '')}`,
-        ),
-      )
-    expect(cases.map(({ method, path }) => `${method} ${path}`).sort()).toEqual(documented.sort())
-  })
-
-  test('an id of another tenant answers like one that exists nowhere, and nothing there changes', async () => {
-    const before = await checksum(theirs)
-    for (const row of before.slice(0, 6)) expect(row).toMatchObject({ sum: expect.any(String) })
-    for (const person of [mine.member, mine.tenant.admin])
-      for (const each of cases) {
-        const path = (id: string, userId: string) =>
-          each.path.replace('{id}', id).replace('{user_id}', userId)
-        const foreign = await call(person, each, path(idFor(theirs, each.path), theirs.member.id))
-        const nowhere = await call(person, each, path(Bun.randomUUIDv7(), Bun.randomUUIDv7()))
-        expect([each, foreign]).toEqual([each, nowhere])
-        expect([each, foreign.status]).toEqual([each, expectedStatus(person, each)])
-      }
-    expect(await checksum(theirs)).toEqual(before)
-  })
-
-  test("another tenant's user is nobody on one's own list", async () => {
-    const before = [await checksum(theirs), await checksum(mine)]
-    for (const method of ['PATCH', 'DELETE']) {
-      const each = { method, path: '', ...(method === 'PATCH' ? { body: { role: 'viewer' } } : {}) }
-      const place = `/shopping-lists/${mine.list}/members`
-      const foreign = await call(mine.member, each, `${place}/${theirs.member.id}`)
-      expect(foreign).toEqual(await call(mine.member, each, `${place}/${Bun.randomUUIDv7()}`))
-      expect(foreign.status).toBe(404)
+  test('the two hold the same, table by table, and every table with tenants is among them', async () => {
+    const { server, mine, theirs } = await mirrorOn(backend)
+    const rowsOf = async (half: typeof mine) => {
+      const { sessions, ...sums } = await checksum(server, half)
+      return Object.entries(sums).map(([name, sum]) => ({ name, rows: Number(sum.split(' ')[0]) }))
     }
-    expect([await checksum(theirs), await checksum(mine)]).toEqual(before)
+    const ours = await rowsOf(mine)
+    expect(ours).toEqual(await rowsOf(theirs))
+    expect(ours.filter(({ rows }) => rows === 0)).toEqual([])
+  })
+
+  test('an id of another tenant answers like one that exists nowhere, on every route, and changes nothing', async () => {
+    const mirror = await mirrorOn(backend)
+    const { server, mine, theirs } = mirror
+    const before = [await checksum(server, theirs), await checksum(server, mine)]
+    const attempts = pathAttempts(mirror, roles)
+    expect(attempts.length).toBeGreaterThan(routesWithIds.length * roles.length * 8)
+    expect(await carryOut(attempts, secretsOf(theirs))).toEqual([])
+    expect([await checksum(server, theirs), await checksum(server, mine)]).toEqual(before)
+  })
+
+  test("another tenant's address, token, id or cursor in a field does no more than one of nobody", async () => {
+    const mirror = await mirrorOn(backend)
+    const before = await checksum(mirror.server, mirror.theirs)
+    expect(await carryOut(await fieldAttempts(mirror), secretsOf(mirror.theirs))).toEqual([])
+    expect(await checksum(mirror.server, mirror.theirs)).toEqual(before)
+  })
+
+  test('ids that both tenants have mean to each its own, whatever is done with them', async () => {
+    const mirror = await mirrorOn(backend)
+    const { server, mine, theirs } = mirror
+    const followers = await followersOf(mirror)
+    const before = await checksum(server, theirs)
+    expect(await carryOut(twinAttempts(mirror), secretsOf(theirs))).toEqual([])
+    expect(await checksum(server, theirs)).toEqual(before)
+    expect(await followers.faults()).toEqual([])
+    // And the other way round: what they do with it comes to them alone.
+    await theirs.people.owner.api.patch(`/items/${theirs.twin.item}`, { note: 'theirs' })
+    expect((await followers.theirs.next('item_updated')).payload.item.note).toBe('theirs')
+    expect(await followers.faults()).toEqual([])
+    const { body } = await mine.people.owner.api.get(`/shopping-lists/${mine.twin.list}`)
+    expect(body.items.map(({ note }: { note: string | null }) => note)).toEqual([null, null])
+  })
+
+  test('the socket says of another tenant what it says of what exists nowhere', async () => {
+    const mirror = await mirrorOn(backend)
+    const before = await checksum(mirror.server, mirror.theirs)
+    const { attempts, strayMessages } = await messageAttempts(mirror, roles)
+    expect(await carryOut(attempts, secretsOf(mirror.theirs))).toEqual([])
+    // Whoever had got in would hear of this.
+    const { owner } = mirror.theirs.people
+    await owner.api.patch(`/items/${mirror.theirs.own.item}`, { note: 'heard' })
+    await owner.api.patch(`/items/${mirror.theirs.own.item}`, { note: null })
+    expect(await strayMessages()).toEqual([])
+    expect(await checksum(mirror.server, mirror.theirs)).not.toEqual(before)
   })
 
   test('no page shows anything of another tenant', async () => {
-    const { id, email } = theirs.member
-    const foreign = [
-      theirs.list,
-      theirs.deletedList,
-      theirs.item,
-      theirs.tenant.id,
-      theirs.tenant.admin.id,
-      id,
-      email,
-    ]
-    for (const path of [
-      ...['/shopping-lists', '/shopping-lists?scope=all', '/shopping-lists?deleted=true&scope=all'],
-      ...['/users', '/users?search=twin', `/users?search=${encodeURIComponent(email)}`, '/auth/sessions'],
-    ]) {
-      const answer = await mine.tenant.admin.api.get(path)
-      expect(answer.status).toBe(200)
-      for (const value of foreign) expect(answer.text).not.toContain(value)
-    }
-  })
-
-  test("ids of another tenant are free, and what is made with them is one's own", async () => {
-    const before = await checksum(theirs)
-    const made = await mine.member.api.post('/shopping-lists', { id: theirs.list, name: 'Own' })
-    expect([made.status, made.body.owner_id, made.body.seq]).toEqual([201, mine.member.id, 0])
-    const items = [{ id: theirs.item, name: 'Own' }]
-    const added = await mine.member.api.post(`/shopping-lists/${theirs.list}/items`, { items })
-    expect([added.status, added.body.data[0].added_by]).toEqual([201, mine.member.id])
-    await mine.member.api.patch(`/items/${theirs.item}`, { name: 'Still own' })
-    await mine.member.api.delete(`/items/${theirs.item}`)
-    await mine.member.api.delete(`/shopping-lists/${theirs.list}`)
-    expect(await checksum(theirs)).toEqual(before)
-    expect((await theirs.member.api.get(`/shopping-lists/${theirs.list}`)).body.items[0].name).toBe('Same')
+    const { server, mine, theirs } = await mirrorOn(backend)
+    const found: string[] = []
+    for (const role of roles)
+      for (const path of [
+        ...['/shopping-lists', '/shopping-lists?deleted=true', '/users', '/users?search=owner', '/auth/me'],
+        ...(role === 'admin' ? ['/shopping-lists?scope=all', '/shopping-lists?deleted=true&scope=all'] : []),
+        '/auth/sessions',
+      ]) {
+        const { code, text } = await ask(
+          server,
+          mine.people[role],
+          { method: 'GET', path: `/api/v1${path}` },
+          {},
+        )
+        expect(code).toBe('200')
+        found.push(...secretsOf(theirs).filter((secret) => text.includes(secret)))
+      }
+    expect(found).toEqual([])
   })
 
   test('a super admin sees no list and no item, and is told the same whether they exist', async () => {
+    const { server, theirs } = await mirrorOn(backend)
     const root = await superAdmin(server)
-    for (const each of cases.filter(({ path }) => /^\/(shopping-lists|items)/.test(path))) {
-      const path = (id: string, userId: string) => each.path.replace('{id}', id).replace('{user_id}', userId)
-      const real = await call(root, each, path(idFor(mine, each.path), mine.member.id))
-      expect([each, real.status, JSON.parse(real.text).code]).toEqual([each, 403, 'forbidden'])
-      expect(real).toEqual(await call(root, each, path(Bun.randomUUIDv7(), Bun.randomUUIDv7())))
+    const { own, people } = theirs
+    const told = (method: string, path: string, first: string, second: string) => {
+      const ids = [first, second]
+      const filled = path.replace(/:\w+/g, () => ids.shift() ?? '')
+      const body = method === 'GET' || method === 'DELETE' ? undefined : { name: 'x' }
+      return ask(server, root, { method, path: filled, body }, { first, second })
+    }
+    for (const { method, path, name } of routesWithIds.filter(({ path }) =>
+      /\/(shopping-lists|items)\//.test(path),
+    )) {
+      const id = path.includes('/items/:id') ? own.item : own.list
+      const real = await told(method, path, id, people.viewer.id)
+      expect([name, real.status, JSON.parse(real.body).code]).toEqual([name, 403, 'forbidden'])
+      const nowhere = await told(method, path, Bun.randomUUIDv7(), Bun.randomUUIDv7())
+      expect([name, real.text]).toEqual([name, nowhere.text])
     }
     for (const path of ['/shopping-lists', '/shopping-lists?scope=all'])
       expect((await root.api.get(path)).status).toBe(403)
     expect((await root.api.post('/shopping-lists', { name: 'x' })).status).toBe(403)
-    expect((await root.api.post('/invitations/accept', { token: 'x' })).status).toBe(403)
+    expect((await root.api.post('/invitations/accept', { token: theirs.invitation })).status).toBe(403)
+  })
+
+  test('their own people still see all of it', async () => {
+    const { theirs } = await mirrorOn(backend)
+    const { body } = await theirs.people.owner.api.get(`/shopping-lists/${theirs.own.list}`)
+    expect(body.items.map(({ name }: { name: string }) => name)).toEqual(['Milk', 'Bread'])
+    expect(Object.values(foreignIds(theirs)).every((id) => id.length === 36)).toBe(true)
   })
 })

@@ -1,0 +1,111 @@
+/** An attempt reaches for another tenant's thing and, in just the same way, for one that exists nowhere. */
+import type { Person } from '../../support/people.ts'
+import type { TestServer } from '../../support/server.ts'
+
+/** What was told, with the ids that were asked with, and what differs from call to call, taken out. */
+export interface Told {
+  /** The HTTP status, or the type of a socket's message. */
+  code: string
+  text: string
+}
+
+export interface Attempt {
+  name: string
+  /** What must be told; left out where the control alone decides. */
+  expected?: string
+  foreign(): Promise<Told>
+  control(): Promise<Told>
+  /** Not while others are under way: it changes what they look at. */
+  alone?: boolean
+}
+
+export interface Call {
+  method: string
+  /** From the root, with the query. */
+  path: string
+  body?: object | undefined
+  headers?: Record<string, string>
+}
+
+/** @param aims what was asked with and may come back: the same text stands for it in both answers */
+export async function ask(
+  { url }: TestServer,
+  person: Pick<Person, 'accessToken'> | null,
+  { method, path, body, headers }: Call,
+  aims: Record<string, string>,
+): Promise<Told & { body: string; status: number }> {
+  const response = await fetch(url + path, {
+    method,
+    headers: {
+      ...(person ? { authorization: `Bearer ${person.accessToken}` } : {}),
+      ...(body ? { 'content-type': 'application/json' } : {}),
+      ...headers,
+    },
+    ...(body ? { body: JSON.stringify(body) } : {}),
+  })
+  const raw = await response.text()
+  const kept = [...response.headers].filter(([name]) => !perAnswer.has(name)).sort()
+  const text = masked(`${response.status} ${JSON.stringify(kept)} ${raw}`, aims)
+  return { code: String(response.status), text, body: raw, status: response.status }
+}
+
+/** The length is the text's, and would give away only that one address is longer than another. */
+const perAnswer = new Set(['date', 'x-request-id', 'content-length'])
+
+export function masked(text: string, aims: Record<string, string>): string {
+  let result = text
+    .replace(/"request_id":"[^"]+"/g, '"request_id":"-"')
+    .replace(/"next_cursor":"[^"]+"/g, '"next_cursor":"-"')
+    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
+    .replace(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, '<token>')
+  for (const [name, value] of Object.entries(aims)) result = result.replaceAll(value, `<${name}>`)
+  return result
+}
+
+const atOnce = 8
+
+const shown = 20
+
+/** Carries them all out and answers what went wrong, or the beginning of it. @param secrets of the other tenant */
+export async function carryOut(attempts: readonly Attempt[], secrets: readonly string[]): Promise<string[]> {
+  const faults: string[] = []
+  const waiting = attempts.filter(({ alone }) => !alone)
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next; next = waiting.shift())
+      faults.push(...(await carryOutOne(next, secrets)))
+  }
+  await Promise.all(Array.from({ length: atOnce }, work))
+  for (const attempt of attempts.filter(({ alone }) => alone))
+    faults.push(...(await carryOutOne(attempt, secrets)))
+  return faults.slice(0, shown)
+}
+
+async function carryOutOne(attempt: Attempt, secrets: readonly string[]): Promise<string[]> {
+  const { name, expected } = attempt
+  const failed = (error: unknown): Told => ({ code: 'failed', text: `failed, ${name}: ${String(error)}` })
+  const foreign = await attempt.foreign().catch(failed)
+  const control = await attempt.control().catch(failed)
+  const secret = secrets.find((value) => foreign.text.includes(value))
+  return [
+    ...(foreign.code === 'failed' ? [foreign.text] : []),
+    ...(foreign.text === control.text ? [] : [`${name}: ${difference(foreign.text, control.text)}`]),
+    ...(expected === undefined || foreign.code === expected
+      ? []
+      : [`${name}: ${foreign.code}, not ${expected}: ${around(foreign.text, 0)}`]),
+    ...(secret === undefined
+      ? []
+      : [`${name}: ${leaked} ${secret}: ${around(foreign.text, foreign.text.indexOf(secret))}`]),
+  ]
+}
+
+/** The first place at which the two part. */
+function difference(foreign: string, control: string): string {
+  const at = [...foreign].findIndex((letter, index) => letter !== control[index])
+  const place = at < 0 ? foreign.length : at
+  return `told ${around(foreign, place)} but else ${around(control, place)}`
+}
+
+const around = (text: string, at: number): string => `«${text.slice(Math.max(0, at - 120), at + 120)}»`
+
+/** Marks the faults that are no mere difference. */
+export const leaked = 'tells what is theirs,'

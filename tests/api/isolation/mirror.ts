@@ -1,0 +1,136 @@
+/** Two tenants with the same data: names, people, lists, items, what was deleted, invitations, sessions. */
+import { join, makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
+import { oncePerBackend, sharedServer, type TestServer } from '../../support/server.ts'
+
+export const roles = ['admin', 'owner', 'editor', 'viewer', 'outsider'] as const
+/** `admin`: of the tenant. `outsider`: a member of the tenant who is on none of its lists. */
+export type Role = (typeof roles)[number]
+
+export interface Shelf {
+  list: string
+  /** Milk, pending. */
+  item: string
+  /** Bread, purchased. */
+  bought: string
+  deletedItem: string
+  deletedList: string
+}
+
+export interface Half {
+  tenant: Tenant
+  people: Record<Role, Person>
+  /** Its ids exist in this tenant alone. */
+  own: Shelf
+  /** Its ids exist in both tenants. */
+  twin: Shelf
+  /** Like `twin`, but this tenant's alone, and touched by nothing else. */
+  single: Shelf
+  /** The owner's. */
+  session: string
+  /** Of the outsider, to the list of `own`. */
+  invitation: string
+  spentInvitation: string
+}
+
+export interface Mirror {
+  server: TestServer
+  mine: Half
+  theirs: Half
+}
+
+/** On the shared server; nobody may take anything of it away. */
+export const mirrorOn = oncePerBackend(async (backend) => makeMirror(await sharedServer(backend)))
+
+export async function makeMirror(server: TestServer): Promise<Mirror> {
+  const shared = newShelf()
+  const mine = await makeHalf(server, shared)
+  // After: their tokens are the newer ones, so that it is not their age for which a socket refuses them.
+  const theirs = await makeHalf(server, shared)
+  return { server, mine, theirs }
+}
+
+const newShelf = (): Shelf => {
+  const [list, item, bought, deletedItem, deletedList] = [1, 2, 3, 4, 5].map(() => Bun.randomUUIDv7())
+  return {
+    list: list ?? '',
+    item: item ?? '',
+    bought: bought ?? '',
+    deletedItem: deletedItem ?? '',
+    deletedList: deletedList ?? '',
+  }
+}
+
+async function makeHalf(server: TestServer, twin: Shelf): Promise<Half> {
+  const tenant = await makeTenant(server, 'Mirror')
+  const member = (name: string) => makeUser(server, tenant, { name })
+  const [owner, editor, viewer, outsider] = await Promise.all([
+    member('owner'),
+    member('editor'),
+    member('viewer'),
+    member('outsider'),
+  ])
+  const people = { admin: tenant.admin, owner, editor, viewer, outsider }
+  const own = newShelf()
+  await fill(people, own)
+  await fill(people, twin)
+  const single = newShelf()
+  await fill(people, single)
+  const sessions = await owner.api.get('/auth/sessions')
+  const invite = async (): Promise<string> => {
+    const { body } = await owner.api.post(`/shopping-lists/${own.list}/invite`, { email: outsider.email })
+    return body.token
+  }
+  const spentInvitation = await invite()
+  await outsider.api.post('/invitations/reject', { token: spentInvitation })
+  return {
+    tenant,
+    people,
+    own,
+    twin,
+    single,
+    session: sessions.body.data[0].id,
+    invitation: await invite(),
+    spentInvitation,
+  }
+}
+
+async function fill({ owner, editor, viewer }: Record<Role, Person>, shelf: Shelf): Promise<void> {
+  const { list, item, bought, deletedItem, deletedList } = shelf
+  await owner.api.post('/shopping-lists', { id: list, name: 'Same', description: 'Same' })
+  await owner.api.post(`/shopping-lists/${list}/items`, {
+    items: [
+      { id: item, name: 'Milk' },
+      { id: bought, name: 'Bread' },
+      { id: deletedItem, name: 'Gone' },
+    ],
+  })
+  await owner.api.patch(`/items/${bought}`, { status: 'purchased' })
+  await owner.api.delete(`/items/${deletedItem}`)
+  await join(owner, list, editor, 'editor')
+  await join(owner, list, viewer, 'viewer')
+  await owner.api.post('/shopping-lists', { id: deletedList, name: 'Gone' })
+  await owner.api.delete(`/shopping-lists/${deletedList}`)
+}
+
+/** Every kind of id that another tenant has. An event has none: it is a list's, by number. */
+export const foreignIds = (half: Half): Record<string, string> => ({
+  list: half.own.list,
+  'deleted list': half.own.deletedList,
+  item: half.own.item,
+  'deleted item': half.own.deletedItem,
+  user: half.people.owner.id,
+  tenant: half.tenant.id,
+  session: half.session,
+  invitation: claimsOf(half.invitation)['jti'] ?? '',
+})
+
+export const claimsOf = (token: string): Record<string, string> =>
+  JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+
+/** What must never be told to the other tenant, unless it was asked with that very thing. */
+export const secretsOf = (half: Half): string[] => [
+  ...Object.values(foreignIds(half)),
+  half.own.bought,
+  ...Object.values(half.single),
+  ...Object.values(half.people).flatMap(({ id, email }) => [id, email]),
+]

@@ -1,0 +1,98 @@
+/**
+ * Between the program and its database: which statements it sends in which scope, and the same with their tenant
+ * predicates taken out.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database, Query, Scope } from '../../../src/db/database.ts'
+import { compileStatement } from '../../../src/db/statement.ts'
+
+export interface Tap {
+  /** Texts of the statements sent for a tenant, or for the streams of all, since the last `forget`. */
+  readonly seen: ReadonlySet<string>
+  forget(): void
+  /** From now on these statements go without their tenant predicates. */
+  weaken(which: (text: string) => boolean): void
+}
+
+/** The system's scope is meant to see all tenants: what it compares tenants for is its question, no fence. */
+const isFenced = (scope: Scope): boolean => scope !== 'system'
+
+export function tapDatabase(db: Database): Tap {
+  const { read, write, transaction } = db
+  const seen = new Set<string>()
+  let weakened: (text: string) => boolean = () => false
+
+  const pass = <Row>(scope: Scope, statement: SQL<Row>): SQL<Row> => {
+    if (!isFenced(scope)) return statement
+    const { text, parameters } = compileStatement(statement)
+    seen.add(text)
+    return weakened(text) ? rebuild<Row>(withoutPredicates(text), parameters) : statement
+  }
+
+  db.read = (scope, statement) => read(scope, pass(scope, statement))
+  db.write = <Row>(scope: Scope, ...statements: [...SQL[], SQL<Row>]) =>
+    write(scope, ...(statements.map((statement) => pass(scope, statement)) as [...SQL[], SQL<Row>]))
+  db.transaction = (scope, work) =>
+    transaction(scope, (query) => {
+      const passed: Query = (statement) => query(pass(scope, statement))
+      return work(passed)
+    })
+  return {
+    seen,
+    forget: () => seen.clear(),
+    weaken(which) {
+      weakened = which
+    },
+  }
+}
+
+/** From text and parameters back to what compiles to them. */
+function rebuild<Row>(text: string, parameters: readonly (string | null)[]): SQL<Row> {
+  const parts = text.split(/\$\d+/)
+  if (parts.length !== parameters.length + 1) throw new Error(`a parameter was lost: ${text}`)
+  const chunks = parts.flatMap((part, at) =>
+    at === 0 ? [sql.raw(part)] : [sql.param(parameters[at - 1] ?? null), sql.raw(part)],
+  )
+  return sql<Row>`${sql.join(chunks)}`
+}
+
+const tenantOf = String.raw`(?:\w+\.)?(?:tenant_id|"tenantId")`
+
+/** @throws Error when a predicate has a form that is not known here, rather than leave it in */
+export function withoutPredicates(text: string): string {
+  const without = text
+    .replace(new RegExp(String.raw`(?<![\w.])${tenantOf} = (\$\d+)`, 'g'), '($1::uuid is not null)')
+    .replace(new RegExp(String.raw`(?<![\w.])${tenantOf} = (?:${tenantOf}|\w+\.id\b)`, 'g'), 'true')
+    .replace(new RegExp(String.raw`(?<![\w.])\w+\.id = ${tenantOf}`, 'g'), 'true')
+    .replace(/(\bfrom tenants (?:(?:as )?\w+ )?where )(?:\w+\.)?id = (\$\d+)/g, '$1($2::uuid is not null)')
+  const left = new RegExp(String.raw`${tenantOf}\s*\)?\s*(=|<>|in\b|is\b)|=\s*${tenantOf}`, 'i').exec(without)
+  if (left) throw new Error(`a tenant predicate of an unknown form, "${left[0]}", in: ${text}`)
+  return without
+}
+
+/**
+ * Places where a statement reads or changes a tenant's table and no predicate holds that table to a tenant. An inserted
+ * row carries its tenant itself.
+ * @param tables names of all tables with tenants' rows
+ */
+export function unfencedIn(text: string, tables: readonly string[]): string[] {
+  const named = new RegExp(
+    String.raw`(?:\b(?:from|join|update|using)\s+|,\s*)(${tables.join('|')})\b(?![.(])(?:\s+(?:as\s+)?(?!(?:${keywords})\b)(\w+))?`,
+    'gi',
+  )
+  const used = new Map<string, number>()
+  const tenants = new Set<string>()
+  for (const [, table = '', alias = table] of text.matchAll(named)) {
+    used.set(alias, (used.get(alias) ?? 0) + 1)
+    if (table === 'tenants') tenants.add(alias)
+  }
+  return [...used].flatMap(([alias, times]) => {
+    const column = tenants.has(alias) ? 'id' : 'tenant_id'
+    const qualified = String.raw`\b${alias}\.${column}`
+    const bare = tables.includes(alias) ? String.raw`|(?<![\w.])${column} = ` : ''
+    const predicates = new RegExp(String.raw`${qualified} = |= ${qualified}\b${bare}`, 'g')
+    return [...text.matchAll(predicates)].length < times ? [`${alias} in ${text}`] : []
+  })
+}
+
+const keywords = 'where|set|on|join|left|right|cross|inner|order|group|limit|for|returning|lateral|union|and'

@@ -1,0 +1,105 @@
+/** What only the database's owner sees: whole tables of a tenant, before and after. */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Query } from '../../../src/db/database.ts'
+import type { TestServer } from '../../support/server.ts'
+import type { Half } from './mirror.ts'
+
+export interface TenantTable {
+  name: string
+  /** The column that holds the tenant. */
+  column: string
+}
+
+/** The test signs in as the owner of everything and steps down like the service; here it steps up again. */
+export const asOwner = <T>(server: TestServer, work: (query: Query) => Promise<T>): Promise<T> =>
+  server.running.deps.db.transaction('system', async (query) => {
+    await query(sql`set local role none`)
+    return work(query)
+  })
+
+/** Every table that has tenants' rows, from the database's own catalog. */
+export const findTenantTables = (server: TestServer): Promise<TenantTable[]> =>
+  asOwner(server, (query) =>
+    query(sql<TenantTable>`
+      select c.relname::text as name, case c.relname when 'tenants' then 'id' else 'tenant_id' end as "column"
+      from pg_class c
+      where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace and (c.relname = 'tenants'
+        or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped))
+      order by 1`),
+  )
+
+const together = (parts: SQL[], by = sql` union all `): SQL => sql.join(parts, by)
+
+/** Of all rows of all tables of the tenant, and of its people's sessions; each table by name with its number of rows. */
+export async function checksum(
+  server: TestServer,
+  { tenant, people }: Half,
+): Promise<Record<string, string>> {
+  const tables = await findTenantTables(server)
+  const sums = await asOwner(server, (query) =>
+    query(
+      sql<{ name: string; sum: string }>`${together(
+        tables.map(
+          ({ name, column }) => sql`select ${name}::text as name, count(*) || ' ' || coalesce(
+          md5(string_agg(t::text, '|' order by t::text)), '') as sum
+          from ${sql.identifier(name)} t where t.${sql.identifier(column)} = ${tenant.id}`,
+        ),
+      )}`,
+    ),
+  )
+  const sessions = await Promise.all(
+    Object.values(people).map(({ id }) => server.running.deps.store.get(`sessions:${id}`)),
+  )
+  return {
+    ...Object.fromEntries(sums.map(({ name, sum }) => [name, sum])),
+    sessions: Bun.hash(JSON.stringify(sessions)).toString(36),
+  }
+}
+
+/** Takes lists and items out of a tenant, as if they had never been there. */
+export const forget = (server: TestServer, { tenant }: Half, ids: readonly string[]): Promise<void> =>
+  asOwner(server, async (query) => {
+    const these = sql`(${sql.join(
+      ids.map((id) => sql`${id}::uuid`),
+      sql`, `,
+    )})`
+    const columns = {
+      list_events: 'list_id',
+      list_members: 'list_id',
+      items: 'list_id',
+      shopping_lists: 'id',
+    }
+    await query(sql`delete from items where tenant_id = ${tenant.id} and id in ${these}`)
+    for (const [table, column] of Object.entries(columns))
+      await query(
+        sql`delete from ${sql.identifier(table)} where tenant_id = ${tenant.id} and ${sql.identifier(column)} in ${these}`,
+      )
+  })
+
+/** Copies every table's rows; the answer puts them back. */
+export async function keepRows(server: TestServer): Promise<() => Promise<void>> {
+  const names = (await findTenantTables(server)).map(({ name }) => name)
+  const each = (...works: ((name: string) => SQL)[]): Promise<void> =>
+    asOwner(server, async (query) => {
+      // In whatever order they come, rows may point to rows that are still missing.
+      await query(sql`set local session_replication_role = replica`)
+      for (const work of works) for (const name of names) await query(work(name))
+    })
+  await asOwner(server, (query) => query(sql`create schema kept`))
+  await each((name) => sql`create table kept.${sql.identifier(name)} as table ${sql.identifier(name)}`)
+  return () =>
+    each(
+      (name) => sql`delete from ${sql.identifier(name)}`,
+      (name) => sql`insert into ${sql.identifier(name)} select * from kept.${sql.identifier(name)}`,
+    )
+}
+
+export const setRowSecurity = async (server: TestServer, on: boolean): Promise<void> => {
+  const tables = await findTenantTables(server)
+  await asOwner(server, async (query) => {
+    for (const { name } of tables)
+      await query(
+        sql`alter table ${sql.identifier(name)} ${sql.raw(on ? 'enable' : 'disable')} row level security`,
+      )
+  })
+}
