@@ -30,6 +30,11 @@ export const findTenantTables = (server: TestServer): Promise<TenantTable[]> =>
 
 const together = (parts: SQL[], by = sql` union all `): SQL => sql.join(parts, by)
 
+/** A sign-in or a code tried at an address by nobody in particular is recorded for the tenant of the address. */
+const butFor: Record<string, SQL> = {
+  audit_log: sql`and not (t.actor_id is null and t.action like 'auth.%')`,
+}
+
 /** Of all rows of all tables of the tenant, and of its people's sessions; each table by name with its number of rows. */
 export async function checksum(
   server: TestServer,
@@ -42,7 +47,7 @@ export async function checksum(
         tables.map(
           ({ name, column }) => sql`select ${name}::text as name, count(*) || ' ' || coalesce(
           md5(string_agg(t::text, '|' order by t::text)), '') as sum
-          from ${sql.identifier(name)} t where t.${sql.identifier(column)} = ${tenant.id}`,
+          from ${sql.identifier(name)} t where t.${sql.identifier(column)} = ${tenant.id} ${butFor[name] ?? sql``}`,
         ),
       )}`,
     ),
