@@ -92,6 +92,8 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
   prepareDataDir(config.dataDir)
   const secret = config.jwtSecretKey ?? generatedSecret(config.dataDir)
   const key = (purpose: string): Buffer => deriveKey(secret, purpose)
+  const previousKeys = (purpose: string): Buffer[] =>
+    config.jwtPreviousSecretKeys.map((previous) => deriveKey(previous, purpose))
   const accessTtlSeconds = config.accessTokenTtlMinutes * 60
   const mailer = createMailer({ config, dataDir: config.dataDir, log })
   const passwords = await createPasswords({
@@ -126,10 +128,10 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
       store,
       key('refresh tokens'),
       config.refreshTokenTtlDays * 86_400,
-      config.jwtPreviousSecretKeys.map((previous) => deriveKey(previous, 'refresh tokens')),
+      previousKeys('refresh tokens'),
     ),
-    otps: createOtps(store, key('one-time codes'), config.otpTtlMinutes * 60),
-    passwordResets: createPasswordResets(store, key('password resets')),
+    otps: createOtps(store, key('one-time codes'), config.otpTtlMinutes * 60, previousKeys('one-time codes')),
+    passwordResets: createPasswordResets(store, key('password resets'), previousKeys('password resets')),
     publicUrl: config.publicUrl ?? '',
     otpTtlMinutes: config.otpTtlMinutes,
     invitationTtlHours: config.invitationTtlHours,

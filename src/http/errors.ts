@@ -7,6 +7,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { type Context, Elysia, ValidationError } from 'elysia'
+import { ConstraintError } from '../db/errors.ts'
 import { AppError, type FieldFault } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { BodyFault } from './body.ts'
@@ -58,6 +59,13 @@ export function problemResponse(error: AppError, requestId: string, set: Context
   })
 }
 
+/** What refers to the caller or the caller's tenant: gone since the token was issued, as after a restored backup. */
+const referencesToCaller: ReadonlySet<string> = new Set([
+  ...['users_tenant_id_tenants_id_fk', 'revocations_tenant_id_tenants_id_fk'],
+  ...['shopping_lists_tenant_id_tenants_id_fk', 'shopping_lists_owner_fkey', 'shopping_lists_creator_fkey'],
+  ...['items_added_by_fkey', 'audit_log_tenant_id_tenants_id_fk'],
+])
+
 function toAppError(error: unknown, path: string, routes: () => RouteTable): AppError {
   if (error instanceof AppError) return error
   if (error instanceof ValidationError)
@@ -66,6 +74,8 @@ function toAppError(error: unknown, path: string, routes: () => RouteTable): App
       : isBodyMissing(error)
         ? bodyMissing()
         : invalid(error)
+  if (error instanceof ConstraintError && referencesToCaller.has(error.constraint))
+    return new AppError('token_revoked', 'This account no longer exists.')
   if (error instanceof Error && 'code' in error && error.code === 'NOT_FOUND')
     return noSuchRoute(path, routes)
   return new AppError('internal_error', 'Something went wrong on our side. Please report the request id.', {

@@ -27,11 +27,17 @@ const maxWrongTriesPerCode = 5
 const maxWrongTriesPerHour = 20
 const hourSeconds = 3600
 
-export function createOtps(store: Store, key: Buffer, ttlSeconds: number): Otps {
-  const address = (email: string): string => mac(key, email)
-  const placeOf = (email: string): string => `otp:${address(email)}`
-  const proofOf = (email: string, code: string): string => mac(key, `${email}\n${code}`)
-  const hourOf = (email: string): string => `otp-wrong:${address(email)}`
+/** @param previousKeys codes issued under them are still good */
+export function createOtps(
+  store: Store,
+  key: Buffer,
+  ttlSeconds: number,
+  previousKeys: readonly Buffer[] = [],
+): Otps {
+  const placeOf = (signingKey: Buffer, email: string): string => `otp:${mac(signingKey, email)}`
+  const proofOf = (signingKey: Buffer, email: string, code: string): string =>
+    mac(signingKey, `${email}\n${code}`)
+  const hourOf = (email: string): string => `otp-wrong:${mac(key, email)}`
 
   const payForTry = async (email: string): Promise<void> => {
     const { count, expiresInMs } = await store.increment(hourOf(email), hourSeconds)
@@ -48,21 +54,32 @@ export function createOtps(store: Store, key: Buffer, ttlSeconds: number): Otps 
     if (tries >= maxWrongTriesPerHour) await payForTry(email)
   }
 
+  /** Looks under every key whatever it finds, so that its time tells nothing. */
+  const find = async (email: string) => {
+    const found = await Promise.all(
+      [key, ...previousKeys].map(async (signingKey) => {
+        const stored = await store.get(placeOf(signingKey, email))
+        return { signingKey, stored, entry: readEntry(stored) }
+      }),
+    )
+    return found.find(({ entry }) => entry !== null) ?? { signingKey: key, stored: null, entry: null }
+  }
+
   /** Whether this is the code. If so it is gone, else it has a try less; of guesses that come at once, each for itself. */
   const tryCode = async (email: string, code: string): Promise<boolean> => {
     for (;;) {
-      const stored = await store.get(placeOf(email))
-      const entry = readEntry(stored)
+      const { signingKey, stored, entry } = await find(email)
       if (entry && entry.wrongTries >= maxWrongTriesPerCode)
         throw new AppError(
           'otp_attempts_exceeded',
           'Too many wrong tries: this code is dead. Ask for a new one.',
         )
-      const right = equalInConstantTime(entry?.proof ?? '', proofOf(email, code))
+      const right = equalInConstantTime(entry?.proof ?? '', proofOf(signingKey, email, code))
       if (entry === null) return false
       const next = right ? null : JSON.stringify({ ...entry, wrongTries: entry.wrongTries + 1 })
       // A dead code's place is kept a while, to tell that it died of wrong tries.
-      if (await store.compareAndSet(placeOf(email), stored, next, secondsLeft(entry))) return right
+      if (await store.compareAndSet(placeOf(signingKey, email), stored, next, secondsLeft(entry)))
+        return right
     }
   }
 
@@ -70,8 +87,9 @@ export function createOtps(store: Store, key: Buffer, ttlSeconds: number): Otps 
     async issue(email) {
       const code = String(randomInt(1_000_000)).padStart(6, '0')
       const expiresAt = Date.now() + ttlSeconds * 1000
-      const entry: Entry = { proof: proofOf(email, code), wrongTries: 0, expiresAt }
-      await store.set(placeOf(email), JSON.stringify(entry), ttlSeconds)
+      const entry: Entry = { proof: proofOf(key, email, code), wrongTries: 0, expiresAt }
+      await Promise.all(previousKeys.map((previous) => store.delete(placeOf(previous, email))))
+      await store.set(placeOf(key, email), JSON.stringify(entry), ttlSeconds)
       return code
     },
 

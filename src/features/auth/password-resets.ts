@@ -24,8 +24,15 @@ export interface PasswordResets {
   consume(token: string): Promise<boolean>
 }
 
-export function createPasswordResets(store: Store, key: Buffer): PasswordResets {
+/** @param previousKeys links made with them are still good */
+export function createPasswordResets(
+  store: Store,
+  key: Buffer,
+  previousKeys: readonly Buffer[] = [],
+): PasswordResets {
   const place = (userId: string): string => `password-reset:${userId}`
+  const proofsOf = (token: string): string[] =>
+    [key, ...previousKeys].map((candidate) => mac(candidate, token))
   return {
     async issue({ tenantId, userId, sessionEpoch }) {
       const token = `${tenantId}.${userId}.${sessionEpoch}.${randomBytes(32).toString('base64url')}`
@@ -35,11 +42,14 @@ export function createPasswordResets(store: Store, key: Buffer): PasswordResets 
     async check(token) {
       const grant = readGrant(token)
       const stored = grant && (await store.get(place(grant.userId)))
-      return stored && equalInConstantTime(stored, mac(key, token)) ? grant : null
+      return stored && proofsOf(token).some((proof) => equalInConstantTime(stored, proof)) ? grant : null
     },
     async consume(token) {
       const grant = readGrant(token)
-      return grant !== null && store.compareAndSet(place(grant.userId), mac(key, token), null, 1)
+      if (grant === null) return false
+      for (const proof of proofsOf(token))
+        if (await store.compareAndSet(place(grant.userId), proof, null, 1)) return true
+      return false
     },
   }
 }
