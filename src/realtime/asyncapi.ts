@@ -1,5 +1,6 @@
 /** /asyncapi.json: the socket as AsyncAPI 3, made from the very schemas that validate its messages. */
 import type { TSchema } from '@sinclair/typebox'
+import { limits } from './limits.ts'
 import * as protocol from './protocol.ts'
 
 const fromClient: TSchema[] = [protocol.Subscribe, protocol.Unsubscribe, protocol.Authenticate, protocol.Ping]
@@ -68,7 +69,7 @@ export function asyncapiDocument(version: string): object {
   }
 }
 
-const { limits, closeCodes } = protocol
+const { closeCodes } = protocol
 
 const description = [
   'Open `/ws?token=<access token>`, or send the subprotocols `minimart.v1, bearer.<access token>`. Messages are JSON ' +
@@ -76,7 +77,7 @@ const description = [
   'Per list, `seq` counts events from 1 without holes. A subscriber gets each once, in order, none missing, from the ' +
     '`seq` that `subscribed` named, or from `since`. After a close, reconnect and subscribe with the last `seq` seen.',
   `Limits: ${limits.messageBytes} bytes a message, ${limits.messageBurst} messages at once and ` +
-    `${limits.messagesPerSecond} a second, ${limits.subscriptions} lists a socket.`,
+    `${limits.messagesPerSecond} a second, ${limits.subscriptions} lists a socket, ${limits.socketsPerUser} sockets a user.`,
   `Close codes: ${Object.values(closeCodes)
     .map(({ code, reason }) => `${code} ${reason}`)
     .join(' · ')} · 1009 message too long.`,

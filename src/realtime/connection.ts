@@ -7,15 +7,16 @@ import type { Database } from '../db/database.ts'
 import { AppError } from '../errors.ts'
 import type { AccessTokens, VerifiedToken } from '../features/auth/access-tokens.ts'
 import type { Logger } from '../log.ts'
-import { createAllowance } from './allowance.ts'
 import { type ListKey, topicOf } from './broker.ts'
+import { findSeq } from './event-log.ts'
 import type { Hub, Listener, Subscription } from './hub.ts'
+import { createIntake } from './intake.ts'
+import { limits } from './limits.ts'
 import {
   type ClientMessage,
   closeCodes,
   echoOf,
   encode,
-  limits,
   parseClientMessage,
   protocolVersion,
   type SocketErrorCode,
@@ -29,6 +30,8 @@ export interface Carrier {
   ping(): void
   subscribe(topic: string): void
   unsubscribe(topic: string): void
+  /** Bytes that the other side has not taken yet. */
+  unsent(): number
   /** Resolves when little enough is unsent to go on, or the socket is gone. */
   writable(): Promise<void>
 }
@@ -44,7 +47,7 @@ export interface Connection {
   readonly token: VerifiedToken
   /** A text frame, or null for a binary one. */
   receive(text: string | null): void
-  /** Anything at all came from the other side. */
+  /** A ping or pong frame came from the other side. */
   hear(): void
   /** Called about once a second: pings, warns, and ends what has expired or fallen silent. */
   tick(now: number): void
@@ -70,10 +73,6 @@ export function createConnection(
   let gone = false
   let lastHeard = Date.now()
   let lastPing = Date.now()
-  let working = false
-  const waiting: { text: string; allowed: boolean }[] = []
-  const allowance = createAllowance(limits.messageBurst, limits.messagesPerSecond)
-  let refused = 0
   const subscribed = new Map<string, { list: ListKey; subscription: Subscription }>()
 
   const close = ({ code, reason }: { code: number; reason: string }): void => {
@@ -84,7 +83,7 @@ export function createConnection(
 
   const ended = (): void => {
     gone = true
-    waiting.length = 0
+    intake.end()
     for (const { subscription } of subscribed.values()) subscription.leave(listener)
     subscribed.clear()
   }
@@ -105,6 +104,7 @@ export function createConnection(
 
   const listener: Listener = {
     userId: verified.actor.userId,
+    mayStillHear: async ({ listId }) => (await findSeq(deps.db, token.actor, listId)) !== null,
     dismiss({ listId }) {
       if (drop(listId)) carrier.send(encode({ type: 'unsubscribed', payload: { list_id: listId } }))
     },
@@ -157,6 +157,8 @@ export function createConnection(
       })
       if (!next || next.actor.userId !== token.actor.userId || next.expiresAt < token.expiresAt)
         return fail('token_invalid', 'This is no newer token of the same user; the old one still counts.', id)
+      // What is followed was allowed to the old role. Its end may not have come round to this instance yet.
+      if (next.actor.role !== token.actor.role) return close(closeCodes.tokenBad)
       token = next
       raw = payload.token
       warned = false
@@ -186,14 +188,12 @@ export function createConnection(
     }
   }
 
-  const work = async (): Promise<void> => {
-    working = true
-    for (let next = waiting.shift(); next && !gone; next = waiting.shift())
-      if (next.allowed) await follow(next.text)
-      else
-        fail('rate_limited', `Send at most ${limits.messagesPerSecond} messages a second.`, echoOf(next.text))
-    working = false
-  }
+  const intake = createIntake({
+    follow,
+    refuse: (text) =>
+      fail('rate_limited', `Send at most ${limits.messagesPerSecond} messages a second.`, echoOf(text)),
+    onFlood: () => close(closeCodes.tooManyMessages),
+  })
 
   carrier.send(
     encode({
@@ -208,22 +208,18 @@ export function createConnection(
     },
     receive(text) {
       lastHeard = Date.now()
-      if (gone) return
-      const allowed = allowance.take()
-      refused = allowed ? 0 : refused + 1
-      if (refused > limits.refusedMessages || waiting.length >= limits.waitingMessages)
-        return close(closeCodes.tooManyMessages)
-      // A binary frame is no message, like an empty one; refusals too are told in their turn.
-      waiting.push({ text: text ?? '', allowed })
-      if (!working) void work()
+      // A binary frame is no message, like an empty one.
+      intake.take(text ?? '')
     },
     hear() {
       lastHeard = Date.now()
+      intake.takeControl()
     },
     tick(now) {
       if (gone) return
       if (now >= token.expiresAt * 1000) return close(closeCodes.tokenBad)
       if (now - lastHeard > limits.silenceSeconds * 1000) return close(closeCodes.silent)
+      if (carrier.unsent() > limits.unsentBytes) return close(closeCodes.tooSlow)
       if (!warned && now >= (token.expiresAt - limits.tokenWarningSeconds) * 1000) {
         warned = true
         carrier.send(encode({ type: 'token_expiring', payload: { expires_at: iso(token.expiresAt) } }))

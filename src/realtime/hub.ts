@@ -12,6 +12,8 @@ import { createStream, type Stream } from './stream.ts'
 /** Somebody on a topic. */
 export interface Listener {
   readonly userId: string
+  /** Whether the list may be seen as the database has it now. @throws AppError database_unavailable */
+  mayStillHear(list: ListKey): Promise<boolean>
   /** The list's events have ended for this listener: it is to be told and taken off the topic. */
   dismiss(list: ListKey): void
 }
@@ -89,6 +91,14 @@ export function createHub(deps: HubDeps): Hub {
       }
   }
 
+  /** An event that is lost may have been the one that ended somebody's membership, so all are asked for anew. */
+  const readmit = async ({ list, listeners }: Omit<Entry, 'ready'>): Promise<void> => {
+    const asked = await Promise.all(
+      [...listeners].map(async (listener) => ({ listener, may: await listener.mayStillHear(list) })),
+    )
+    for (const { listener, may } of asked) if (!may && listeners.delete(listener)) listener.dismiss(list)
+  }
+
   const onEvents = (list: ListKey, events: readonly ListEvent[]): void => {
     const entry = entries.get(topicOf(list))
     if (entry?.stream) entry.stream.offer(events)
@@ -130,6 +140,7 @@ export function createHub(deps: HubDeps): Hub {
       log,
       read: (list, cursor) => readEvents(db, list, cursor),
       deliver: (_list, event) => deliver(entry, event),
+      readmit: () => readmit(entry),
       resync: (list, seq) => publishToTopic(topicOf(list), resyncText(list, seq)),
       onHealed: (count) => {
         counts.healed += count

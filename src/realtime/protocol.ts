@@ -8,24 +8,6 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 export const protocolVersion = 1
 export const subprotocol = 'minimart.v1'
 
-export const limits = {
-  /** Bytes of one message; a longer one closes the socket with 1009. */
-  messageBytes: 16 * 1024,
-  subscriptions: 100,
-  /** Messages that may come at once, and how many a second after that. */
-  messageBurst: 200,
-  messagesPerSecond: 50,
-  /** Refused messages in a row that are answered with `rate_limited` before the socket is closed with 4008. */
-  refusedMessages: 100,
-  /** Messages of one socket waiting for their turn. */
-  waitingMessages: 400,
-  /** Bytes that a client has not taken yet; past them it is cut off. */
-  unsentBytes: 1024 * 1024,
-  pingSeconds: 25,
-  silenceSeconds: 60,
-  tokenWarningSeconds: 60,
-} as const
-
 export const closeCodes = {
   tokenBad: { code: 4001, reason: 'token bad, expired or revoked' },
   notAllowed: { code: 4003, reason: 'not allowed' },

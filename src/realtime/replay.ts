@@ -44,6 +44,10 @@ export async function replay(
       cursor = at
       client.send(encode({ type: 'resync_required', payload: { list_id: list.listId, seq: at } }))
     }
+    const end = (): 'ended' => {
+      if (!client.isGone()) client.send(encode({ type: 'unsubscribed', payload: { list_id: list.listId } }))
+      return 'ended'
+    }
     if (since !== undefined && !recovered) resync(seq)
     let page = recovered ? first : null
     while (!client.isGone()) {
@@ -53,10 +57,7 @@ export async function replay(
         client.send(event.text)
         cursor = event.seq
         // Before `seq` he may have left and come back; after it, this is the end.
-        if (event.seq > seq && endsFor(event, actor.userId)) {
-          client.send(encode({ type: 'unsubscribed', payload: { list_id: list.listId } }))
-          return 'ended'
-        }
+        if (event.seq > seq && endsFor(event, actor.userId)) return end()
       }
       await client.writable()
       if (client.isGone()) return 'ended'
@@ -69,6 +70,8 @@ export async function replay(
       if (head < cursor) await patiently(client, () => subscription.stream.reach(cursor))
       page = head < cursor ? null : await patiently(client, () => readEvents(db, list, cursor))
       if (page?.expired) {
+        // His own end may be among what is lost.
+        if ((await patiently(client, () => findSeq(db, actor, list.listId))) === null) return end()
         resync(page.seq)
         page = null
       }

@@ -8,7 +8,8 @@ import { AppError } from '../errors.ts'
 import type { VerifiedToken } from '../features/auth/access-tokens.ts'
 import { asyncapiDocument } from './asyncapi.ts'
 import { type Carrier, type Connection, createConnection } from './connection.ts'
-import { closeCodes, limits, subprotocol } from './protocol.ts'
+import { limits } from './limits.ts'
+import { closeCodes, subprotocol } from './protocol.ts'
 import type { Sockets } from './sockets.ts'
 
 /** What Bun keeps with a socket; it calls these for what happens to it. */
@@ -24,7 +25,7 @@ export interface SocketData {
 /** For Bun.serve's `websocket`. */
 export const websocketOptions = {
   maxPayloadLength: limits.messageBytes,
-  backpressureLimit: limits.unsentBytes,
+  backpressureLimit: limits.unsentBytesAtMost,
   // Otherwise Bun drops messages silently; cut off, the client comes back with `since`.
   closeOnBackpressureLimit: true,
   // Bun does not notice a silent peer while it publishes to it, so connections keep their own pings and deadline.
@@ -32,6 +33,9 @@ export const websocketOptions = {
   sendPings: false,
   publishToSelf: true,
 } as const
+
+/** By then sockets whose other end has gone silent are closed. */
+const crowdedRetrySeconds = limits.silenceSeconds
 
 export interface SocketDeps {
   sockets: Sockets
@@ -55,8 +59,15 @@ export const socketRoutes = ({ sockets, isOriginAllowed, version }: SocketDeps) 
           )
         const { token, protocol } = readToken(request)
         const verified = await sockets.verify(token)
+        if (verified && sockets.isCrowded(verified.actor.userId))
+          throw new AppError(
+            'rate_limited',
+            `A user may have ${limits.socketsPerUser} sockets open. Close some before opening more.`,
+            { retryAfterSeconds: crowdedRetrySeconds },
+          )
         const data = carry(sockets, token, verified)
-        const headers = protocol ? { 'sec-websocket-protocol': protocol } : {}
+        // Left unsaid, Bun agrees to whatever is offered first, and that may be the token.
+        const headers = { 'sec-websocket-protocol': protocol ?? '' }
         if (!(server as Server<SocketData> | null)?.upgrade(request, { data, headers }))
           throw new AppError('upgrade_required', 'This address speaks WebSocket.', {
             headers: { upgrade: 'websocket' },
@@ -92,6 +103,7 @@ function carry(sockets: Sockets, token: string, verified: VerifiedToken | null):
         ping: () => void socket.ping(),
         subscribe: (topic) => socket.subscribe(topic),
         unsubscribe: (topic) => socket.unsubscribe(topic),
+        unsent: () => socket.getBufferedAmount(),
         writable: async () => {
           // A drain may be partial.
           while (socket.readyState === WebSocket.OPEN && socket.getBufferedAmount() >= limits.unsentBytes / 4)

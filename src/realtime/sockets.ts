@@ -4,11 +4,14 @@ import { AppError } from '../errors.ts'
 import type { VerifiedToken } from '../features/auth/access-tokens.ts'
 import type { Revocations } from '../features/auth/revocations.ts'
 import type { Connection, ConnectionDeps } from './connection.ts'
+import { limits } from './limits.ts'
 import { closeCodes } from './protocol.ts'
 
 export interface Sockets extends ConnectionDeps {
   /** Null for a token that is missing, bad, expired or revoked. */
   verify(token: string): Promise<VerifiedToken | null>
+  /** Whether this user has all the sockets that one may have. */
+  isCrowded(userId: string): boolean
   add(connection: Connection): void
   remove(connection: Connection): void
   counts(): { sockets: number; subscriptions: number }
@@ -22,6 +25,7 @@ const closePauseMs = 20
 
 export function createSockets(deps: ConnectionDeps & { revocations: Revocations }): Sockets {
   const connections = new Set<Connection>()
+  const socketsOf = new Map<string, number>()
   let closing = false
   const timer = setInterval(() => {
     const now = Date.now()
@@ -35,8 +39,20 @@ export function createSockets(deps: ConnectionDeps & { revocations: Revocations 
     }
   })
 
+  const countOf = ({ token }: Connection, change: 1 | -1): void => {
+    const { userId } = token.actor
+    const count = (socketsOf.get(userId) ?? 0) + change
+    if (count === 0) socketsOf.delete(userId)
+    else socketsOf.set(userId, count)
+  }
+
+  const remove = (connection: Connection): void => {
+    if (connections.delete(connection)) countOf(connection, -1)
+  }
+
   return {
     ...deps,
+    isCrowded: (userId) => (socketsOf.get(userId) ?? 0) >= limits.socketsPerUser,
     async verify(token) {
       try {
         return await deps.tokens.read(token)
@@ -47,9 +63,12 @@ export function createSockets(deps: ConnectionDeps & { revocations: Revocations 
     },
     add(connection) {
       if (closing) connection.close(closeCodes.restarting)
-      else connections.add(connection)
+      else {
+        connections.add(connection)
+        countOf(connection, 1)
+      }
     },
-    remove: (connection) => connections.delete(connection),
+    remove,
     counts: () => ({
       sockets: connections.size,
       subscriptions: [...connections].reduce((sum, connection) => sum + connection.subscriptions(), 0),
@@ -60,7 +79,7 @@ export function createSockets(deps: ConnectionDeps & { revocations: Revocations 
       stopListening()
       while (connections.size > 0) {
         for (const connection of [...connections].slice(0, closedAtOnce)) {
-          connections.delete(connection)
+          remove(connection)
           connection.close(closeCodes.restarting)
         }
         await Bun.sleep(closePauseMs)

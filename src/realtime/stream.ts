@@ -15,6 +15,11 @@ export interface StreamDeps {
   read: (list: ListKey, cursor: number) => Promise<EventPage>
   /** Gives one event to everyone on the topic, and does what it means for who may hear the next. */
   deliver: (list: ListKey, event: ListEvent) => void
+  /**
+   * Events are lost for good: takes off the topic whoever may hear the list no longer. Until it is done nothing is
+   * given out. @throws AppError database_unavailable
+   */
+  readmit: () => Promise<void>
   /** Tells everyone on the topic that events before `seq` are lost. */
   resync: (list: ListKey, seq: number) => void
   /** Counts events that had to be read from the database. */
@@ -61,8 +66,10 @@ export function createStream(list: ListKey, from: number, deps: StreamDeps): Str
       const { events, seq, expired } = await deps.read(list, head)
       if (closed) return
       if (expired) {
-        head = seq
-        deps.resync(list, seq)
+        await deps.readmit()
+        if (closed) return
+        head = Math.max(head, seq)
+        deps.resync(list, head)
       }
       const missed = events.filter((event) => event.seq > head)
       for (const event of missed) if (event.seq === head + 1) giveOut(event)

@@ -11,6 +11,7 @@ interface Wire extends Carrier {
   sent: { type: string; payload: Record<string, unknown>; id?: string }[]
   closes: number[]
   pings: number
+  owed: number
   topics: Set<string>
 }
 
@@ -19,12 +20,14 @@ function wire(): Wire {
     sent: [],
     closes: [],
     pings: 0,
+    owed: 0,
     topics: new Set(),
     send: (text) => void own.sent.push(JSON.parse(text)),
     close: (code) => void own.closes.push(code),
     ping: () => void own.pings++,
     subscribe: (topic) => void own.topics.add(topic),
     unsubscribe: (topic) => void own.topics.delete(topic),
+    unsent: () => own.owed,
     writable: async () => undefined,
   }
   return own
@@ -106,6 +109,17 @@ describeBackends('a connection', (backend) => {
     expect(short.closes).toEqual([])
     other.tick(other.token.expiresAt * 1000)
     expect(short.closes).toEqual([4001])
+  })
+
+  test('is closed with 4013 at the next tick once more than 1 MiB is unsent, and not before', async () => {
+    const carrier = wire()
+    const connection = await connect(carrier)
+    carrier.owed = 1024 * 1024
+    connection.tick(Date.now())
+    expect(carrier.closes).toEqual([])
+    carrier.owed++
+    connection.tick(Date.now())
+    expect(carrier.closes).toEqual([4013])
   })
 
   test('leaves its topics and its streams when it ends, also in the middle of a subscription', async () => {

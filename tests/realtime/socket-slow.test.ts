@@ -1,7 +1,11 @@
 /** Clients that do not read: cut off, at no cost to others; and one that reads a big history is not mistaken for one. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { connect, type Socket } from 'node:net'
+import { limits } from '../../src/realtime/limits.ts'
+import { closeCodes } from '../../src/realtime/protocol.ts'
+import { websocketOptions } from '../../src/realtime/routes.ts'
 import { addItem, makeList, makeTenant, type Person } from '../support/people.ts'
+import { startRaw } from '../support/raw-socket.ts'
 import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { closeSockets, openSocket, socketUrl } from '../support/socket.ts'
 import { until } from '../support/until.ts'
@@ -130,4 +134,32 @@ describeBackends('a client that stops reading', (backend) => {
     expect(readers.map((reader) => reader.ended())).toEqual(readers.map(() => false))
     for (const reader of readers) reader.destroy()
   }, 60_000)
+})
+
+// Of the carrier alone: from outside nobody can tell how much a server has still to send.
+test('a client that is closed with a megabyte unsent gets all of it, then the word', async () => {
+  const text = 'x'.repeat(16_000)
+  let sent = 0
+  const carrier = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch: (request, self) => (self.upgrade(request) ? undefined : new Response()),
+    websocket: {
+      ...websocketOptions,
+      open(socket) {
+        for (; socket.getBufferedAmount() <= limits.unsentBytes; sent++) socket.send(text)
+        socket.close(closeCodes.tooSlow.code, closeCodes.tooSlow.reason)
+      },
+      message: () => undefined,
+    },
+  })
+  const slow = startRaw({ url: `http://127.0.0.1:${carrier.port}` })
+  slow.pause()
+  await until(() => sent > limits.unsentBytes / text.length, 'the backlog')
+  slow.resume()
+  await until(() => slow.ended(), 'its end')
+  expect(slow.closeCode()).toBe(4013)
+  expect(slow.frames()).toHaveLength(sent + 1)
+  slow.destroy()
+  await carrier.stop(true)
 })

@@ -14,7 +14,11 @@ const numbers = (from: number, to: number): number[] =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index)
 
 /** A stream that stands at `from` of a list whose database ends at `table.seq` and keeps what comes after `table.kept`. */
-function play(from: number, table: { seq: number; kept?: number; faults?: number }) {
+function play(
+  from: number,
+  table: { seq: number; kept?: number; faults?: number },
+  readmit: (given: readonly number[]) => Promise<void> = async () => undefined,
+) {
   const given: number[] = []
   const resyncs: number[] = []
   const counts = { reads: 0, healed: 0, reading: 0, most: 0 }
@@ -33,6 +37,7 @@ function play(from: number, table: { seq: number; kept?: number; faults?: number
     log,
     read,
     deliver: (_list, { seq }) => given.push(seq),
+    readmit: () => readmit(given),
     resync: (_list, seq) => resyncs.push(seq),
     onHealed: (count) => {
       counts.healed += count
@@ -128,6 +133,23 @@ test('history that is gone leads to a resync at the last number, then live event
   table.seq = 11
   stream.offer([event(10), event(11)])
   expect(given).toEqual([11])
+})
+
+test('after history that is gone nothing is given out until everyone has been let in anew', async () => {
+  const door = Promise.withResolvers<void>()
+  let tries = 0
+  const { stream, given, resyncs, table } = play(2, { seq: 10, kept: 6 }, async () => {
+    if (++tries === 1) throw new Error('the database is away')
+    await door.promise
+  })
+  stream.offer([event(10)])
+  await until(() => tries === 2, 'the second try', 4000)
+  table.seq = 12
+  stream.offer([11, 12].map(event))
+  expect({ given, resyncs }).toEqual({ given: [], resyncs: [] })
+  door.resolve()
+  await until(() => given.length === 2)
+  expect({ given, resyncs }).toEqual({ given: [11, 12], resyncs: [10] })
 })
 
 test('a read that fails is tried again until it works, and said once a failure', async () => {

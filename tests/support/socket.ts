@@ -1,4 +1,5 @@
 /** A bare client of /ws that shows what comes over the wire, in order, and hides nothing. */
+import type { TestServer } from './server.ts'
 import { until } from './until.ts'
 
 export interface SocketMessage {
@@ -112,6 +113,21 @@ export async function openSocket(
   }
   opened.add(socket)
   return socket
+}
+
+/** What is open on a server, once what former tests closed is gone. */
+export async function restingCounts({ running }: Pick<TestServer, 'running'>) {
+  const { hub, sockets } = running.deps.live
+  const counts = () => ({ ...sockets.counts(), streams: hub.counts().streams })
+  let last = counts()
+  let same = 0
+  await until(() => {
+    const now = counts()
+    same = Bun.deepEquals(now, last) ? same + 1 : 0
+    last = now
+    return same >= 3
+  }, 'sockets coming to rest')
+  return last
 }
 
 /** The close code, or a failure when the socket is still open after that long. */

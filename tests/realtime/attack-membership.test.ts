@@ -1,0 +1,203 @@
+/** Who is no member any more hears nothing more, however the end of it came about and whatever was lost on the way. */
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import postgres from 'postgres'
+import { createConnection } from '../../src/realtime/connection.ts'
+import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
+import {
+  describeBackends,
+  describeFull,
+  sharedServer,
+  startInstance,
+  type TestServer,
+} from '../support/server.ts'
+import { closeSockets, openSocket, restingCounts, type TestSocket } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+
+/** Everything but the greeting and answers to pings. */
+const heard = (socket: TestSocket): string[] =>
+  socket.messages.slice(1).flatMap(({ type }) => (type === 'pong' ? [] : [type]))
+
+const remove = (owner: Person, listId: string, person: Person) =>
+  owner.api.delete(`/shopping-lists/${listId}/members/${person.id}`)
+
+describeBackends('a former member', (backend) => {
+  let servers: TestServer[]
+  let tenant: Tenant
+  let ann: Person
+  let ben: Person
+
+  beforeAll(async () => {
+    const home = await sharedServer(backend)
+    servers = backend === 'full' ? [home, await startInstance(home)] : [home, home]
+    tenant = await makeTenant(home)
+    ann = await makeUser(home, tenant)
+    ben = await makeUser(home, tenant)
+  })
+  afterEach(closeSockets)
+  afterAll(async () => {
+    if (servers[0] !== servers[1]) await servers[1]?.stop()
+  })
+
+  const openEverywhere = (person: Person) =>
+    Promise.all(servers.map((server) => openSocket(server, person.accessToken)))
+  /** By then every instance has given out what was written before. */
+  const passed = async (listId: string, witnesses: readonly TestSocket[], sockets: readonly TestSocket[]) => {
+    const { id } = await addItem(ann, listId)
+    const isThere = (witness: TestSocket) =>
+      witness.events(listId).some(({ payload }) => payload.item?.id === id)
+    await until(() => witnesses.every(isThere), 'the event at the witnesses')
+    await Promise.all(sockets.map((socket) => socket.settled()))
+  }
+
+  test('who comes back as a viewer hears nothing until he subscribes again, then all of it, on every instance', async () => {
+    const { id } = await makeList(ann)
+    await join(ann, id, ben)
+    const [sockets, witnesses] = [await openEverywhere(ben), await openEverywhere(ann)]
+    for (const socket of [...sockets, ...witnesses]) await socket.follow(id)
+    await remove(ann, id, ben)
+    await join(ann, id, ben, 'viewer')
+    await passed(id, witnesses, sockets)
+    for (const socket of sockets)
+      expect(heard(socket)).toEqual(['subscribed', 'member_removed', 'unsubscribed'])
+    for (const socket of sockets) expect((await socket.follow(id, 2)).payload.recovered).toBe(true)
+    await passed(id, witnesses, sockets)
+    for (const socket of sockets)
+      expect(heard(socket).slice(3)).toEqual(['subscribed', 'member_joined', 'item_added', 'item_added'])
+  })
+
+  test('of a list that is deleted and restored hears nothing of its second life by himself, as nobody does', async () => {
+    const { id } = await makeList(ann)
+    await join(ann, id, ben)
+    const sockets = await openEverywhere(ben)
+    for (const socket of sockets) await socket.follow(id)
+    expect((await ann.api.delete(`/shopping-lists/${id}`)).status).toBe(204)
+    await Promise.all(sockets.map((socket) => socket.next('unsubscribed')))
+    expect((await ann.api.post(`/shopping-lists/${id}/restore`)).status).toBe(200)
+    const witnesses = await openEverywhere(ann)
+    for (const witness of witnesses) await witness.follow(id)
+    await passed(id, witnesses, sockets)
+    for (const socket of sockets)
+      expect(heard(socket)).toEqual(['subscribed', 'list_deleted', 'unsubscribed'])
+  })
+
+  test('is let go also where his subscription began with a resync', async () => {
+    const { id } = await makeList(ann)
+    await join(ann, id, ben)
+    const [sockets, witnesses] = [await openEverywhere(ben), await openEverywhere(ann)]
+    for (const witness of witnesses) await witness.follow(id)
+    for (const socket of sockets) await socket.follow(id, 1000)
+    await remove(ann, id, ben)
+    await passed(id, witnesses, sockets)
+    for (const socket of sockets)
+      expect(heard(socket)).toEqual(['subscribed', 'resync_required', 'member_removed', 'unsubscribed'])
+  })
+
+  test('by a new role in the tenant hears no list of the tenant any more, on any instance', async () => {
+    const cid = await makeUser(servers[0] as TestServer, tenant, { role: 'tenant_admin' })
+    const { id } = await makeList(ann)
+    const [sockets, witnesses] = [await openEverywhere(cid), await openEverywhere(ann)]
+    for (const socket of [...sockets, ...witnesses]) await socket.follow(id)
+    await tenant.admin.api.patch(`/users/${cid.id}`, { role: 'member' })
+    await until(() => sockets.every((socket) => !socket.isOpen()), 'their close', 1000)
+    await addItem(ann, id)
+    await Promise.all(witnesses.map((witness) => witness.next('item_added')))
+    for (const socket of sockets) expect(heard(socket)).toEqual(['subscribed'])
+  })
+})
+
+describeFull('a gap in the history that cannot be read any more', () => {
+  afterEach(closeSockets)
+
+  test('may hold the end of a membership: its followers are let in anew, before anything behind it', async () => {
+    const server = await sharedServer('full')
+    const tenant = await makeTenant(server)
+    const [ann, ben, cid] = await Promise.all([1, 2, 3].map(() => makeUser(server, tenant)))
+    if (!ann || !ben || !cid) throw new Error('nobody there')
+    const { id } = await makeList(ann)
+    await join(ann, id, ben)
+    await join(ann, id, cid)
+    const followers = await Promise.all(
+      [ann, ben, ben, cid, tenant.admin].map((person) => openSocket(server, person.accessToken)),
+    )
+    for (const follower of followers) await follower.follow(id)
+    const sql = postgres(server.environment['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
+    try {
+      // As when the bridge was down so long that retention has taken what happened: this instance heard nothing of it.
+      await sql.begin(async (tx) => {
+        await tx`delete from list_members where list_id = ${id} and user_id = ${ben.id}`
+        await tx`update shopping_lists set seq = seq + 3 where id = ${id}`
+      })
+    } finally {
+      await sql.end()
+    }
+    await Promise.all([server.running.deps.live.hub.checkHeads(), ...[1, 2, 3].map(() => addItem(ann, id))])
+    const [annsOwn, bens, bensOther, cids, admins] = followers
+    const staying = [annsOwn, cids, admins].filter((socket) => socket !== undefined)
+    await until(() => staying.every((socket) => socket.seqs(id).includes(8)), 'the events behind the gap')
+    for (const socket of staying) {
+      const [resync, ...others] = socket.messages.slice(2)
+      expect(resync?.type).toBe('resync_required')
+      const from: number = resync?.payload.seq
+      expect(others.map(({ seq }) => seq)).toEqual(others.map((_, index) => from + 1 + index))
+    }
+    for (const socket of [bens, bensOther]) {
+      await socket?.settled()
+      expect(socket ? heard(socket) : []).toEqual(['subscribed', 'unsubscribed'])
+    }
+  })
+
+  test('also where the whole list was deleted in it', async () => {
+    const server = await sharedServer('full')
+    const { admin } = await makeTenant(server)
+    const { id } = await makeList(admin)
+    const before = await restingCounts(server)
+    const socket = await openSocket(server, admin.accessToken)
+    await socket.follow(id)
+    const sql = postgres(server.environment['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
+    try {
+      await sql`update shopping_lists set seq = seq + 1, deleted_at = now() where id = ${id}`
+    } finally {
+      await sql.end()
+    }
+    await server.running.deps.live.hub.checkHeads()
+    await socket.settled()
+    expect(heard(socket)).toEqual(['subscribed', 'unsubscribed'])
+    expect((await restingCounts(server)).subscriptions).toBe(before.subscriptions)
+  })
+
+  test('also where it opens under a replay that his client is slow to take', async () => {
+    const server = await sharedServer('full')
+    const tenant = await makeTenant(server)
+    const [ann, ben] = [tenant.admin, await makeUser(server, tenant)]
+    const { id } = await makeList(ann)
+    await join(ann, id, ben)
+    const { deps } = server.running
+    const sent: string[] = []
+    const slow = Promise.withResolvers<void>()
+    const carrier = {
+      send: (text: string) => void sent.push(JSON.parse(text).type),
+      close: () => undefined,
+      ping: () => undefined,
+      subscribe: (topic: string) => void sent.push(topic),
+      unsubscribe: () => undefined,
+      unsent: () => 0,
+      writable: () => slow.promise,
+    }
+    const verified = await deps.tokens.read(ben.accessToken)
+    const connection = createConnection(deps.live.sockets, carrier, ben.accessToken, verified)
+    connection.receive(JSON.stringify({ type: 'subscribe', payload: { list_id: id, since: 0 } }))
+    await until(() => sent.includes('subscribed'), 'the beginning of the replay')
+    await remove(ann, id, ben)
+    await addItem(ann, id)
+    const sql = postgres(server.environment['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
+    try {
+      await sql`delete from list_events where list_id = ${id}`
+    } finally {
+      await sql.end()
+    }
+    slow.resolve()
+    await until(() => sent.length === 4, 'its end')
+    connection.ended()
+    expect(sent).toEqual(['connected', 'subscribed', 'member_joined', 'unsubscribed'])
+  })
+})
