@@ -29,6 +29,8 @@ export interface Done {
   /** Whose trail; the tenant's admin's unless said. */
   reader?: Person
   target: string | null
+  /** What to find it by where there is no target. */
+  requestId?: string
   entry: Record<string, unknown>
 }
 
@@ -146,9 +148,12 @@ export const cases: Record<Exclude<AuditAction, 'user.removed'>, (world: World) 
   },
   async 'auth.password_reset_failed'({ server, root }) {
     const refused = { token: 'no such token', new_password: newPassword }
-    const answer = await createClient(server.url).post('/auth/reset-password', refused)
+    const requestId = crypto.randomUUID()
+    const headers = { 'x-request-id': requestId }
+    const answer = await createClient(server.url).post('/auth/reset-password', refused, { headers })
     expect(problemOf(answer)).toMatchObject({ code: 'reset_token_invalid' })
-    return { reader: root, target: null, entry: { ...nobody, details: { reason: 'reset_token_invalid' } } }
+    const entry = { ...nobody, details: { reason: 'reset_token_invalid' } }
+    return { reader: root, target: null, requestId, entry }
   },
   async 'user.created'({ server, tenant, admin }) {
     const ann = await makeUnverified(server, tenant)
