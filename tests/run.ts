@@ -1,15 +1,32 @@
 /**
  * The whole suite, `bun run test [arguments of bun test]`: starts PostgreSQL and Redis once, runs `bun test` against
  * them, and closes with the line `N passed, N failed`, `, N skipped` behind it where there were any.
+ *
+ * The files are shared out between two processes, for many tests wait rather than work; each line of their output
+ * stands under the name of its file. A file named `*.alone.test.ts` measures, so it runs after the rest with nothing
+ * beside it. Where a file or a name is asked for, there is one process.
  */
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { makeDataDirs } from './support/data-dir.ts'
 import { missingServices } from './support/missing.ts'
-import { postgresAvailable, startPostgres } from './support/postgres.ts'
+import { dropDatabasesOf, postgresAvailable, startPostgres } from './support/postgres.ts'
 import { redisAvailable, startRedis } from './support/redis.ts'
 import { servicesRequired } from './support/service.ts'
 
 /** Bun keeps a default timeout only for the file that sets it, so it is given here. */
 const testTimeoutMs = 60_000
 const keptOutput = 20_000
+
+/** Ctrl-C reaches the child by itself; this process stays to clean up. */
+let child: Bun.Subprocess<'ignore', 'inherit', 'pipe'> | undefined
+let isStopped = false
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => {
+    isStopped = true
+    child?.kill(signal)
+  })
 
 const missing = missingServices()
 if (missing.length > 0) console.error(`*** NOT RUN HERE: ${missing.join('; ')} ***`)
@@ -31,36 +48,60 @@ async function run(given: string[]): Promise<number> {
     console.log('0 passed, 1 failed')
     return 1
   }
-  const [postgres, redis] = await Promise.all([
+  // What the tests' processes leave when they end; databases that run as another user have folders in it too.
+  const folder = await mkdtemp(join(tmpdir(), 'minimart-tests-'))
+  await chmod(folder, 0o1777)
+  const [postgres, redis, dataDirs] = await Promise.all([
     postgresAvailable && !process.env['TEST_DATABASE_URL'] ? startPostgres() : null,
     redisAvailable && !process.env['TEST_REDIS_URL'] ? startRedis() : null,
+    makeDataDirs(join(folder, 'data-dirs')).catch((error: unknown) => console.error(error)),
   ])
+  const id = crypto.randomUUID().slice(0, 8)
+  const total = { passed: 0, failed: 0, skipped: 0 }
   try {
-    const { code, tail } = await bunTest(given, {
-      ...(postgres ? { TEST_DATABASE_URL: postgres.url } : {}),
-      ...(redis ? { TEST_REDIS_URL: redis.url } : {}),
-    })
-    const { passed, failed, skipped } = counts(tail, code)
-    console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
-    return code !== 0 || failed > 0 || passed === 0 ? 1 : 0
+    for (const args of passes(given)) {
+      if (isStopped) break
+      const { code, tail } = await bunTest(args, {
+        TMPDIR: folder,
+        MINIMART_TEST_RUN: id,
+        ...(dataDirs ? { MINIMART_TEST_DATA_DIRS: dataDirs } : {}),
+        ...(postgres ? { TEST_DATABASE_URL: postgres.url } : {}),
+        ...(redis ? { TEST_REDIS_URL: redis.url } : {}),
+      })
+      const { passed, failed, skipped } = counts(tail, code)
+      total.passed += passed
+      total.failed += failed
+      total.skipped += skipped
+    }
   } finally {
-    await Promise.all([postgres?.end(), redis?.end()])
+    const url = process.env['TEST_DATABASE_URL']
+    await Promise.all([url ? dropDatabasesOf(id, url) : postgres?.end(), redis?.end()])
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
   }
+  const { passed, failed, skipped } = total
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+  return failed > 0 || passed === 0 || isStopped ? 1 : 0
 }
 
-/** Ctrl-C reaches the child by itself; this process stays to clean up. */
+/** The arguments of each `bun test`, one after the other. */
+function passes(given: string[]): string[][] {
+  if (given.some((argument) => !argument.startsWith('-'))) return [given]
+  return [
+    ['--parallel=2', '--no-isolate', '--path-ignore-patterns=**/*.alone.test.ts', ...given],
+    ['--pass-with-no-tests', ...given, '.alone.test.'],
+  ]
+}
+
 async function bunTest(
-  given: string[],
-  urls: Record<string, string>,
+  args: string[],
+  variables: Record<string, string>,
 ): Promise<{ code: number; tail: string }> {
-  const child = Bun.spawn([process.execPath, 'test', `--timeout=${testTimeoutMs}`, ...given], {
-    env: { ...process.env, ...urls, ...(process.stderr.isTTY ? { FORCE_COLOR: '1' } : {}) },
+  child = Bun.spawn([process.execPath, 'test', `--timeout=${testTimeoutMs}`, ...args], {
+    env: { ...process.env, ...variables, ...(process.stderr.isTTY ? { FORCE_COLOR: '1' } : {}) },
     stdin: 'ignore',
     stdout: 'inherit',
     stderr: 'pipe',
   })
-  const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
-  for (const signal of signals) process.on(signal, () => child.kill(signal))
   const decoder = new TextDecoder()
   let tail = ''
   for await (const chunk of child.stderr) {

@@ -19,7 +19,7 @@ export const demo: Command = {
       LOG_LEVEL: process.env['LOG_LEVEL'] ?? 'warn',
     })
     const server = await start(config, log)
-    const password = randomBytes(9).toString('base64url')
+    const password = randomBytes(16).toString('base64url')
     const sample = await fillDemo(server.deps, password)
     process.stdout.write(instructions(server.url, password, sample))
     await untilStopped(server)

@@ -19,8 +19,10 @@ export const serve: Command = {
     if (values['worker']) return work(config, log)
     if (config.workers > 1) return watchWorkers(config, log, pretty)
     const server = await start(config, log)
+    // Before the greeting: whoever has read it may send a signal.
+    const stopped = untilStopped(server)
     process.stdout.write(greeting(config, server, pretty))
-    await untilStopped(server)
+    await stopped
     return 0
   },
 }
@@ -28,9 +30,10 @@ export const serve: Command = {
 /** One of several processes on the port; ends with the process that started it, however that one ended. */
 async function work(config: Config, log: Logger): Promise<number> {
   const server = await start(config, log, { sharePort: true })
+  const stopped = untilStopped(server)
   process.send?.(server.url)
   process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
-  await untilStopped(server)
+  await stopped
   return 0
 }
 
@@ -48,12 +51,12 @@ const lingerMs = 500
 /** Resolves once a signal came and the server has stopped. A second signal does not hurry it: it is bounded anyway. */
 export async function untilStopped(server: { stop(): Promise<void> }): Promise<void> {
   await new Promise<void>((resolve) => {
-    process.once('SIGTERM', () => resolve())
-    process.once('SIGINT', () => resolve())
+    // Kept for good: without them a second signal would end the process where it stands.
+    process.on('SIGTERM', () => resolve())
+    process.on('SIGINT', () => resolve())
     // The terminal it was started from is gone: that is no reason to stop serving.
     process.on('SIGHUP', () => undefined)
   })
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => undefined)
   await server.stop()
   // A connection that a driver forgot to close must not keep the process from ending.
   setTimeout(() => process.exit(), lingerMs).unref()

@@ -4,7 +4,6 @@
  * how often it is killed.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
 import { asPerson, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
 import { asServer, describePrograms, environmentFor, type Running } from '../support/program.ts'
@@ -30,7 +29,7 @@ describePrograms('the embedded database, killed under writes', (program) => {
   let environment: Record<string, string>
   beforeAll(async () => {
     inbox = await startInbox()
-    environment = environmentFor(inbox, join(await program.folder(), 'data'))
+    environment = environmentFor(inbox, await program.dataDir('migrated'))
   })
   afterAll(async () => {
     await program.clean()

@@ -16,7 +16,7 @@ describePrograms('acknowledged writes', (program) => {
     'one after the other, each has an fsync of its own',
     async () => {
       const [folder, inbox] = [await program.folder(), await startInbox()]
-      const environment = environmentFor(inbox, join(folder, 'data'))
+      const environment = environmentFor(inbox, await program.dataDir('migrated'))
       const trace = join(folder, 'trace')
       const running = await (
         await program.start([], {

@@ -1,7 +1,7 @@
 /** What an operator does beside serving: migrations, the first super admin, and trying the settings. */
 import { afterAll, expect, test } from 'bun:test'
-import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
+import type { DataDirState } from '../support/data-dir.ts'
 import { testPostgres } from '../support/postgres.ts'
 import { describePrograms, type Program } from '../support/program.ts'
 import { testRedis } from '../support/redis.ts'
@@ -12,8 +12,12 @@ const password = 'a long enough passphrase'
 const secret = 'tests only: long enough to sign with, 0123456789'
 
 /** Settings of an empty installation. */
-async function freshSettings(backend: Backend, program: Program): Promise<Record<string, string>> {
-  const dataDir = join(await program.folder(), 'data')
+async function freshSettings(
+  backend: Backend,
+  program: Program,
+  state: DataDirState = 'empty',
+): Promise<Record<string, string>> {
+  const dataDir = await program.dataDir(backend === 'embedded' ? state : undefined)
   const common = { PORT: '0', DATA_DIR: dataDir, RATE_LIMIT_AUTH: 'off' }
   if (backend === 'embedded') return common
   const [postgres, redis] = await Promise.all([testPostgres(), testRedis()])
@@ -58,7 +62,7 @@ describePrograms('operating', (program) => {
     })
 
     test('create-admin takes the password from standard input; the admin can sign in; a second one is refused', async () => {
-      const env = await freshSettings(backend, program)
+      const env = await freshSettings(backend, program, 'migrated')
       const create = (stdin: string) =>
         program.run(['create-admin', '--email', 'Boss@Platform.example', '--name', 'The Boss'], {
           env,
@@ -106,7 +110,7 @@ describePrograms('operating', (program) => {
   })
 
   test('create-admin asks on a terminal, and what is typed does not show', async () => {
-    const env = await freshSettings('embedded', program)
+    const env = await freshSettings('embedded', program, 'migrated')
     const command = await program.command(['create-admin', '--email', 'boss@platform.example'])
     const quoted = command.map((part) => `'${part}'`).join(' ')
     const child = Bun.spawn(['script', '-qefc', quoted, '/dev/null'], {

@@ -46,7 +46,8 @@ describePrograms('serve', (program) => {
   })
 
   test('on a terminal: words for people, no JSON', async () => {
-    const started = await program.start(['serve'], { env: { PORT: '0' }, terminal: true })
+    const env = { PORT: '0', DATA_DIR: await program.dataDir('migrated') }
+    const started = await program.start(['serve'], { env, terminal: true })
     const { url } = await started.ready()
     const shown = Bun.stripANSI(started.output())
     expect(shown).toContain('is ready.')
@@ -60,8 +61,8 @@ describePrograms('serve', (program) => {
   test('a port that is taken: exit code 1 and a sentence with the port', async () => {
     const taken = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('mine') })
     const { port } = taken
-    const cwd = await program.folder()
-    const { code, stderr, stdout } = await program.run(['serve'], { cwd, env: { PORT: String(port) } })
+    const DATA_DIR = await program.dataDir('migrated')
+    const { code, stderr, stdout } = await program.run(['serve'], { env: { DATA_DIR, PORT: String(port) } })
     expect(await (await fetch(taken.url)).text()).toBe('mine')
     expect(stdout).not.toContain('password')
     await taken.stop(true)
@@ -70,7 +71,7 @@ describePrograms('serve', (program) => {
     expect(stderr).toContain('PORT')
     expect(stderr).not.toMatch(/^ +at /m)
     // The first super admin's password is shown by the first start that succeeds.
-    const next = await program.start(['serve'], { cwd, env: { PORT: '0' } })
+    const next = await program.start(['serve'], { env: { DATA_DIR, PORT: '0' } })
     await next.ready()
     await until(() => /"password":"[^"]+"/.test(next.output()), 'the password')
     next.signal('SIGTERM')
@@ -78,7 +79,8 @@ describePrograms('serve', (program) => {
   })
 
   test('an address this machine does not have: exit code 1 and a sentence', async () => {
-    const { code, stderr } = await program.run(['serve'], { env: { PORT: '0', HOST: '203.0.113.7' } })
+    const env = { PORT: '0', HOST: '203.0.113.7', DATA_DIR: await program.dataDir('migrated') }
+    const { code, stderr } = await program.run(['serve'], { env })
     expect(code).toBe(1)
     expect(stderr).toContain('HOST')
     expect(stderr).toContain('203.0.113.7')
@@ -103,10 +105,10 @@ describePrograms('serve', (program) => {
   })
 
   test('a second server on the same DATA_DIR is refused at once, while the first goes on', async () => {
-    const cwd = await program.folder()
-    const first = await (await program.start([], { cwd, env: { PORT: '0' } })).ready()
+    const env = { PORT: '0', DATA_DIR: await program.dataDir('migrated') }
+    const first = await (await program.start([], { env })).ready()
     const begun = performance.now()
-    const { code, stderr } = await program.run([], { cwd, env: { PORT: '0' } })
+    const { code, stderr } = await program.run([], { env })
     expect(code).toBe(1)
     expect(performance.now() - begun).toBeLessThan(5000)
     expect(stderr).toContain('Another MiniMart process uses the data folder')

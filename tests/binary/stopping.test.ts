@@ -10,7 +10,11 @@ describePrograms('stopping', (program) => {
   afterAll(program.clean)
 
   const serve = async (): Promise<Running> =>
-    (await program.start([], { env: { PORT: '0', RATE_LIMIT_AUTH: 'off' } })).ready()
+    (
+      await program.start([], {
+        env: { PORT: '0', RATE_LIMIT_AUTH: 'off', DATA_DIR: await program.dataDir('migrated') },
+      })
+    ).ready()
   const expectStopped = async (running: Running, begun: number): Promise<void> => {
     expect(await running.exited).toBe(0)
     expect(performance.now() - begun).toBeLessThan(stopsWithinMs)

@@ -4,6 +4,7 @@ import { createLocalBroker } from '../../src/realtime/broker.ts'
 import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
 import { recordingLogger } from '../support/log.ts'
 import { describeRedis, testRedis } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { brokerSuite, party } from './broker-suite.ts'
 
 describe('the local broker', () => {
@@ -18,6 +19,9 @@ describeRedis('the Redis broker', () => {
     const { url } = await testRedis()
     const log = recordingLogger()
     const make = () => party((handlers) => createRedisBroker({ url, log }, handlers))
-    return [make(), make()]
+    const [a, b] = [make(), make()]
+    // Until its first connection a broker drops what it is to publish.
+    await until(() => a.doubts() > 0 && b.doubts() > 0, 'both connections')
+    return [a, b]
   })
 })

@@ -93,12 +93,25 @@ function serverAt(url: string): TestPostgres {
   return {
     url,
     createDatabase: async () => {
-      const name = `minimart_test_${crypto.randomUUID().replaceAll('-', '')}`
+      const name = `${databasesOf(process.env['MINIMART_TEST_RUN'])}${crypto.randomUUID().replaceAll('-', '')}`
       await onceOn(url, `create database ${name} template template0 encoding 'UTF8'`)
       const own = new URL(url)
       own.pathname = `/${name}`
       return { url: own.href, drop: () => onceOn(url, `drop database if exists ${name} with (force)`) }
     },
+  }
+}
+
+const databasesOf = (run = ''): string => `minimart_test_${run}`
+
+/** Removes what the processes of a run of tests/run.ts left on a server. */
+export async function dropDatabasesOf(run: string, url: string): Promise<void> {
+  const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => undefined })
+  try {
+    const left = await client`select datname from pg_database where starts_with(datname, ${databasesOf(run)})`
+    for (const { datname } of left) await client`drop database if exists ${client(datname)} with (force)`
+  } finally {
+    await client.end({ timeout: 2 })
   }
 }
 

@@ -10,4 +10,5 @@ if (missing.length > 0) {
   if (servicesRequired) throw new Error(missing.join('; '))
 }
 
-afterAll(stopSharedServers)
+// With tests/run.ts several files share a process, which would stop them after each file; it removes what they leave.
+if (process.env['MINIMART_TEST_RUN'] === undefined) afterAll(stopSharedServers)

@@ -8,6 +8,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { chmod, chown, copyFile, mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { type DataDirState, fillDataDir } from './data-dir.ts'
 import { recordingLogger } from './log.ts'
 import type { Backend, TestServer } from './server.ts'
 import type { Inbox } from './smtp.ts'
@@ -43,6 +44,8 @@ export interface Program {
   readonly form: Form
   /** An empty folder that the program's user may write to; removed by `clean`. */
   folder(): Promise<string>
+  /** A DATA_DIR in such a folder; without a state, one that is not there yet. */
+  dataDir(state?: DataDirState): Promise<string>
   run(args: string[], options?: RunOptions): Promise<Outcome>
   start(args: string[], options?: RunOptions): Promise<Started>
   /** The command line itself, to put something before it. */
@@ -93,6 +96,13 @@ export function createProgram(form: Form): Program {
     if (asRoot && form === 'executable') await chown(path, nobody, nobody)
     return path
   }
+  const dataDir = async (state?: DataDirState): Promise<string> => {
+    const path = join(await folder(), 'data')
+    if (state) await fillDataDir(path, state)
+    if (asRoot && form === 'executable' && existsSync(path))
+      await Bun.$`chown -R ${nobody}:${nobody} ${path}`.quiet()
+    return path
+  }
   const command = async (args: string[]): Promise<string[]> => {
     if (form === 'source') return [process.execPath, join(root, 'src/main.ts'), ...args]
     installed ??= install(base)
@@ -120,6 +130,7 @@ export function createProgram(form: Form): Program {
   return {
     form,
     folder,
+    dataDir,
     command,
     start,
     async run(args, options) {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadConfig } from '../../src/config.ts'
 import { type RunningServer, start } from '../../src/server.ts'
+import { fillDataDir } from './data-dir.ts'
 import { type RecordingLogger, recordingLogger } from './log.ts'
 import { postgresAvailable, testPostgres } from './postgres.ts'
 import { redisAvailable, testRedis } from './redis.ts'
@@ -93,6 +94,7 @@ export async function startServer(
     ...state.environment,
     ...settings,
   }
+  if (backend === 'embedded') await fillDataDir(dataDir)
   const log = recordingLogger()
   const running = await start(loadConfig(environment), log)
   return {

@@ -7,6 +7,7 @@ import { openDatabase } from '../../src/db/client.ts'
 import type { Database } from '../../src/db/database.ts'
 import { DatabaseRefused } from '../../src/db/errors.ts'
 import { durability } from '../../src/db/pglite.ts'
+import { fillDataDir } from '../support/data-dir.ts'
 import { createTenant, failureOf, optionsFor } from './database-setup.ts'
 import { describeDatabase } from './database-suite.ts'
 
@@ -21,6 +22,7 @@ const open = (name: string, deadlineMs = 10_000) =>
 
 describe('the embedded database', () => {
   describeDatabase(async () => {
+    await fillDataDir(join(folder, 'suite'))
     const db = await open('suite')
     return { db, end: () => db.close() }
   })
@@ -90,6 +92,7 @@ describe('the embedded database', () => {
 
   test('kill -9 under writes: the folder is refused before, free after, and holds what was acknowledged', async () => {
     const name = 'killed'
+    await fillDataDir(join(folder, name))
     const child = Bun.spawn(
       [process.execPath, join(import.meta.dir, 'database-embedded-child.ts'), join(folder, name)],
       {
@@ -115,6 +118,7 @@ describe('the embedded database', () => {
   }, 30_000)
 
   test('closed, it can be opened again', async () => {
+    await fillDataDir(join(folder, 'again'))
     const first = await open('again')
     const tenant = await createTenant(first)
     await first.close()

@@ -10,6 +10,7 @@ import { DatabaseRefused } from '../../src/db/errors.ts'
 import { type MigrationConnection, migrateDown, migrateUp } from '../../src/db/migrate.ts'
 import { migrationState, migrationStatus } from '../../src/db/migration-state.ts'
 import { type Migration, migrations } from '../../src/db/migrations.ts'
+import { fillDataDir } from '../support/data-dir.ts'
 import {
   describePostgres,
   describePrivatePostgres,
@@ -169,6 +170,7 @@ describe('migrations on the embedded database', () => {
   describeMigrations(async (work) => {
     const dataDir = await mkdtemp(join(tmpdir(), 'minimart-migrate-'))
     try {
+      await fillDataDir(dataDir, 'empty')
       return await withMigrationConnection(optionsFor(null, dataDir), (connection) => work(connection, null))
     } finally {
       await rm(dataDir, { recursive: true })

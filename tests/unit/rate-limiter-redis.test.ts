@@ -61,8 +61,9 @@ describeRedis('a limit shared through Redis', () => {
     const [limiter] = limiters
     const key = freshKey()
     const day = { count: 9_999_999, windowSeconds: 86_400 }
-    expect((await limiter?.hit(key, day))?.remaining).toBe(9_999_998)
-    expect((await limiter?.hit(key, day))?.remaining).toBe(9_999_997)
+    // In one piece: a hundred are given back each second.
+    const hits = await Promise.all([limiter?.hit(key, day), limiter?.hit(key, day)])
+    expect(hits.map((hit) => hit?.remaining)).toEqual([9_999_998, 9_999_997])
   })
 })
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openDatabase } from '../../src/db/client.ts'
 import type { Database } from '../../src/db/database.ts'
+import { fillDataDir } from '../support/data-dir.ts'
 import { recordingLogger } from '../support/log.ts'
 
 const rest = { log: recordingLogger(), autoMigrate: true }
@@ -11,6 +12,7 @@ const rest = { log: recordingLogger(), autoMigrate: true }
 /** `close` removes its folder. */
 export async function embeddedDatabase(): Promise<Database> {
   const dataDir = await mkdtemp(join(tmpdir(), 'minimart-test-store-'))
+  await fillDataDir(dataDir)
   const db = await openDatabase({ databaseUrl: null, dataDir, ...rest })
   return {
     ...db,

@@ -59,7 +59,7 @@ export async function ensureSuperAdmin(
   invent: boolean,
 ): Promise<FirstAdmin | null> {
   if (!given && !invent) return null
-  const generatedPassword = given ? null : randomBytes(12).toString('base64url')
+  const generatedPassword = given ? null : randomBytes(16).toString('base64url')
   const email = given?.email ?? 'admin@minimart.local'
   if (given) checkNewPassword(given.password, email, 'SUPER_ADMIN_PASSWORD')
   return db.transaction('system', async (query) => {

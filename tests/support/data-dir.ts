@@ -1,0 +1,37 @@
+/**
+ * To make an embedded database is seconds of computing, to copy one a fraction. So tests/run.ts has two made, and
+ * tests that are about something else than a first start begin with a copy. Where there are none (plain `bun test`),
+ * the data folder stays empty and the service makes its own.
+ */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** `empty`: no migration was applied yet; `migrated`: as a start leaves it, but without any account. */
+export type DataDirState = 'empty' | 'migrated'
+
+const templates = process.env['MINIMART_TEST_DATA_DIRS']
+
+export async function fillDataDir(dataDir: string, state: DataDirState = 'migrated'): Promise<void> {
+  if (templates === undefined) return
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  await copy(join(templates, state, 'database'), dataDir)
+}
+
+/** @returns the folder that holds them, to be set as MINIMART_TEST_DATA_DIRS */
+export async function makeDataDirs(folder: string): Promise<string> {
+  const migrate = (state: DataDirState, ...args: string[]) =>
+    run([process.execPath, 'src/main.ts', 'migrate', ...args], { DATA_DIR: join(folder, state) })
+  await migrate('empty', 'status')
+  await copy(join(folder, 'empty'), join(folder, 'migrated'))
+  await migrate('migrated', 'up')
+  return folder
+}
+
+const copy = (from: string, to: string): Promise<void> => run(['cp', '--archive', from, to], {})
+
+async function run(command: string[], environment: Record<string, string>): Promise<void> {
+  const { PATH = '', TMPDIR = '/tmp' } = process.env
+  const child = Bun.spawn(command, { env: { PATH, TMPDIR, ...environment }, stdout: 'pipe', stderr: 'pipe' })
+  const [code, out, err] = await Promise.all([child.exited, child.stdout.text(), child.stderr.text()])
+  if (code !== 0) throw new Error(`${command.join(' ')} failed with ${code}:\n${out}${err}`)
+}
