@@ -9,13 +9,25 @@ DROP POLICY only_housekeeping_deletes ON list_events;
 --> statement-breakpoint
 DROP POLICY only_housekeeping_deletes ON users;
 --> statement-breakpoint
-DROP POLICY housekeeping_scope ON tenants;
+DROP POLICY housekeeping_lock ON revocations;
 --> statement-breakpoint
-DROP POLICY housekeeping_scope ON revocations;
+DROP POLICY housekeeping_delete ON revocations;
 --> statement-breakpoint
-DROP POLICY housekeeping_scope ON users;
+DROP POLICY housekeeping_read ON revocations;
 --> statement-breakpoint
-DROP POLICY housekeeping_scope ON list_events;
+DROP POLICY housekeeping_lock ON tenants;
+--> statement-breakpoint
+DROP POLICY housekeeping_read ON tenants;
+--> statement-breakpoint
+DROP POLICY housekeeping_delete ON users;
+--> statement-breakpoint
+DROP POLICY housekeeping_update ON users;
+--> statement-breakpoint
+DROP POLICY housekeeping_read ON users;
+--> statement-breakpoint
+DROP POLICY housekeeping_delete ON list_events;
+--> statement-breakpoint
+DROP POLICY housekeeping_read ON list_events;
 --> statement-breakpoint
 DROP FUNCTION delete_audit_entries(timestamptz, integer);
 --> statement-breakpoint

@@ -34,7 +34,7 @@ CREATE POLICY own_tenant_append ON audit_log FOR INSERT WITH CHECK (tenant_id = 
 --> statement-breakpoint
 CREATE POLICY system_append ON audit_log FOR INSERT WITH CHECK ((SELECT in_system_scope()) OR (SELECT in_housekeeping_scope()));
 --> statement-breakpoint
-CREATE POLICY housekeeping_scope ON audit_log FOR SELECT USING ((SELECT in_housekeeping_scope()));
+CREATE POLICY housekeeping_read ON audit_log FOR SELECT USING ((SELECT in_housekeeping_scope()));
 --> statement-breakpoint
 CREATE POLICY housekeeping_delete ON audit_log FOR DELETE
   USING ((SELECT in_housekeeping_scope()) AND at < statement_timestamp() - interval '1 day');
@@ -60,13 +60,26 @@ END $$;
 REVOKE ALL ON FUNCTION delete_audit_entries(timestamptz, integer) FROM PUBLIC;
 --> statement-breakpoint
 -- Housekeeping works on all tenants, on what it clears away and nothing else.
-CREATE POLICY housekeeping_scope ON list_events USING ((SELECT in_housekeeping_scope()));
+CREATE POLICY housekeeping_read ON list_events FOR SELECT USING ((SELECT in_housekeeping_scope()));
 --> statement-breakpoint
-CREATE POLICY housekeeping_scope ON users USING ((SELECT in_housekeeping_scope()));
+CREATE POLICY housekeeping_delete ON list_events FOR DELETE USING ((SELECT in_housekeeping_scope()));
 --> statement-breakpoint
-CREATE POLICY housekeeping_scope ON revocations USING ((SELECT in_housekeeping_scope()));
+CREATE POLICY housekeeping_read ON users FOR SELECT USING ((SELECT in_housekeeping_scope()));
 --> statement-breakpoint
-CREATE POLICY housekeeping_scope ON tenants FOR SELECT USING ((SELECT in_housekeeping_scope()));
+CREATE POLICY housekeeping_update ON users FOR UPDATE USING ((SELECT in_housekeeping_scope()));
+--> statement-breakpoint
+CREATE POLICY housekeeping_delete ON users FOR DELETE USING ((SELECT in_housekeeping_scope()));
+--> statement-breakpoint
+CREATE POLICY housekeeping_read ON revocations FOR SELECT USING ((SELECT in_housekeeping_scope()));
+--> statement-breakpoint
+CREATE POLICY housekeeping_delete ON revocations FOR DELETE USING ((SELECT in_housekeeping_scope()));
+--> statement-breakpoint
+CREATE POLICY housekeeping_read ON tenants FOR SELECT USING ((SELECT in_housekeeping_scope()));
+--> statement-breakpoint
+-- Rows may be locked, which asks for an UPDATE policy, but not changed.
+CREATE POLICY housekeeping_lock ON tenants FOR UPDATE USING ((SELECT in_housekeeping_scope())) WITH CHECK (false);
+--> statement-breakpoint
+CREATE POLICY housekeeping_lock ON revocations FOR UPDATE USING ((SELECT in_housekeeping_scope())) WITH CHECK (false);
 --> statement-breakpoint
 -- In no other scope is a user ever deleted, nor an event.
 CREATE POLICY only_housekeeping_deletes ON users AS RESTRICTIVE FOR DELETE

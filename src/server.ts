@@ -12,6 +12,7 @@ import { createPasswords } from './features/auth/passwords.ts'
 import { createRevocations } from './features/auth/revocations.ts'
 import { createSessions } from './features/auth/sessions.ts'
 import { ensureSuperAdmin, type FirstAdmin } from './features/auth/super-admin.ts'
+import { createHousekeeping, type Housekeeping, type HousekeepingTimes } from './features/housekeeping/job.ts'
 import { createJwtSigner } from './http/jwt.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createRateLimits } from './http/rate-limits.ts'
@@ -30,8 +31,15 @@ export interface RunningServer {
   readonly url: string
   readonly firstAdmin: FirstAdmin | null
   readonly deps: AppDeps
+  readonly housekeeping: Housekeeping
   /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most some 9 seconds. */
   stop(): Promise<void>
+}
+
+export interface StartOptions {
+  /** For several workers of one program on one port. */
+  sharePort?: boolean
+  housekeepingTimes?: HousekeepingTimes
 }
 
 /** Above it Bun itself answers 413; below, http/body.ts does, with a body that says so. */
@@ -44,16 +52,15 @@ const finishRequestsMs = 5000
 const sendMailsMs = 2500
 
 /**
- * @param sharePort for several workers of one program on one port
  * @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do
  */
 export async function start(
   config: Config,
   log: Logger,
-  { sharePort = false }: { sharePort?: boolean } = {},
+  { sharePort = false, housekeepingTimes }: StartOptions = {},
 ): Promise<RunningServer> {
   let draining = false
-  const { deps, close } = await openDeps(config, log, () => draining)
+  const { deps, housekeeping, close } = await openDeps(config, log, () => draining)
   try {
     const app = createApp(deps)
     const server = listen(app, config, sharePort)
@@ -68,10 +75,12 @@ export async function start(
     const stopFollowing = deps.revocations.follow(
       config.databaseUrl === null ? revocationsIntervalMs.embedded : revocationsIntervalMs.shared,
     )
+    housekeeping.start(housekeepingTimes)
     return {
       url,
       firstAdmin,
       deps,
+      housekeeping,
       async stop() {
         if (draining) return
         draining = true
@@ -136,16 +145,27 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     otpTtlMinutes: config.otpTtlMinutes,
     invitationTtlHours: config.invitationTtlHours,
   }
+  const housekeeping = createHousekeeping({
+    config,
+    db,
+    store,
+    mailer,
+    log,
+    observe: deps.metrics.countHousekeeping,
+  })
   const close = async (): Promise<void> => {
+    // It may wait for a mail to go out, and notes when one has.
+    const tidy = housekeeping.stop()
     await background.drain()
     await mailer.drain(sendMailsMs)
+    await tidy
     await live.close()
     await store.close()
     await db.close()
   }
   try {
     await revocations.load()
-    return { deps, close }
+    return { deps, housekeeping, close }
   } catch (error) {
     await close()
     throw error

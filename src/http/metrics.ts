@@ -1,5 +1,6 @@
 /** What is counted, in Prometheus' text format. Labels come from bounded sets: methods, route patterns, statuses. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { clearedKinds, type Round, roundOutcomes } from '../features/housekeeping/round.ts'
 
 export interface MetricsSources {
   mail: () => { queued: number; sent: number; failed: number; dropped: number }
@@ -15,6 +16,7 @@ export interface MetricsSources {
 
 export interface Metrics {
   countRequest(method: string, route: string, status: number, milliseconds: number): void
+  countHousekeeping(round: Round): void
   text(): Promise<string>
   readonly contentType: string
 }
@@ -60,6 +62,7 @@ export function createMetrics({ mail, passwords, live: { hub, sockets } }: Metri
     registers: [...registers],
   })
   hub.onDelivery((seconds) => delivery.observe(seconds))
+  const countHousekeeping = housekeepingMetrics(registry)
   gauge(registry, 'process_resident_memory_bytes', 'Resident memory size in bytes.', () =>
     process.memoryUsage.rss(),
   )
@@ -68,8 +71,44 @@ export function createMetrics({ mail, passwords, live: { hub, sockets } }: Metri
       const known = methods.has(method) ? method : 'other'
       latency.observe({ method: known, route, status: String(status) }, milliseconds / 1000)
     },
+    countHousekeeping,
     text: () => registry.metrics(),
     contentType: registry.contentType,
+  }
+}
+
+/** Every label stands from the beginning, at zero. A round that another instance had begun says nothing of this one. */
+function housekeepingMetrics(registry: Registry): Metrics['countHousekeeping'] {
+  const registers = [registry]
+  const removed = new Counter({
+    name: 'minimart_housekeeping_removed_total',
+    help: 'Rows cleared away by this instance.',
+    labelNames: ['what'] as const,
+    registers,
+  })
+  const runs = new Counter({
+    name: 'minimart_housekeeping_runs_total',
+    help: 'Rounds of housekeeping; elsewhere: another instance was at it.',
+    labelNames: ['outcome'] as const,
+    registers,
+  })
+  const lastSuccess = new Gauge({
+    name: 'minimart_housekeeping_last_success_timestamp_seconds',
+    help: 'When this instance last finished a round; 0 for never.',
+    registers,
+  })
+  const duration = new Gauge({
+    name: 'minimart_housekeeping_duration_seconds',
+    help: 'How long the last round of this instance took.',
+    registers,
+  })
+  for (const what of clearedKinds) removed.inc({ what }, 0)
+  for (const outcome of roundOutcomes) runs.inc({ outcome }, 0)
+  return (round) => {
+    for (const what of clearedKinds) removed.inc({ what }, round.removed[what])
+    runs.inc({ outcome: round.outcome })
+    if (round.outcome === 'done') lastSuccess.setToCurrentTime()
+    if (round.outcome !== 'elsewhere') duration.set(round.seconds)
   }
 }
 

@@ -1,5 +1,5 @@
 /** What a mail is to the rest of the program: composed texts, not yet a message on the wire. */
-export type MailKind = 'otp' | 'invitation' | 'password_reset' | 'password_changed'
+export type MailKind = 'otp' | 'invitation' | 'password_reset' | 'password_changed' | 'removal_notice'
 
 export interface Recipient {
   email: string

@@ -21,6 +21,11 @@ export type MailConfig = Pick<
 export interface Mailer {
   /** Queues a mail. Never throws and never waits; what goes wrong later is logged and counted. */
   send(mail: Mail): void
+  /**
+   * Queues a mail and answers, once its fate is known, whether it was handed over: to the mail server, or into the
+   * outbox. That can take as long as the queue tries, or as draining does. Never rejects.
+   */
+  deliver(mail: Mail): Promise<boolean>
   /** For shutting down: sends what is left within the time and logs what was lost. Later mails are dropped. */
   drain(timeoutMs: number): Promise<void>
   state(): QueueState
@@ -46,6 +51,8 @@ interface Job {
   number: number
   /** Made at the first attempt; retries send the same bytes. */
   message?: Message
+  /** Told its fate, once. */
+  settle?: (handedOver: boolean) => void
 }
 
 interface Message {
@@ -82,27 +89,34 @@ export function createMailer(options: MailerOptions): Mailer {
       sent: (job, attempt) => {
         log.info('mail sent', { ...about(job), attempt, ...told.get(job) })
         onOutcome?.('sent', job.mail.kind)
+        job.settle?.(true)
       },
       failed: (job, attempt, error, nextInMs) => {
         const fields = { ...about(job), attempt, ...reasonOf(error, job.mail) }
         if (nextInMs === null) log.error('mail failed', fields)
         else log.warn('mail delayed', { ...fields, next_in_ms: nextInMs })
         onOutcome?.(nextInMs === null ? 'failed' : 'retried', job.mail.kind)
+        if (nextInMs === null) job.settle?.(false)
       },
       dropped: (job, reason) => {
         log.error('mail dropped', { ...about(job), reason: dropReasons[reason] })
         onOutcome?.('dropped', job.mail.kind)
+        job.settle?.(false)
       },
       lost: (job) => {
         log.error('mail lost: the service stopped before it was sent', about(job))
         onOutcome?.('failed', job.mail.kind)
+        job.settle?.(false)
       },
     },
     policy,
   })
 
+  const newJob = (mail: Mail): Job => ({ mail, at: new Date(), number: ++accepted })
+
   return {
-    send: (mail) => queue.add({ mail, at: new Date(), number: ++accepted }),
+    send: (mail) => queue.add(newJob(mail)),
+    deliver: (mail) => new Promise((settle) => queue.add({ ...newJob(mail), settle })),
     drain: async (timeoutMs) => {
       await queue.drain(timeoutMs)
       carrier.close()

@@ -63,6 +63,37 @@ export const passwordChangedMail = ({ to, at, publicUrl, requestId }: PasswordCh
     ],
   })
 
+const maxNamed = 50
+
+/** To an admin, about people who never proved their address. */
+export const removalNoticeMail = ({ to, people, staysUntil, requestId }: RemovalNoticeMail): Mail => {
+  const [subject, madeBut, it] =
+    people.length === 1
+      ? ['An account', 'This account was made days ago, but its e-mail address was never confirmed.', 'It']
+      : [
+          `${people.length} accounts`,
+          'These accounts were made days ago, but their e-mail addresses were never confirmed.',
+          'They',
+        ]
+  const unnamed = people.length - maxNamed
+  return mail('removal_notice', { to, requestId }, `${subject} never confirmed will be removed`, {
+    title: 'Unconfirmed accounts will be removed',
+    before: [
+      greeting(to),
+      `${madeBut} ${it} will be removed after ${readableTime(staysUntil)}, unless that happens first:`,
+      ...people
+        .slice(0, maxNamed)
+        .map(({ fullName, email }) => `${shortened(fullName, 100)}, ${shortened(email, 254)}`),
+      ...(unnamed > 0 ? [`and ${unnamed} more.`] : []),
+    ],
+    main: null,
+    after: [
+      'To confirm, people sign in with their password and enter the code that is then mailed to them.',
+      'If nobody does, there is nothing for you to do. The same address can be given a new account at any time.',
+    ],
+  })
+}
+
 export interface OtpMail extends Addressed {
   /** Six digits. */
   code: string
@@ -87,6 +118,12 @@ export interface PasswordResetMail extends Addressed {
 export interface PasswordChangedMail extends Addressed {
   at: Date
   publicUrl: string
+}
+
+export interface RemovalNoticeMail extends Addressed {
+  people: readonly Recipient[]
+  /** Nobody is removed before. */
+  staysUntil: Date
 }
 
 function mail(kind: MailKind, { to, requestId }: Addressed, subject: string, layout: Layout): Mail {

@@ -24,7 +24,7 @@ const maxValueBytes = 64 * 1024
 
 /** Opens even when Redis is away just now: calls then fail with `redis_unavailable` until it is back. */
 export async function openStore({ redisUrl, db, log }: StoreOptions): Promise<OpenStore> {
-  if (redisUrl === null) return bounded(createTableStore({ db, log }), 'table', null)
+  if (redisUrl === null) return bounded(createTableStore(db), 'table', null)
   const redis = await openRedisStore({ url: redisUrl, log })
   return bounded(redis, 'redis', redis.buckets)
 }

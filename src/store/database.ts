@@ -5,46 +5,28 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
-import type { Logger } from '../log.ts'
 import type { Store } from './store.ts'
-
-export interface TableStore extends Store {
-  /** Removes at most `limit` expired entries and answers how many there were. */
-  deleteExpired(limit: number): Promise<number>
-}
-
-const sweepEveryMs = 60_000
-const sweepLimit = 1000
 
 const live = sql`store_entries.expires_at > statement_timestamp()`
 const expired = sql`store_entries.expires_at <= statement_timestamp()`
 const inSeconds = (seconds: number): SQL =>
   sql`statement_timestamp() + ${seconds}::double precision * interval '1 second'`
 
-export interface TableStoreOptions {
-  db: Database
-  log: Logger
-  /** Milliseconds of a clock that never goes back; it times the sweeps and nothing else. */
-  now?: () => number
-}
+/**
+ * Removes at most `limit` entries that have expired, those of longest ago first, and answers their keys. Housekeeping
+ * sends it; an expired entry does no harm till then, for no call sees it.
+ */
+export const deleteExpiredEntries = (limit: number): SQL<{ key: string }> => sql<{ key: string }>`
+  delete from store_entries where key in (
+    select key from store_entries where ${expired}
+    order by expires_at limit ${limit}::integer for update skip locked
+  ) and ${expired} returning key`
 
-/** `close` waits for a sweep under way and leaves the database open, which is not the store's. */
-export function createTableStore({ db, log, now = () => performance.now() }: TableStoreOptions): TableStore {
+/** `close` leaves the database open, which is not the store's. */
+export function createTableStore(db: Database): Store {
   const run = <Row>(statement: SQL<Row>): Promise<Row[]> => db.write('system', statement)
 
-  const deleteExpired = async (limit: number): Promise<number> => {
-    const rows = await run(sql<{ key: string }>`
-      delete from store_entries where key in (
-        select key from store_entries where ${expired}
-        order by expires_at limit ${limit}::integer for update skip locked
-      ) and ${expired} returning key`)
-    return rows.length
-  }
-  const sweep = createSweep(() => deleteExpired(sweepLimit), log, now)
-
   return {
-    deleteExpired,
-
     async get(key) {
       const rows = await db.read(
         'system',
@@ -57,7 +39,6 @@ export function createTableStore({ db, log, now = () => performance.now() }: Tab
       await run(sql`
         insert into store_entries (key, value, expires_at) values (${key}, ${value}, ${inSeconds(ttlSeconds)})
         on conflict (key) do update set value = excluded.value, expires_at = excluded.expires_at`)
-      sweep.maybe()
     },
 
     async delete(key) {
@@ -69,7 +50,6 @@ export function createTableStore({ db, log, now = () => performance.now() }: Tab
 
     async compareAndSet(key, expected, next, ttlSeconds) {
       const rows = await run(exchange(key, expected, next, ttlSeconds))
-      sweep.maybe()
       return rows.length === 1
     },
 
@@ -82,7 +62,6 @@ export function createTableStore({ db, log, now = () => performance.now() }: Tab
         returning value::double precision as count,
           extract(epoch from expires_at - statement_timestamp())::double precision * 1000 as expires_in_ms`)
       if (!row) throw new Error('store_entries answered an upsert with no row')
-      sweep.maybe()
       return { count: row.count, expiresInMs: Math.max(0, Math.round(row.expires_in_ms)) }
     },
 
@@ -90,7 +69,7 @@ export function createTableStore({ db, log, now = () => performance.now() }: Tab
       await db.read('system', sql`select 1`)
     },
 
-    close: () => sweep.ended(),
+    close: async () => undefined,
   }
 }
 
@@ -108,33 +87,4 @@ function exchange(key: string, expected: string | null, next: string | null, ttl
   return sql`
     update store_entries set value = ${next}, expires_at = ${inSeconds(ttlSeconds)}
     where ${held} returning 1 as done`
-}
-
-/** Expired entries are swept by those who write: at most once a minute, one batch at a time, nobody waits for it. */
-function createSweep(deleteBatch: () => Promise<number>, log: Logger, now: () => number) {
-  let nextAt = now() + sweepEveryMs
-  let running: Promise<void> | null = null
-
-  const sweepOnce = async (): Promise<void> => {
-    try {
-      const deleted = await deleteBatch()
-      // A full batch means there is more: the next writer goes on at once.
-      if (deleted === sweepLimit) nextAt = now()
-    } catch (error) {
-      log.warn('expired store entries could not be deleted', { error })
-    } finally {
-      running = null
-    }
-  }
-
-  return {
-    maybe(): void {
-      if (running !== null || now() < nextAt) return
-      nextAt = now() + sweepEveryMs
-      running = sweepOnce()
-    },
-    ended: async (): Promise<void> => {
-      await running
-    },
-  }
 }

@@ -14,10 +14,24 @@ import { asOwner, findTenantTables, type TenantTable } from './isolation/witness
 const tenantless = ['schema_migrations', 'store_entries']
 
 /** What each scope beyond the tenants' sees of all of them; everything else is closed to it. */
-const opened: Record<Extract<Scope, string>, Record<string, 'reads' | 'writes'>> = {
-  system: { tenants: 'writes', users: 'writes', revocations: 'writes' },
-  streams: { shopping_lists: 'reads' },
+const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> = {
+  system: {
+    tenants: ['reads', 'adds', 'changes', 'locks'],
+    users: ['reads', 'adds', 'changes', 'locks'],
+    revocations: ['reads', 'adds', 'changes', 'locks', 'clears'],
+    audit_log: ['adds'],
+  },
+  streams: { shopping_lists: ['reads'] },
+  housekeeping: {
+    tenants: ['reads', 'locks'],
+    // Of them only those who never verified can be cleared away, and here is nobody of that kind.
+    users: ['reads', 'changes', 'locks'],
+    list_events: ['reads', 'clears'],
+    revocations: ['reads', 'locks', 'clears'],
+    audit_log: ['reads', 'adds'],
+  },
 }
+type Right = 'reads' | 'adds' | 'changes' | 'locks' | 'clears'
 const scopesBeyond = Object.keys(opened) as (keyof typeof opened)[]
 
 const nobody: Scope = { tenantId: '' }
@@ -192,20 +206,32 @@ describeBackends('the database under the role minimart_app', (backend) => {
     for (const scope of scopesBeyond)
       for (const table of tables) {
         const { name } = table
-        const right = opened[scope][name]
+        const rights = opened[scope][name] ?? []
         const seen = await tenantsSeen(scope, table)
         const isSeen = (id: string) => typeof seen !== 'string' && seen.some(({ tenant }) => tenant === id)
         const both = [mirror.mine.tenant.id, mirror.theirs.tenant.id].map(isSeen)
-        expect([scope, name, ...both]).toEqual([scope, name, right !== undefined, right !== undefined])
-        if (right === undefined) expect([scope, name, seen]).toEqual([scope, name, []])
-        const outcomes = await reached(scope, table)
-        if (right === 'writes') expect([scope, name, outcomes[0]]).not.toEqual([scope, name, 0])
-        else for (const outcome of outcomes) expect([0, refused]).toContain(outcome)
+        expect([scope, name, ...both]).toEqual([
+          scope,
+          name,
+          rights.includes('reads'),
+          rights.includes('reads'),
+        ])
+        if (!rights.includes('reads')) expect([scope, name, seen]).toEqual([scope, name, []])
+        const [changed, cleared, locked] = await reached(scope, table)
+        for (const [right, outcome] of Object.entries({ changes: changed, clears: cleared, locks: locked })) {
+          const reachedAny = outcome !== 0 && outcome !== refused
+          expect([scope, name, right, reachedAny]).toEqual([
+            scope,
+            name,
+            right,
+            rights.some((one) => one === right),
+          ])
+        }
         // Their row is there already: who may write is told so, by the primary key.
         expect([scope, name, await put(scope, name)]).toEqual([
           scope,
           name,
-          right === 'writes' ? '23505' : refused,
+          rights.includes('adds') ? '23505' : refused,
         ])
       }
   })

@@ -42,6 +42,34 @@ describe('when the server misbehaves', () => {
     expect(inbox.mails).toHaveLength(1)
   })
 
+  test('who waits for a delivery is told when the mail was taken, and not before', async () => {
+    const { inbox, mailer, outcomes, until } = await setUp()
+    inbox.behave({ refuseWith: 451, at: 'message' })
+    const told: boolean[] = []
+    const delivery = mailer.deliver(code).then((handedOver) => told.push(handedOver))
+    await until(() => outcomes.length === 1)
+    expect(told).toEqual([])
+    inbox.behave('accept')
+    await delivery
+    expect(told).toEqual([true])
+    expect(inbox.mails).toHaveLength(1)
+  })
+
+  test('who waits for a delivery is told when it was given up: refused, without room, or lost by stopping', async () => {
+    const { inbox, mailer } = await setUp({ policy: { capacity: 1, attempts: 2 } })
+    inbox.behave({ refuseWith: 550, at: 'message' })
+    expect(await mailer.deliver(code)).toBe(false)
+    inbox.behave({ refuseWith: 451, at: 'message' })
+    expect(await mailer.deliver(code)).toBe(false)
+    inbox.behave({ hangAt: 'message' })
+    const hanging = mailer.deliver(code)
+    expect(await mailer.deliver(code)).toBe(false)
+    await mailer.drain(0)
+    expect(await hanging).toBe(false)
+    expect(await mailer.deliver(code)).toBe(false)
+    expect(inbox.mails).toHaveLength(0)
+  })
+
   test('a refusal for good is not tried again', async () => {
     const { inbox, mailer, until } = await setUp()
     inbox.behave({ refuseWith: 550, at: 'message' })

@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
-import { PgDialect } from 'drizzle-orm/pg-core'
 import { createClient } from 'redis'
 import type { Database } from '../../src/db/database.ts'
 import { AppError } from '../../src/errors.ts'
 import { type OpenStore, openStore } from '../../src/store/client.ts'
-import { createTableStore } from '../../src/store/database.ts'
+import { createTableStore, deleteExpiredEntries } from '../../src/store/database.ts'
 import { recordingLogger } from '../support/log.ts'
 import { describePostgres, testPostgres } from '../support/postgres.ts'
 import {
@@ -38,51 +37,18 @@ const rowsExpired = async (db: Database): Promise<number> => {
   return Number(row?.rows)
 }
 
-const failingDeletes = (db: Database): Database => ({
-  ...db,
-  write: (scope, ...statements) =>
-    new PgDialect().sqlToQuery(statements[0]).sql.includes('delete')
-      ? Promise.reject(new Error('no deletes today'))
-      : db.write(scope, ...statements),
-})
-
 describe('the store in the embedded database', () => {
   storeSuite(async () => onTable(await embeddedDatabase()))
 
   test('expired entries are deleted, no more at a time than asked for, and live ones stay', async () => {
     const db = await embeddedDatabase()
-    const store = createTableStore({ db, log: recordingLogger() })
+    const store = createTableStore(db)
     await Promise.all([1, 2, 3].map((number) => store.set(`short ${number}`, 'x', 1)))
     await store.set('long', 'x', 60)
     await until(async () => (await rowsExpired(db)) === 3)
-    expect(await store.deleteExpired(2)).toBe(2)
-    expect(await store.deleteExpired(2)).toBe(1)
-    expect(await store.deleteExpired(2)).toBe(0)
+    const deleted = async () => (await db.write('system', deleteExpiredEntries(2))).length
+    expect([await deleted(), await deleted(), await deleted()]).toEqual([2, 1, 0])
     expect(await store.get('long')).toBe('x')
-    await db.close()
-  })
-
-  test('who writes after a minute sweeps expired entries away, and a failing sweep fails no write', async () => {
-    const db = await embeddedDatabase()
-    const clock = { ms: 0 }
-    const log = recordingLogger()
-    const store = createTableStore({ db, log, now: () => clock.ms })
-    await store.set('short', 'x', 1)
-    await until(async () => (await rowsExpired(db)) === 1)
-    await store.set('long', 'x', 60)
-    await store.close()
-    expect(await rowsExpired(db)).toBe(1)
-    clock.ms += 60_000
-    await store.increment('count', 60)
-    await store.close()
-    expect(await rowsExpired(db)).toBe(0)
-
-    clock.ms += 60_000
-    const failing = createTableStore({ db: failingDeletes(db), log, now: () => clock.ms })
-    clock.ms += 60_000
-    await failing.set('long', 'y', 60)
-    await failing.close()
-    expect(log.messages()).toEqual(['expired store entries could not be deleted'])
     await db.close()
   })
 })

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import type { Mail } from '../../src/mail/mail.ts'
-import { invitationMail, otpMail, passwordChangedMail, passwordResetMail } from '../../src/mail/templates.ts'
+import {
+  invitationMail,
+  otpMail,
+  passwordChangedMail,
+  passwordResetMail,
+  removalNoticeMail,
+} from '../../src/mail/templates.ts'
 
 const anna = { email: 'anna@example.com', fullName: 'Anna Berg' }
 const url = 'https://shop.example.com/invite?token=abc.def.ghi'
@@ -13,6 +19,11 @@ const mailsFor = (fullName: string, listName = 'Groceries'): Mail[] => {
     invitationMail({ to, listName, invitedBy: fullName, role: 'editor', url, ttlHours: 72 }),
     passwordResetMail({ to, url, ttlMinutes: 30 }),
     passwordChangedMail({ to, at: new Date('2026-11-22T07:00:00Z'), publicUrl: 'https://shop.example.com' }),
+    removalNoticeMail({
+      to,
+      people: [{ email: 'ben@example.com', fullName: listName }],
+      staysUntil: new Date('2026-11-22T07:00:00Z'),
+    }),
   ]
 }
 
@@ -108,4 +119,30 @@ test('an invitation names the list, the inviter and what the role may do', () =>
   expect(mail.text.replace(/\s+/g, ' ')).toContain('Ben Ode invites you to the list "Groceries". As a viewer')
   expect(mail.text).toContain(url)
   expect(mail.text).toContain('ends in 3 days')
+})
+
+describe('a removal notice', () => {
+  const people = (count: number) =>
+    Array.from({ length: count }, (_, n) => ({ email: `p${n}@example.com`, fullName: `Person ${n}.` }))
+  const noticeFor = (count: number) => {
+    const staysUntil = new Date('2026-11-22T07:00:00Z')
+    const { subject, text } = removalNoticeMail({ to: anna, people: people(count), staysUntil })
+    return { subject, text: text.replace(/\s+/g, ' ') }
+  }
+
+  test('names the people, their addresses and the moment until which nobody goes', () => {
+    const { subject, text } = noticeFor(2)
+    expect(subject).toBe('2 accounts never confirmed will be removed')
+    expect(text).toContain('after 22 November 2026, 07:00 UTC, unless')
+    for (const { email, fullName } of people(2)) expect(text).toContain(`${fullName}, ${email}`)
+    expect(noticeFor(1).subject).toBe('An account never confirmed will be removed')
+  })
+
+  test('names fifty and counts the rest', () => {
+    expect(noticeFor(50).text).not.toContain(' more.')
+    const { text } = noticeFor(1000)
+    expect(text).toContain('Person 49., p49@')
+    expect(text).not.toContain('Person 50.')
+    expect(text).toContain('and 950 more.')
+  })
 })

@@ -1,0 +1,71 @@
+/** Rows that have had their time, the oldest first, a batch at a time. */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Query } from '../../db/database.ts'
+import { deleteExpiredEntries } from '../../store/database.ts'
+import type { Cleared } from './round.ts'
+
+export interface Batch {
+  removed: number
+  isLast: boolean
+}
+
+/** Begun anew in each round. */
+export interface Clearing {
+  what: Cleared
+  /** Removes at most as many rows as a batch may have. */
+  next(query: Query): Promise<Batch>
+}
+
+export interface Bounds {
+  /** The database's clock: the rows' times are its own, and an instance whose clock is wrong must lose nothing. */
+  now: SQL
+  batchSize: number
+}
+
+/** The longest life that any setting gives a refresh token or an invitation is 365 days. */
+const revocationLifeDays = 366
+
+export const daysBefore = (now: SQL, days: number): SQL => sql`${now} - make_interval(days => ${days}::int)`
+
+export const expiredStoreEntries = ({ batchSize }: Bounds): Clearing => ({
+  what: 'store_entries',
+  next: async (query) => {
+    const { length } = await query(deleteExpiredEntries(batchSize))
+    return { removed: length, isLast: length < batchSize }
+  },
+})
+
+export const expiredAuditEntries = ({ now, batchSize }: Bounds, retentionDays: number): Clearing => ({
+  what: 'audit_entries',
+  next: (query) =>
+    counted(
+      query,
+      sql<Removed>`select delete_audit_entries(${daysBefore(now, retentionDays)}, ${batchSize}::int) as removed`,
+      batchSize,
+    ),
+})
+
+export const oldRevocations = ({ now, batchSize }: Bounds): Clearing => ({
+  what: 'revocations',
+  next: (query) =>
+    counted(
+      query,
+      sql<Removed>`with gone as (
+        delete from revocations r using (
+          select tenant_id, subject from revocations where at < ${daysBefore(now, revocationLifeDays)}
+          order by at limit ${batchSize}::int for update skip locked
+        ) o where r.tenant_id = o.tenant_id and r.subject = o.subject returning 1
+      ) select count(*)::int as removed from gone`,
+      batchSize,
+    ),
+})
+
+interface Removed {
+  removed: number
+}
+
+async function counted(query: Query, statement: SQL<Removed>, batchSize: number): Promise<Batch> {
+  const [row] = await query(statement)
+  const removed = Number(row?.removed)
+  return { removed, isLast: removed < batchSize }
+}

@@ -1,0 +1,104 @@
+/**
+ * Telling a tenant's admins whose accounts will be removed. The people count as announced once a mail has really been
+ * handed over: a crash in between leads to another mail, never to none. What waits for a mail server cannot hold a
+ * transaction open, so a lease in the store keeps other instances from telling the same.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Database } from '../../db/database.ts'
+import { newId } from '../../lib/ids.ts'
+import type { Mailer } from '../../mail/mailer.ts'
+import { removalNoticeMail } from '../../mail/templates.ts'
+import type { Store } from '../../store/store.ts'
+import { daysBefore } from './expired-rows.ts'
+import { noticeDays, toldAdmins } from './unverified-users.ts'
+
+const announcedAfterDays = 6
+const maxTenants = 1000
+const maxPeople = 1000
+const maxAdmins = 20
+const maxMs = 10 * 60_000
+/** Longer than the mail queue tries; a crash delays the announcement by as much. */
+const leaseSeconds = 3600
+
+export interface NoticeDeps {
+  db: Database
+  store: Pick<Store, 'compareAndSet'>
+  mailer: Pick<Mailer, 'deliver'>
+  now: SQL
+  isStopping: () => boolean
+}
+
+/** Calls back with how many people were announced. @throws AppError database_unavailable, redis_unavailable */
+export async function announceRemovals(
+  deps: NoticeDeps,
+  onAnnounced: (people: number) => void,
+): Promise<void> {
+  const giveUpAt = performance.now() + maxMs
+  // In no order, so that tenants whose mails fail for long do not stand before the others for ever.
+  const tenants = await deps.db.read(
+    'housekeeping',
+    sql<{ id: string }>`select t.id from tenants t where t.is_active
+      and exists (select from users u where u.tenant_id = t.id and ${isDue(deps.now)} and exists (${toldAdmins}))
+      order by random() limit ${maxTenants}::int`,
+  )
+  for (const { id } of tenants) {
+    if (deps.isStopping() || performance.now() > giveUpAt) return
+    await underLease(deps.store, `removal-notice:${id}`, async () => onAnnounced(await announce(deps, id)))
+  }
+}
+
+const isDue = (now: SQL): SQL => sql`
+  not u.email_verified and u.role <> 'super_admin' and u.removal_announced_at is null
+  and u.created_at <= ${daysBefore(now, announcedAfterDays)}`
+
+async function underLease(store: NoticeDeps['store'], key: string, work: () => Promise<void>): Promise<void> {
+  const holder = newId()
+  if (!(await store.compareAndSet(key, null, holder, leaseSeconds))) return
+  try {
+    await work()
+  } finally {
+    await store.compareAndSet(key, holder, null, 0)
+  }
+}
+
+interface Someone {
+  id: string
+  email: string
+  fullName: string
+}
+
+/** Answers how many people were announced; read under the lease, where nobody else announces them. */
+async function announce({ db, mailer, now }: NoticeDeps, tenantId: string): Promise<number> {
+  const [people, admins] = await Promise.all([
+    db.read(
+      'housekeeping',
+      sql<Someone & { staysUntil: string }>`
+        select u.id, u.email, u.full_name as "fullName",
+          wire_time(${now} + make_interval(days => ${noticeDays}::int)) as "staysUntil"
+        from users u where u.tenant_id = ${tenantId} and ${isDue(now)}
+        order by u.created_at, u.id limit ${maxPeople}::int`,
+    ),
+    db.read(
+      'housekeeping',
+      sql<Someone>`
+        select a.id, a.email, a.full_name as "fullName" from users a
+        where a.tenant_id = ${tenantId} and a.role = 'tenant_admin' and a.is_active and a.email_verified
+        order by a.created_at, a.id limit ${maxAdmins}::int`,
+    ),
+  ])
+  const [first] = people
+  if (!first) return 0
+  const staysUntil = new Date(first.staysUntil)
+  const handedOver = await Promise.all(
+    admins.map((to) => mailer.deliver(removalNoticeMail({ to, people, staysUntil }))),
+  )
+  if (!handedOver.includes(true)) return 0
+  const announced = await db.write(
+    'housekeeping',
+    sql<{ id: string }>`update users u set removal_announced_at = ${now}
+      where u.tenant_id = ${tenantId} and ${isDue(now)}
+        and u.id in (select id::uuid from jsonb_array_elements_text(${JSON.stringify(people.map(({ id }) => id))}::jsonb) id)
+      returning u.id`,
+  )
+  return announced.length
+}
