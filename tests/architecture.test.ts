@@ -44,7 +44,7 @@ test('only the adapters import drivers', () => {
   expect(
     outside(
       importers((name) => name.startsWith('nodemailer')),
-      /^mail\/mailer\.ts$/,
+      /^mail\/(mailer|carrier)\.ts$/,
     ),
   ).toEqual([])
 })

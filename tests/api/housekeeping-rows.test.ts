@@ -43,7 +43,7 @@ describeBackends('rows that have had their time', (backend) => {
     ) => {
       for (const age of [1, 364, 365, 366, 367, 400]) {
         const id = `00000000-0000-7000-8000-${String(age).padStart(12, '0')}`
-        await rowsOf(server, table === 'store' ? 'system' : 'housekeeping', statement(age, id))
+        await rowsOf(server, table === 'audit' ? 'housekeeping' : 'system', statement(age, id))
       }
     }
     const at = (age: number) =>
