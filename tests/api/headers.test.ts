@@ -21,7 +21,7 @@ const expected: Record<string, string> = {
   'cross-origin-resource-policy': 'same-origin',
   'permissions-policy': 'camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()',
 }
-const nothing = "default-src 'none'; frame-ancestors 'none'"
+const nothing = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 const banner = /^(server|x-powered-by|via|x-aspnet-version|x-runtime|x-generator)$/i
 
 /** What may be kept, and how; all other answers are of persons, tokens or the moment. */

@@ -104,10 +104,11 @@ describeBackends('the database under the role minimart_app', (backend) => {
   const reached = async (scope: Scope, { name, column }: TenantTable): Promise<(number | string)[]> => {
     const table = sql.identifier(name)
     const tenant = sql.identifier(column)
+    const ofBoth = sql`where ${tenant} in (${mirror.mine.tenant.id}, ${mirror.theirs.tenant.id})`
     const ways = [
-      sql`update ${table} set ${tenant} = ${tenant} returning 1`,
-      sql`delete from ${table} returning 1`,
-      sql`select 1 from ${table} for update`,
+      sql`update ${table} set ${tenant} = ${tenant} ${ofBoth} returning 1`,
+      sql`delete from ${table} ${ofBoth} returning 1`,
+      sql`select 1 from ${table} ${ofBoth} for update`,
     ]
     const outcomes: (number | string)[] = []
     for (const way of ways) {
