@@ -14,22 +14,30 @@ import { tenantRoutes } from './features/tenants/routes.ts'
 import { colleagueRoutes, userAdminRoutes } from './features/users/routes.ts'
 import { readJson } from './http/body.ts'
 import { errorAnswers } from './http/errors.ts'
-import { type HealthDeps, healthRoutes } from './http/health.ts'
-import { createMetrics } from './http/metrics.ts'
+import { healthRoutes, metricsRoutes } from './http/health.ts'
+import type { Metrics } from './http/metrics.ts'
+import type { ServedMetrics } from './http/metrics-server.ts'
 import { observe } from './http/observe.ts'
 import { openapi } from './http/openapi.ts'
 import { rateLimitHeaderNames } from './http/openapi-operation.ts'
 import { originCheck } from './http/origin.ts'
+import type { ReadinessDeps } from './http/readiness.ts'
 import { routeTable } from './http/route-table.ts'
 import { createLogger } from './log.ts'
+import type { Tracing } from './observability/tracing.ts'
 import type { Live } from './realtime/live.ts'
 import { socketRoutes } from './realtime/routes.ts'
 import { version } from './version.ts'
 
-export interface AppDeps extends Deps, Omit<HealthDeps, 'db' | 'store'> {
+export interface AppDeps extends Deps, Pick<ReadinessDeps, 'isDraining'> {
   live: Live
-  store: HealthDeps['store']
-  config: Pick<Config, 'corsOrigins' | 'trustProxy' | 'publicUrl'>
+  store: ReadinessDeps['store']
+  metrics: Metrics
+  /** What /metrics here tells: of this process, or of all workers. Null: nothing, for it has its own port. */
+  servedMetrics: ServedMetrics | null
+  /** Null where nothing is traced. */
+  tracing: Tracing | null
+  config: Pick<Config, 'corsOrigins' | 'trustProxy' | 'publicUrl' | 'metricsToken'>
 }
 
 export type App = ReturnType<typeof createApp>
@@ -47,6 +55,7 @@ export function createApp(deps: AppDeps) {
     .use(errorAnswers(deps.log, () => routes))
     .onParse({ as: 'global' }, ({ request }) => readJson(request))
     .use(healthRoutes(deps))
+    .use(metricsRoutes(deps.servedMetrics && { served: deps.servedMetrics, token: deps.config.metricsToken }))
     .use(
       socketRoutes({
         sockets: deps.live?.sockets,
@@ -74,20 +83,11 @@ export function createApp(deps: AppDeps) {
 
 /** For the API's document alone: the routes are described and none is ever called, so nothing stands behind them. */
 export function createDocumentedApp(): App {
-  const config = { corsOrigins: [], trustProxy: { hops: 0 }, publicUrl: null }
+  const config = { corsOrigins: [], trustProxy: { hops: 0 }, publicUrl: null, metricsToken: null }
   const log = createLogger({ level: 'error', format: 'json', write: () => undefined })
-  const metrics = createMetrics({
-    mail: () => ({ queued: 0, sent: 0, failed: 0, dropped: 0 }),
-    passwords: () => ({ running: 0, waiting: 0 }),
-    live: {
-      hub: {
-        counts: () => ({ streams: 0, published: 0, delivered: 0, healed: 0 }),
-        onDelivery: () => undefined,
-      },
-      sockets: { counts: () => ({ sockets: 0, subscriptions: 0 }) },
-    },
-  })
-  return createApp({ config, log, metrics } as unknown as AppDeps)
+  const servedMetrics: ServedMetrics = { text: async () => '', contentType: 'text/plain' }
+  const metrics = { countRequest: () => undefined }
+  return createApp({ config, log, metrics, servedMetrics, tracing: null } as unknown as AppDeps)
 }
 
 /** Tokens travel in a header, so no cookies are allowed along. Without origins nothing is added at all. */

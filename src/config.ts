@@ -20,6 +20,7 @@ import {
   trustProxy,
   url,
 } from './lib/setting.ts'
+import { observabilitySettings } from './observability/settings.ts'
 
 export type { RateLimit, TrustProxy } from './lib/setting.ts'
 
@@ -153,6 +154,11 @@ export const settings = {
     'Processes sharing the port; over 1 it needs DATABASE_URL and REDIS_URL.',
   ),
   autoMigrate: setting('AUTO_MIGRATE', 'true', boolean, 'Whether serve applies pending migrations at start.'),
+  shutdownDelayMs: optional(
+    'SHUTDOWN_DELAY_MS',
+    integer(0, 4000),
+    'How long SIGTERM leaves everything running while /readyz says 503, so that balancers turn away. Unset: 1000 with DATABASE_URL, else 0.',
+  ),
   logLevel: setting(
     'LOG_LEVEL',
     'info',
@@ -164,6 +170,7 @@ export const settings = {
     oneOf('json', 'pretty'),
     'json or pretty. Unset: pretty on a terminal, json otherwise.',
   ),
+  ...observabilitySettings,
 } satisfies Record<string, Setting<unknown>>
 
 export type Config = { [K in keyof typeof settings]: ReturnType<(typeof settings)[K]['parse']> }
@@ -198,6 +205,10 @@ function contradictions(config: Config, environment: Record<string, string | und
     faults.push('SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD belong together: set both or neither')
   if (config.workers > 1 && !(config.databaseUrl && config.redisUrl))
     faults.push('WORKERS over 1 needs DATABASE_URL and REDIS_URL: the workers share nothing else')
+  if (config.metricsPort === config.port && config.port > 0)
+    faults.push('METRICS_PORT must not be PORT: leave it unset to have /metrics there')
+  if (config.metricsHost !== null && config.metricsPort === null)
+    faults.push('METRICS_HOST is for METRICS_PORT: set both, or METRICS_PORT alone')
   const password = config.superAdminPassword
   if (password !== null && ([...password].length < 8 || [...password].length > 128))
     faults.push('SUPER_ADMIN_PASSWORD must have 8 to 128 characters')

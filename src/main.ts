@@ -7,6 +7,7 @@ import { demo } from './cli/demo.ts'
 import { healthcheck } from './cli/healthcheck.ts'
 import { helpText } from './cli/help.ts'
 import { migrate } from './cli/migrate.ts'
+import { alerts, dashboard } from './cli/monitoring.ts'
 import { openapi } from './cli/openapi.ts'
 import { serve } from './cli/serve.ts'
 import { ConfigError } from './config.ts'
@@ -21,6 +22,8 @@ const commands: Record<string, Command> = {
   check,
   healthcheck,
   openapi,
+  dashboard,
+  alerts,
   demo,
   version: {
     summary: 'print the version',

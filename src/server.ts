@@ -14,7 +14,8 @@ import { createSessions } from './features/auth/sessions.ts'
 import { ensureSuperAdmin, type FirstAdmin } from './features/auth/super-admin.ts'
 import { createHousekeeping, type Housekeeping, type HousekeepingTimes } from './features/housekeeping/job.ts'
 import { createJwtSigner } from './http/jwt.ts'
-import { createMetrics } from './http/metrics.ts'
+import { createMetrics, type Metrics } from './http/metrics.ts'
+import { type MetricsServer, startMetricsServer } from './http/metrics-server.ts'
 import { createRateLimits } from './http/rate-limits.ts'
 import { createBackground } from './lib/background.ts'
 import { createCursors } from './lib/cursor.ts'
@@ -22,6 +23,7 @@ import { deriveKey } from './lib/keys.ts'
 import { createRateLimiter } from './lib/rate-limiter.ts'
 import type { Logger } from './log.ts'
 import { createMailer } from './mail/mailer.ts'
+import { openTracing } from './observability/tracing.ts'
 import { createLive } from './realtime/live.ts'
 import { websocketOptions } from './realtime/routes.ts'
 import { openStore } from './store/client.ts'
@@ -32,7 +34,9 @@ export interface RunningServer {
   readonly firstAdmin: FirstAdmin | null
   readonly deps: AppDeps
   readonly housekeeping: Housekeeping
-  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most some 9 seconds. */
+  /** /readyz says 503 from here on and all else goes on, for SHUTDOWN_DELAY_MS. */
+  announceStop(): Promise<void>
+  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most some 9 seconds, the above counted. */
   stop(): Promise<void>
 }
 
@@ -40,6 +44,8 @@ export interface StartOptions {
   /** For several workers of one program on one port. */
   sharePort?: boolean
   housekeepingTimes?: HousekeepingTimes
+  /** What /metrics tells in place of this process' own figures; METRICS_PORT is then somebody else's, too. */
+  gatherMetrics?: (own: Metrics) => () => Promise<string>
 }
 
 /** Above it Bun itself answers 413; below, http/body.ts does, with a body that says so. */
@@ -50,20 +56,21 @@ const maxBackgroundWork = 500
 const revocationsIntervalMs = { shared: 400, embedded: 20_000 }
 const finishRequestsMs = 5000
 const sendMailsMs = 2500
+const sendTracesMs = 1000
+/** A balancer that asks every second or so has seen it by then. */
+const defaultShutdownDelayMs = 1000
 
 /**
  * @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do
  */
-export async function start(
-  config: Config,
-  log: Logger,
-  { sharePort = false, housekeepingTimes }: StartOptions = {},
-): Promise<RunningServer> {
+export async function start(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
+  let leaving = false
   let draining = false
-  const { deps, housekeeping, close } = await openDeps(config, log, () => draining)
+  const { deps, housekeeping, close } = await openDeps(config, log, () => leaving, options)
+  const delayMs = config.shutdownDelayMs ?? (config.databaseUrl === null ? 0 : defaultShutdownDelayMs)
   try {
     const app = createApp(deps)
-    const server = listen(app, config, sharePort)
+    const server = listen(app, config, options.sharePort ?? false)
     deps.live.useTopics((topic, text) => void server.publish(topic, text))
     const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
     deps.publicUrl ||= url
@@ -75,17 +82,23 @@ export async function start(
     const stopFollowing = deps.revocations.follow(
       config.databaseUrl === null ? revocationsIntervalMs.embedded : revocationsIntervalMs.shared,
     )
-    housekeeping.start(housekeepingTimes)
+    housekeeping.start(options.housekeepingTimes)
     return {
       url,
       firstAdmin,
       deps,
       housekeeping,
+      async announceStop() {
+        leaving = true
+        if (delayMs > 0) log.info('stopping: no longer ready, still serving', { ms: delayMs })
+        await Bun.sleep(delayMs)
+      },
       async stop() {
         if (draining) return
         draining = true
+        leaving = true
         log.info('stopping: finishing requests')
-        await Promise.all([deps.live.dismissAll(), finishRequests(server, log)])
+        await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])
         stopFollowing()
         await close()
         log.info('stopped')
@@ -97,7 +110,12 @@ export async function start(
   }
 }
 
-async function openDeps(config: Config, log: Logger, isDraining: () => boolean) {
+async function openDeps(
+  config: Config,
+  log: Logger,
+  isDraining: () => boolean,
+  { gatherMetrics }: StartOptions,
+) {
   prepareDataDir(config.dataDir)
   const secret = config.jwtSecretKey ?? generatedSecret(config.dataDir)
   const key = (purpose: string): Buffer => deriveKey(secret, purpose)
@@ -109,13 +127,18 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     concurrency: availableParallelism(),
     maxWaiting: maxWaitingHashes,
   })
-  const db = await openDatabase({ ...config, log, refusePending: !config.autoMigrate })
+  const tracing = await openTracing(config, log)
+  const db = await openDatabase({ ...config, log, tracing, refusePending: !config.autoMigrate })
   const store = await openStore({ redisUrl: config.redisUrl, db, log })
   const jwt = createJwtSigner([secret, ...config.jwtPreviousSecretKeys])
   const revocations = createRevocations(db, log, accessTtlSeconds)
   const background = createBackground(log, maxBackgroundWork)
   const tokens = createAccessTokens(jwt, revocations, accessTtlSeconds)
   const live = createLive({ config, db, log, tokens, revocations })
+  const limits = createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config)
+  const metrics = createMetrics({ mailer, passwords, live, limits, db, store, isDraining })
+  const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
+  let metricsServer: MetricsServer | null = null
   const deps: AppDeps = {
     live,
     publish: live.hub.publish,
@@ -129,8 +152,10 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     background,
     isDraining,
     jwt,
-    metrics: createMetrics({ mail: mailer.state, passwords: passwords.load, live }),
-    limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
+    metrics,
+    servedMetrics: config.metricsPort === null ? served : null,
+    tracing,
+    limits,
     cursors: createCursors(key('cursors')),
     tokens,
     sessions: createSessions(
@@ -154,6 +179,8 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     observe: deps.metrics.countHousekeeping,
   })
   const close = async (): Promise<void> => {
+    metrics.close()
+    await metricsServer?.stop()
     // It may wait for a mail to go out, and notes when one has.
     const tidy = housekeeping.stop()
     await background.drain()
@@ -162,9 +189,11 @@ async function openDeps(config: Config, log: Logger, isDraining: () => boolean) 
     await live.close()
     await store.close()
     await db.close()
+    await tracing?.close(sendTracesMs)
   }
   try {
     await revocations.load()
+    if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
     return { deps, housekeeping, close }
   } catch (error) {
     await close()
@@ -209,9 +238,9 @@ function cannotListen(error: unknown, host: string, port: number): unknown {
     : new ConfigError([`HOST: cannot listen on ${host}, port ${port} (${String(code)})`])
 }
 
-async function finishRequests(server: Server<unknown>, log: Logger): Promise<void> {
+async function finishRequests(server: Server<unknown>, log: Logger, withinMs: number): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<'late'>()
-  const timer = setTimeout(() => resolve('late'), finishRequestsMs)
+  const timer = setTimeout(() => resolve('late'), withinMs)
   const outcome = await Promise.race([server.stop(), late])
   clearTimeout(timer)
   if (outcome === 'late')

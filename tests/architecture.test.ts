@@ -49,6 +49,16 @@ test('only the adapters import drivers', () => {
   ).toEqual([])
 })
 
+test('OpenTelemetry is known to one file, which nobody loads but when traces are wanted', () => {
+  expect(importers((name) => name.startsWith('@opentelemetry/'))).toEqual(['observability/tracing-otel.ts'])
+  const loaders = modules.filter(({ text }) => /tracing-otel\.ts['"]/.test(text))
+  expect(loaders.map(({ path }) => path)).toEqual(['observability/tracing.ts'])
+  for (const { text } of loaders)
+    expect(text.match(/.*tracing-otel\.ts['"].*/g)).toEqual([
+      "  const { createTracing } = await import('./tracing-otel.ts')",
+    ])
+})
+
 test('Elysia appears only in the app, routes, models and http', () => {
   const users = importers((name) => name === 'elysia' || name.startsWith('@elysiajs/'))
   expect(
@@ -72,7 +82,7 @@ const layers: [string, RegExp][] = [
   ],
   ['services', /^(features\/|deps\.ts$)/],
   ['adapters', /^(db|store|mail|realtime)\//],
-  ['ground', /^(lib\/|errors\.ts|log\.ts|config\.ts|version\.ts|data-dir\.ts)/],
+  ['ground', /^(lib\/|observability\/|errors\.ts|log\.ts|config\.ts|version\.ts|data-dir\.ts)/],
 ]
 
 const layerOf = (path: string): number => layers.findIndex(([, pattern]) => pattern.test(path))

@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
 import type { Logger } from '../log.ts'
+import { createWorkerEnd } from '../observability/worker-metrics.ts'
 import { type RunningServer, start } from '../server.ts'
 import { version } from '../version.ts'
 import type { Command } from './command.ts'
@@ -29,7 +30,14 @@ export const serve: Command = {
 
 /** One of several processes on the port; ends with the process that started it, however that one ended. */
 async function work(config: Config, log: Logger): Promise<number> {
-  const server = await start(config, log, { sharePort: true })
+  const server = await start(config, log, {
+    sharePort: true,
+    gatherMetrics: (own) => {
+      const end = createWorkerEnd(own, (message) => process.send?.(message))
+      process.on('message', end.receive)
+      return end.gather
+    },
+  })
   const stopped = untilStopped(server)
   process.send?.(server.url)
   process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
@@ -49,7 +57,9 @@ async function watchWorkers(config: Config, log: Logger, pretty: boolean): Promi
 const lingerMs = 500
 
 /** Resolves once a signal came and the server has stopped. A second signal does not hurry it: it is bounded anyway. */
-export async function untilStopped(server: { stop(): Promise<void> }): Promise<void> {
+export async function untilStopped(
+  server: Pick<RunningServer, 'stop'> & Partial<Pick<RunningServer, 'announceStop'>>,
+): Promise<void> {
   await new Promise<void>((resolve) => {
     // Kept for good: without them a second signal would end the process where it stands.
     process.on('SIGTERM', () => resolve())
@@ -57,6 +67,7 @@ export async function untilStopped(server: { stop(): Promise<void> }): Promise<v
     // The terminal it was started from is gone: that is no reason to stop serving.
     process.on('SIGHUP', () => undefined)
   })
+  await server.announceStop?.()
   await server.stop()
   // A connection that a driver forgot to close must not keep the process from ending.
   setTimeout(() => process.exit(), lingerMs).unref()

@@ -4,8 +4,11 @@
  * it restarts one that dies and passes on the word to stop.
  */
 import type { Subprocess } from 'bun'
+import { Registry } from 'prom-client'
 import type { Config } from '../config.ts'
+import { startMetricsServer } from '../http/metrics-server.ts'
 import type { Logger } from '../log.ts'
+import { createParentEnd } from '../observability/worker-metrics.ts'
 import { Failure } from './command.ts'
 
 export interface Workers {
@@ -26,6 +29,7 @@ const killAfterMs = 9500
 export function startWorkers(config: Config, log: Logger, command: string[]): Workers {
   refuseTakenPort(config)
   const running = new Set<Subprocess>()
+  const metrics = createParentEnd()
   const { promise: ready, resolve, reject } = Promise.withResolvers<string>()
   const stop = Promise.withResolvers<void>()
   let stopping = false
@@ -40,11 +44,14 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
         ipc: (message: unknown) => {
           served = true
           if (typeof message === 'string') resolve(message)
+          else metrics.receive(index, message)
         },
       })
       running.add(worker)
+      metrics.add(index, (message) => worker.send(message))
       const code = await worker.exited
       running.delete(worker)
+      metrics.remove(index)
       if (stopping) return
       if (!served && ++failedStarts >= maxFailedStarts)
         return reject(new Failure('The workers cannot start; their messages above say why.'))
@@ -60,6 +67,8 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
     }
   }
 
+  const figures = { text: metrics.gather, contentType: Registry.PROMETHEUS_CONTENT_TYPE }
+  const metricsServer = config.metricsPort === null ? null : startMetricsServer(config, figures, log)
   const all = Promise.all(Array.from({ length: config.workers }, (_, index) => run(index + 1)))
   return {
     ready,
@@ -72,6 +81,7 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
       }, killAfterMs)
       await all
       clearTimeout(late)
+      await metricsServer?.stop()
     },
   }
 }

@@ -5,8 +5,10 @@
 import { join } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import type { Logger } from '../log.ts'
+import type { Tracing } from '../observability/tracing.ts'
 import { lockDataDir } from './data-dir-lock.ts'
 import { createEmbeddedDatabase } from './database-embedded.ts'
+import { measureDatabase, type ObservedDatabase } from './database-measured.ts'
 import { createPostgresDatabase, type MeasuredDatabase } from './database-postgres.ts'
 import { DatabaseRefused, databaseError } from './errors.ts'
 import { type MigrationConnection, migrateUp } from './migrate.ts'
@@ -27,6 +29,10 @@ export interface DatabaseOptions {
   poolSize?: number
   /** For each call of the Database. */
   deadlineMs?: number
+  /** Calls that take longer are logged; 0 or left out: none are. */
+  slowQueryMs?: number
+  /** For a span of each call; null or left out: none. */
+  tracing?: Tracing | null
   /** How long to wait at start for a PostgreSQL that is away. */
   waitSeconds?: number
 }
@@ -34,9 +40,10 @@ export interface DatabaseOptions {
 const defaults = { poolSize: 10, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
 
 /** @throws DatabaseRefused, with a message for the operator, when the database cannot be used as it is set up */
-export function openDatabase(options: DatabaseOptions): Promise<MeasuredDatabase> {
-  const { databaseUrl } = options
-  return databaseUrl === null ? openEmbedded(options) : openPostgres(options, databaseUrl)
+export async function openDatabase(options: DatabaseOptions): Promise<ObservedDatabase> {
+  const { databaseUrl, log, slowQueryMs = 0, tracing = null } = options
+  const db = await (databaseUrl === null ? openEmbedded(options) : openPostgres(options, databaseUrl))
+  return measureDatabase(db, { log, slowQueryMs, tracing })
 }
 
 /**

@@ -70,7 +70,7 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
         () => giveUp.abort(databaseUnavailable('The transaction took too long.')),
       )
     },
-    stats: () => ({ connections: 1, calls, waiting: queue.length }),
+    stats: () => ({ connections: 1, connectionLimit: 1, calls, waiting: queue.length }),
     close: () => {
       closing ??= queue.drained().then(options.close)
       return closing

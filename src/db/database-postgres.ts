@@ -33,6 +33,8 @@ export interface PostgresOptions {
 
 export interface PoolStats {
   connections: number
+  /** As many as there can be. */
+  connectionLimit: number
   /** Calls under way. */
   calls: number
   /** Transactions that wait for a connection of their own. */
@@ -49,7 +51,8 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
   const { url, connectTimeoutSeconds, deadlineMs, poolSize } = options
   const laneOptions = { url, connectTimeoutSeconds, parameters: sessionParameters(options) }
   const shared = createLanePool(laneOptions, poolSize, 0)
-  const interactive = createLanePool(laneOptions, Math.max(2, Math.ceil(poolSize / 3)), maxCalls)
+  const interactiveSize = Math.max(2, Math.ceil(poolSize / 3))
+  const interactive = createLanePool(laneOptions, interactiveSize, maxCalls)
   let calls = 0
   let closed = false
 
@@ -121,6 +124,7 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
       }),
     stats: () => ({
       connections: shared.lanes.length + interactive.lanes.length,
+      connectionLimit: poolSize + interactiveSize,
       calls,
       waiting: interactive.waiting,
     }),

@@ -5,9 +5,13 @@ import type { SQL } from 'drizzle-orm'
  * 'system' sees tenants, users and revocations of all tenants, adds to the audit trail and sees nothing else, and is
  * meant for sign-in and the platform's routes; 'streams' sees where lists of all tenants stand, for comparing live
  * streams with the database; 'housekeeping' sees and clears away what has had its time, in all tenants. Each use of
- * them stands out by that word.
+ * them stands out by that word. A caller (features/auth/actor.ts) is a tenant's scope whose request is known.
  */
-export type Scope = { readonly tenantId: string } | 'system' | 'streams' | 'housekeeping'
+export type Scope =
+  | { readonly tenantId: string; readonly requestId?: string | null }
+  | 'system'
+  | 'streams'
+  | 'housekeeping'
 
 export type Query = <Row>(statement: SQL<Row>) => Promise<Row[]>
 

@@ -1,18 +1,9 @@
 /** Whether the process lives, and whether it can do its work: for load balancers and people. */
 import { Elysia, t } from 'elysia'
-import type { Database } from '../db/database.ts'
-import { migrationState } from '../db/migration-state.ts'
-import type { OpenStore } from '../store/client.ts'
-import type { Metrics } from './metrics.ts'
+import { checkMetricsToken } from './metrics-access.ts'
+import { metricsAnswer, type ServedMetrics } from './metrics-server.ts'
 import { operation } from './openapi-operation.ts'
-
-export interface HealthDeps {
-  db: Database
-  store: OpenStore
-  metrics: Metrics
-  /** True from the moment the server was told to stop. */
-  isDraining: () => boolean
-}
+import { type ReadinessDeps, readiness } from './readiness.ts'
 
 const tag = 'Service'
 const answer = (status: number, body: object): Response =>
@@ -21,7 +12,7 @@ const answer = (status: number, body: object): Response =>
     headers: { 'cache-control': 'no-store', ...(status === 503 ? { 'retry-after': '2' } : {}) },
   })
 
-export const healthRoutes = ({ db, store, metrics, isDraining }: HealthDeps) =>
+export const healthRoutes = (deps: ReadinessDeps) =>
   new Elysia()
     .get('/healthz', () => answer(200, { status: 'ok' }), {
       detail: operation({
@@ -36,10 +27,8 @@ export const healthRoutes = ({ db, store, metrics, isDraining }: HealthDeps) =>
     .get(
       '/readyz',
       async () => {
-        const [database, redis] = await Promise.all([checkDatabase(db), checkRedis(store)])
-        const ready = !isDraining() && database.migrations === 'current' && redis !== 'down'
-        const status = isDraining() ? 'draining' : ready ? 'ready' : 'not_ready'
-        return answer(ready ? 200 : 503, { status, ...database, redis })
+        const found = await readiness(deps)
+        return answer(found.status === 'ready' ? 200 : 503, found)
       },
       {
         detail: operation({
@@ -48,27 +37,46 @@ export const healthRoutes = ({ db, store, metrics, isDraining }: HealthDeps) =>
           summary: 'The service can do its work',
           public: true,
           selfContained: true,
-          ok: { status: 200, description: 'It can.', schema: Readiness },
-          alsoOk: [{ status: 503, description: 'Something it needs is missing.', schema: Readiness }],
-        }),
-      },
-    )
-    .get(
-      '/metrics',
-      async () => new Response(await metrics.text(), { headers: { 'content-type': metrics.contentType } }),
-      {
-        detail: operation({
-          tag,
-          id: 'metrics',
-          summary: "Figures in Prometheus' text format",
-          public: true,
-          selfContained: true,
-          ok: { status: 200, description: 'The figures.', schema: t.String(), mediaType: 'text/plain' },
+          ok: { status: 200, description: 'It can.', schema: ReadinessBody },
+          alsoOk: [{ status: 503, description: 'Something it needs is missing.', schema: ReadinessBody }],
         }),
       },
     )
 
-const Readiness = t.Object(
+export interface MetricsRouteOptions {
+  served: ServedMetrics
+  /** METRICS_TOKEN */
+  token: string | null
+}
+
+/** @param options null where the figures have a port of their own: here they are nowhere then */
+export const metricsRoutes = (options: MetricsRouteOptions | null) =>
+  options === null
+    ? new Elysia()
+    : new Elysia().get(
+        '/metrics',
+        ({ request }) => {
+          checkMetricsToken(options.token, request.headers.get('authorization'))
+          return metricsAnswer(options.served)
+        },
+        {
+          detail: operation({
+            tag,
+            id: 'metrics',
+            summary: "Figures in Prometheus' text format",
+            description: [
+              'Open to everybody unless the operator sets `METRICS_TOKEN`, which then is the bearer token that is',
+              'wanted here (no access token is); with `METRICS_PORT` set they are on that port and not here.',
+            ].join('\n'),
+            public: true,
+            selfContained: true,
+            ok: { status: 200, description: 'The figures.', schema: t.String(), mediaType: 'text/plain' },
+            ...(options.token === null ? {} : { errors: ['token_missing', 'token_invalid'] }),
+          }),
+        },
+      )
+
+const ReadinessBody = t.Object(
   {
     status: t.Union([t.Literal('ready'), t.Literal('not_ready'), t.Literal('draining')]),
     database: t.Union([t.Literal('up'), t.Literal('down')]),
@@ -82,20 +90,3 @@ const Readiness = t.Object(
   },
   { $id: 'Readiness' },
 )
-
-async function checkDatabase(db: Database) {
-  try {
-    return { database: 'up', migrations: (await migrationState(db)).state } as const
-  } catch {
-    // What exactly is wrong is in the log of the adapters; a probe only needs to know that it is.
-    return { database: 'down', migrations: 'unknown' } as const
-  }
-}
-
-async function checkRedis(store: OpenStore) {
-  if (store.kind !== 'redis') return 'not_used' as const
-  return store.ping().then(
-    () => 'up' as const,
-    () => 'down' as const,
-  )
-}

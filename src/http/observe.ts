@@ -7,6 +7,7 @@ import type { TrustProxy } from '../config.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { newId } from '../lib/ids.ts'
 import type { Logger } from '../log.ts'
+import type { Tracing } from '../observability/tracing.ts'
 import { clientAddress } from './client-address.ts'
 import type { Metrics } from './metrics.ts'
 import { rememberRequest, requestInfo } from './request-info.ts'
@@ -17,6 +18,8 @@ export interface ObserveDeps {
   trustProxy: TrustProxy
   /** PUBLIC_URL as it is set: https means that TLS stands in front. */
   publicUrl: string | null
+  /** Null where nothing is traced, and nothing is then done for it. */
+  tracing: Tracing | null
 }
 
 /** What may be written into a log and a header as it came. */
@@ -40,23 +43,33 @@ const everywhere = {
 /** For this host alone: what else runs under the domain is not ours to decide about. Browsers heed it over TLS only. */
 const onTls = { 'strict-transport-security': 'max-age=31536000' }
 
-export const observe = ({ log, metrics, trustProxy, publicUrl }: ObserveDeps) => {
+export const observe = ({ log, metrics, trustProxy, publicUrl, tracing }: ObserveDeps) => {
   const standing = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
-  return new Elysia({ name: 'observe' })
+  const plugin = new Elysia({ name: 'observe' })
+  if (tracing !== null) plugin.wrap(tracing.around)
+  return plugin
     .onRequest(({ request, server, set }) => {
       const given = request.headers.get('x-request-id')
       const id = given !== null && wellFormedId.test(given) ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
       const answerHeaders = Object.assign(set.headers, standing, { 'x-request-id': id })
-      rememberRequest(request, { id, startedAt: performance.now(), address, answerHeaders, actor: null })
+      rememberRequest(request, {
+        id,
+        startedAt: performance.now(),
+        address,
+        answerHeaders,
+        actor: null,
+        span: tracing?.startRequest(request) ?? null,
+      })
     })
     .onAfterResponse({ as: 'global' }, ({ request, route, responseValue, set }) => {
-      const { id, startedAt, actor } = requestInfo(request)
+      const { id, startedAt, actor, span } = requestInfo(request)
       const status = responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)
       const milliseconds = performance.now() - startedAt
       const pattern = route?.replace(/(?<=.)\/$/, '') || 'none'
       metrics.countRequest(request.method, pattern, status, milliseconds)
+      span?.end(pattern === 'none' ? null : pattern, status)
       const level = pattern === '/healthz' || pattern === '/readyz' ? 'debug' : 'info'
       log[level]('request', {
         method: request.method,
@@ -64,6 +77,7 @@ export const observe = ({ log, metrics, trustProxy, publicUrl }: ObserveDeps) =>
         status,
         ms: Math.round(milliseconds * 10) / 10,
         request_id: id,
+        ...(span === null ? {} : { trace_id: span.traceId }),
         tenant_id: actor && actor.tenantId !== platformTenantId ? actor.tenantId : null,
         user_id: actor?.userId ?? null,
       })

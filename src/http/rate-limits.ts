@@ -20,6 +20,8 @@ export interface RateLimits {
   ofAuth(request: LimitedRequest, account?: string): Promise<void>
   ofInvitations(request: LimitedRequest, userId: string): Promise<void>
   ofUser(request: LimitedRequest, userId: string): Promise<void>
+  /** Refusals since the start, by policy. */
+  refusals(): ReadonlyMap<string, number>
 }
 
 export interface RateLimitSettings {
@@ -43,11 +45,14 @@ export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettin
   const invitations = { name: 'invitations', limit: rateLimitInvite, what: 'invitations' }
   const user = { name: 'user', limit: rateLimitApi, what: 'requests' }
 
+  const refusals = new Map([address, account, invitations, user].map(({ name }) => [name, 0]))
+
   const count = async ({ answerHeaders }: LimitedRequest, { name, limit, what }: Policy, key: string) => {
     if (limit === null) return
     const outcome = await limiter.hit(`${name}:${key}`, limit)
     tell(answerHeaders, `"${name}"`, limit, outcome)
     if (outcome.allowed) return
+    refusals.set(name, (refusals.get(name) ?? 0) + 1)
     // Not the refusing limit's own: another one may be used up for longer, and would refuse the next try.
     const retryAfterSeconds = Number(answerHeaders['ratelimit-reset'])
     throw new AppError('rate_limited', `Too many ${what}. Try again in ${retryAfterSeconds} seconds.`, {
@@ -62,6 +67,7 @@ export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettin
     },
     ofInvitations: (request, userId) => count(request, invitations, userId),
     ofUser: (request, userId) => count(request, user, userId),
+    refusals: () => refusals,
   }
 }
 

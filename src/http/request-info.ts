@@ -1,4 +1,5 @@
 import type { Actor, Source } from '../features/auth/actor.ts'
+import type { RequestSpan } from '../observability/tracing.ts'
 
 /** What is known of a running request besides itself: for the log, the metrics and the errors. */
 export interface RequestInfo {
@@ -10,6 +11,8 @@ export interface RequestInfo {
   /** Go along with the answer, whatever it is. Names in lower case. */
   readonly answerHeaders: Record<string, string | number>
   actor: Actor | null
+  /** Null where nothing is traced. */
+  readonly span: RequestSpan | null
 }
 
 const known = new WeakMap<Request, RequestInfo>()

@@ -17,7 +17,8 @@ const silenceMs = 3500
 /** So long a new listener waits for Redis; without it, the database is what it goes by. */
 const listenPatienceMs = 1000
 
-type Message = { list: ListKey; events: readonly ListEvent[] }
+/** Instances of the version before send no request's id. */
+type Message = { list: ListKey; events: readonly ListEvent[]; requestId?: string | null }
 
 export function createRedisBroker(
   { url, log }: { url: string; log: Logger },
@@ -35,8 +36,8 @@ export function createRedisBroker(
 
   const onMessage = (text: string): void => {
     try {
-      const { list, events } = JSON.parse(text) as Message
-      handlers.onEvents(list, events)
+      const { list, events, requestId = null } = JSON.parse(text) as Message
+      handlers.onEvents(list, events, requestId)
     } catch (error) {
       log.warn('a message between instances could not be read', { error })
     }
@@ -112,8 +113,8 @@ export function createRedisBroker(
   const first = build()
 
   return {
-    publish(list, events) {
-      const text = JSON.stringify({ list, events } satisfies Message)
+    publish(list, events, requestId = null) {
+      const text = JSON.stringify({ list, events, requestId } satisfies Message)
       // A lost publish is healed from the database by whoever should have heard it.
       const to = publisher
       to?.publish(prefix + topicOf(list), text).catch(() => replace(to))

@@ -20,14 +20,15 @@ export interface ListKey {
 }
 
 export interface Broker {
-  publish(list: ListKey, events: readonly ListEvent[]): void
+  /** @param requestId the request that made the events, for the logs of all who hear of them */
+  publish(list: ListKey, events: readonly ListEvent[], requestId?: string | null): void
   listen(list: ListKey): Promise<void>
   unlisten(list: ListKey): void
   close(): Promise<void>
 }
 
 export interface BrokerHandlers {
-  onEvents(list: ListKey, events: readonly ListEvent[]): void
+  onEvents(list: ListKey, events: readonly ListEvent[], requestId: string | null): void
   /** The carrier was away or may have been: every stream should look at the database. */
   onDoubt(): void
 }
@@ -38,8 +39,8 @@ export const topicOf = ({ tenantId, listId }: ListKey): string => `list:${tenant
 export function createLocalBroker({ onEvents }: BrokerHandlers): Broker {
   const listened = new Set<string>()
   return {
-    publish: (list, events) => {
-      if (listened.has(topicOf(list))) onEvents(list, events)
+    publish: (list, events, requestId = null) => {
+      if (listened.has(topicOf(list))) onEvents(list, events, requestId)
     },
     listen: async (list) => {
       listened.add(topicOf(list))

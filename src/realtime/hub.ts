@@ -35,7 +35,7 @@ export interface HubCounts {
 
 export interface Hub {
   /** After a commit: tells this instance and, through the broker, the others. */
-  publish(list: ListKey, events: readonly ListEvent[]): void
+  publish(list: ListKey, events: readonly ListEvent[], requestId?: string | null): void
   /** @throws AppError database_unavailable */
   open(list: ListKey): Promise<Subscription>
   /** Compares all heads with the database, now. */
@@ -99,6 +99,15 @@ export function createHub(deps: HubDeps): Hub {
     for (const { listener, may } of asked) if (!may && listeners.delete(listener)) listener.dismiss(list)
   }
 
+  /** Where a change can be followed to all who hear of it, by its request's id or its list and numbers. */
+  const tell = (what: string, { listId }: ListKey, events: readonly ListEvent[], requestId: string | null) =>
+    log.debug(what, {
+      list_id: listId,
+      from_seq: events[0]?.seq,
+      events: events.length,
+      request_id: requestId,
+    })
+
   const onEvents = (list: ListKey, events: readonly ListEvent[]): void => {
     const entry = entries.get(topicOf(list))
     if (entry?.stream) entry.stream.offer(events)
@@ -129,7 +138,13 @@ export function createHub(deps: HubDeps): Hub {
     )
   }
 
-  const broker = deps.makeBroker({ onEvents, onDoubt: lookAround })
+  const broker = deps.makeBroker({
+    onEvents: (list, events, requestId) => {
+      tell('events arrived', list, events, requestId)
+      onEvents(list, events)
+    },
+    onDoubt: lookAround,
+  })
   const timer = setInterval(lookAround, deps.checkHeadsMs)
 
   const begin = async (entry: Omit<Entry, 'ready'>): Promise<Stream> => {
@@ -142,8 +157,9 @@ export function createHub(deps: HubDeps): Hub {
       deliver: (_list, event) => deliver(entry, event),
       readmit: () => readmit(entry),
       resync: (list, seq) => publishToTopic(topicOf(list), resyncText(list, seq)),
-      onHealed: (count) => {
+      onHealed: (count, firstSeq) => {
         counts.healed += count
+        log.debug('events healed', { list_id: entry.list.listId, from_seq: firstSeq, events: count })
       },
     })
     entry.stream = stream
@@ -170,10 +186,11 @@ export function createHub(deps: HubDeps): Hub {
   }
 
   return {
-    publish(list, events) {
+    publish(list, events, requestId = null) {
       counts.published += events.length
+      tell('events published', list, events, requestId)
       onEvents(list, events)
-      broker.publish(list, events)
+      broker.publish(list, events, requestId)
     },
     async open(list) {
       const entry = enter(list)

@@ -17,7 +17,7 @@ export interface SocketData {
   open(socket: ServerWebSocket<SocketData>): void
   message(socket: ServerWebSocket<SocketData>, message: string | Buffer): void
   drain(): void
-  close(): void
+  close(socket: ServerWebSocket<SocketData>, code: number): void
   ping(): void
   pong(): void
 }
@@ -96,6 +96,7 @@ function carry(sockets: Sockets, token: string, verified: VerifiedToken | null):
   }
   return {
     open(socket) {
+      sockets.countOpened()
       if (!verified) return socket.close(closeCodes.tokenBad.code, closeCodes.tokenBad.reason)
       const carrier: Carrier = {
         send: (text) => void socket.send(text),
@@ -117,7 +118,8 @@ function carry(sockets: Sockets, token: string, verified: VerifiedToken | null):
     },
     message: (_socket, message) => connection?.receive(typeof message === 'string' ? message : null),
     drain: drained,
-    close() {
+    close(_socket, code) {
+      sockets.countClosed(code)
       if (connection) sockets.remove(connection)
       connection?.ended()
       drained()

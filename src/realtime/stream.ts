@@ -22,8 +22,8 @@ export interface StreamDeps {
   readmit: () => Promise<void>
   /** Tells everyone on the topic that events before `seq` are lost. */
   resync: (list: ListKey, seq: number) => void
-  /** Counts events that had to be read from the database. */
-  onHealed: (count: number) => void
+  /** How many events had to be read from the database, and the number of the first. */
+  onHealed: (count: number, firstSeq: number) => void
 }
 
 export interface Stream {
@@ -73,7 +73,7 @@ export function createStream(list: ListKey, from: number, deps: StreamDeps): Str
       }
       const missed = events.filter((event) => event.seq > head)
       for (const event of missed) if (event.seq === head + 1) giveOut(event)
-      deps.onHealed(missed.length)
+      if (missed[0]) deps.onHealed(missed.length, missed[0].seq)
       giveOutEarly()
       // A number that the database does not know yet cannot be reached.
       if (missed.length === 0 && !expired) wanted = Math.min(wanted, Math.max(head, seq))

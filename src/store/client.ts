@@ -17,6 +17,8 @@ export interface OpenStore extends Store {
   readonly kind: 'redis' | 'table'
   /** For createRateLimiter; null where this instance is the only one. */
   readonly sharedBuckets: SharedBuckets | null
+  /** How often Redis was away and came back; 0 where there is none. */
+  reconnects(): number
 }
 
 const maxKeyBytes = 512
@@ -24,16 +26,22 @@ const maxValueBytes = 64 * 1024
 
 /** Opens even when Redis is away just now: calls then fail with `redis_unavailable` until it is back. */
 export async function openStore({ redisUrl, db, log }: StoreOptions): Promise<OpenStore> {
-  if (redisUrl === null) return bounded(createTableStore(db), 'table', null)
+  if (redisUrl === null) return bounded(createTableStore(db), 'table', null, () => 0)
   const redis = await openRedisStore({ url: redisUrl, log })
-  return bounded(redis, 'redis', redis.buckets)
+  return bounded(redis, 'redis', redis.buckets, redis.reconnects)
 }
 
 /** Breaking a bound is a fault of the calling code, so a plain RangeError. */
-function bounded(store: Store, kind: OpenStore['kind'], sharedBuckets: SharedBuckets | null): OpenStore {
+function bounded(
+  store: Store,
+  kind: OpenStore['kind'],
+  sharedBuckets: SharedBuckets | null,
+  reconnects: () => number,
+): OpenStore {
   return {
     kind,
     sharedBuckets,
+    reconnects,
     get: async (key) => store.get(checkKey(key)),
     set: async (key, value, ttlSeconds) => store.set(checkKey(key), checkValue(value), checkTtl(ttlSeconds)),
     delete: async (key) => store.delete(checkKey(key)),

@@ -12,6 +12,8 @@ import type { Store } from './store.ts'
 
 export interface RedisStore extends Store {
   readonly buckets: SharedBuckets
+  /** Outages that have ended since the start. */
+  reconnects(): number
 }
 
 /** A command not sent by then is taken back; one not answered by then is given up, and may have happened. */
@@ -93,6 +95,7 @@ export async function openRedisStore({ url, log }: { url: string; log: Logger })
       if (client.isReady) await before(1000, client.close()).catch(() => undefined)
       if (client.isOpen) client.destroy()
     },
+    reconnects: outage.ended,
     buckets: {
       pour: (key, { count, windowSeconds }) =>
         call(bucketDeadlineMs, `limit:${key}`, (to) => to.pour(`limit:${key}`, count, windowSeconds * 1000)),
@@ -164,6 +167,7 @@ function watch(log: Logger) {
   let begunAt = 0
   let loggedAt = 0
   let closing = false
+  let ended = 0
   const tell = (error: unknown): void => {
     const now = performance.now()
     if (closing || (loggedAt > 0 && now - loggedAt < repeatLogEveryMs)) return
@@ -178,12 +182,15 @@ function watch(log: Logger) {
     },
     tell,
     end: (address: string): void => {
-      if (away.delete(address) && away.size === 0 && !closing)
+      if (away.delete(address) && away.size === 0 && !closing) {
+        ended++
         log.info('Redis is back', { seconds: Math.round((performance.now() - begunAt) / 1000) })
+      }
       if (away.size === 0) loggedAt = 0
     },
     olderThan: (ms: number, address: string): boolean =>
       performance.now() - (away.get(address) ?? Number.POSITIVE_INFINITY) > ms,
+    ended: (): number => ended,
     closing: (): boolean => closing,
     close: (): void => {
       closing = true

@@ -56,7 +56,11 @@ export interface ListChange<Answer> {
 /** What a writer of lists needs: the database, and who is to be told after the commit. */
 export interface ListWriter {
   db: Database
-  publish: (list: { tenantId: string; listId: string }, events: readonly ListEvent[]) => void
+  publish: (
+    list: { tenantId: string; listId: string },
+    events: readonly ListEvent[],
+    requestId: string | null,
+  ) => void
 }
 
 /** @throws AppError not_found, and whatever the refusal says; the rows are then as they were */
@@ -66,10 +70,10 @@ export async function changeList<Answer>(
 ): Promise<Answer> {
   const { tenantId } = change.actor
   const lock = sql`select from shopping_lists where tenant_id = ${tenantId} and id = ${change.list} for no key update`
-  const [row] = await db.write({ tenantId }, lock, statement(change))
+  const [row] = await db.write(change.actor, lock, statement(change))
   if (!row || row.refusal === 'not_found') throw notFound(change.what)
   if (isRefusal(row.refusal)) throw refused(row.refusal, row.current)
-  if (row.events) publish({ tenantId, listId: row.listId }, row.events)
+  if (row.events) publish({ tenantId, listId: row.listId }, row.events, change.actor.requestId)
   return row
 }
 

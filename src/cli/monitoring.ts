@@ -1,0 +1,32 @@
+import alertRules from '../observability/assets/alerts.yml' with { type: 'text' }
+import { grafanaDashboard } from '../observability/dashboard.ts'
+import type { Command } from './command.ts'
+
+const metricsDetails =
+  'It reads what /metrics tells; METRICS_TOKEN and METRICS_PORT say who may see that, and where.'
+
+export const dashboard: Command = {
+  summary: 'print a Grafana dashboard for its metrics',
+  details: [
+    'Needs no settings and no database: minimart dashboard > minimart-dashboard.json',
+    'Then in Grafana: Dashboards, New, Import; it asks which Prometheus to read from.',
+    metricsDetails,
+  ].join('\n'),
+  async run() {
+    console.log(JSON.stringify(grafanaDashboard(), null, 2))
+    return 0
+  },
+}
+
+export const alerts: Command = {
+  summary: 'print example alert rules for Prometheus',
+  details: [
+    'Needs no settings and no database: minimart alerts > minimart-alerts.yml',
+    "Then name the file under rule_files in Prometheus' configuration.",
+    metricsDetails,
+  ].join('\n'),
+  async run() {
+    console.log(alertRules.trimEnd())
+    return 0
+  },
+}

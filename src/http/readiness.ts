@@ -1,0 +1,41 @@
+/** Whether the service can do its work: what /readyz says, and the metrics with it. */
+import type { Database } from '../db/database.ts'
+import { migrationState } from '../db/migration-state.ts'
+import type { OpenStore } from '../store/client.ts'
+
+export interface Readiness {
+  status: 'ready' | 'not_ready' | 'draining'
+  database: 'up' | 'down'
+  migrations: 'current' | 'pending' | 'foreign' | 'unknown'
+  redis: 'up' | 'down' | 'not_used'
+}
+
+export interface ReadinessDeps {
+  db: Database
+  store: OpenStore
+  /** True from the moment the server was told to stop. */
+  isDraining: () => boolean
+}
+
+export async function readiness({ db, store, isDraining }: ReadinessDeps): Promise<Readiness> {
+  const [database, redis] = await Promise.all([checkDatabase(db), checkRedis(store)])
+  const ready = database.migrations === 'current' && redis !== 'down'
+  return { status: isDraining() ? 'draining' : ready ? 'ready' : 'not_ready', ...database, redis }
+}
+
+async function checkDatabase(db: Database): Promise<Pick<Readiness, 'database' | 'migrations'>> {
+  try {
+    return { database: 'up', migrations: (await migrationState(db)).state }
+  } catch {
+    // What exactly is wrong is in the log of the adapters; a probe only needs to know that it is.
+    return { database: 'down', migrations: 'unknown' }
+  }
+}
+
+async function checkRedis(store: OpenStore): Promise<Readiness['redis']> {
+  if (store.kind !== 'redis') return 'not_used'
+  return store.ping().then(
+    () => 'up' as const,
+    () => 'down' as const,
+  )
+}

@@ -1,0 +1,129 @@
+/** One request can be followed by its id through everything it sets off; slow database calls are told without values. */
+import { afterAll, expect, test } from 'bun:test'
+import { sql } from 'drizzle-orm'
+import { createClient } from '../support/client.ts'
+import type { LogLine } from '../support/log.ts'
+import { makeList, makeTenant, makeUser } from '../support/people.ts'
+import {
+  describeBackends,
+  describeFull,
+  oncePerBackend,
+  sharedServer,
+  startInstance,
+  startServer,
+  type TestServer,
+} from '../support/server.ts'
+import { closeSockets, openSocket } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+
+const linesOf = ({ log }: TestServer, requestId: string): LogLine[] =>
+  log.lines.filter(({ fields }) => fields?.['request_id'] === requestId)
+
+const slowServer = oncePerBackend((backend) => startServer(backend, { SLOW_QUERY_MS: '30' }))
+
+describeBackends('a request', (backend) => {
+  afterAll(async () => {
+    closeSockets()
+    await (await slowServer(backend)).stop()
+  })
+
+  test('is known by its id in its answer, its problem, its log line, its mail, its audit entry and its event', async () => {
+    const server = await sharedServer(backend)
+    const tenant = await makeTenant(server)
+    const { admin } = tenant
+    const guest = await makeUser(server, tenant)
+    const list = await makeList(admin)
+    const id = (what: string): { headers: { 'x-request-id': string } } => ({
+      headers: { 'x-request-id': `trace-me:${what}` },
+    })
+
+    const added = await admin.api.post(`/shopping-lists/${list.id}/items`, { name: 'Milk' }, id('event'))
+    expect(added.headers.get('x-request-id')).toBe('trace-me:event')
+    await until(() => linesOf(server, 'trace-me:event').length >= 2, 'its lines')
+    const published = linesOf(server, 'trace-me:event').find(({ message }) => message === 'events published')
+    expect(published?.level).toBe('debug')
+    expect(published?.fields).toMatchObject({ list_id: list.id, from_seq: 1, events: 1 })
+    expect(linesOf(server, 'trace-me:event').map(({ message }) => message)).toContain('request')
+
+    const refused = await admin.api.post(`/shopping-lists/${list.id}/items`, { name: '' }, id('problem'))
+    expect(refused.body).toMatchObject({ status: 422, request_id: 'trace-me:problem' })
+
+    const invited = await admin.api.post(
+      `/shopping-lists/${list.id}/invite`,
+      { email: guest.email },
+      id('mail'),
+    )
+    expect(invited.status).toBe(201)
+    const mail = await server.inbox.waitFor(guest.email)
+    expect(mail.parsed.headers.find(({ key }) => key === 'x-request-id')?.value).toBe('trace-me:mail')
+    await until(
+      () => linesOf(server, 'trace-me:mail').some(({ message }) => message === 'mail sent'),
+      'its line',
+    )
+    const audit = await admin.api.get('/audit')
+    expect(JSON.stringify(audit.body)).toContain('trace-me:mail')
+  })
+
+  test('that waits long for the database is told with its statement, its kind and its id, and never a value', async () => {
+    const server = await slowServer(backend)
+    const { db } = server.running.deps
+    const tenantId = crypto.randomUUID()
+    const scope = { tenantId, requestId: 'slow-one' }
+    const slow = sql<{ text: string }>`select pg_sleep(0.05), ${'a private note'}::text as text`
+    await db.read(scope, slow)
+    await db.transaction('system', async (query) => {
+      await query(sql`select 1`)
+      await query(slow)
+    })
+    await db.read(scope, sql`select ${'quick'}::text`)
+    // Others may be slow on a busy machine, too.
+    const told = server.log.lines.filter(
+      ({ message, fields }) => message === 'slow database call' && /sleep|quick/.test(JSON.stringify(fields)),
+    )
+    expect(told.map(({ level }) => level)).toEqual(['warn', 'warn'])
+    expect(told[0]?.fields).toMatchObject({
+      kind: 'read',
+      scope: 'tenant',
+      statement: 'select pg_sleep(0.05), $1::text as text',
+      request_id: 'slow-one',
+    })
+    expect(Number(told[0]?.fields?.['ms'])).toBeGreaterThanOrEqual(50)
+    expect(told[1]?.fields).toMatchObject({
+      kind: 'transaction',
+      scope: 'system',
+      statement: 'select 1; select pg_sleep(0.05), $1::text as text',
+    })
+    expect(JSON.stringify(told)).not.toMatch(/private note|quick/)
+    expect(JSON.stringify(told)).not.toContain(tenantId)
+  })
+})
+
+describeFull('an event', () => {
+  test('carries its request id to the log of the instance that hears of it', async () => {
+    const server = await sharedServer('full')
+    const other = await startInstance(server)
+    try {
+      const { admin } = await makeTenant(server)
+      const list = await makeList(admin)
+      const socket = await openSocket(other, admin.accessToken)
+      await socket.follow(list.id)
+      const options = { headers: { 'x-request-id': 'across-instances' } }
+      const { status } = await createClient(server.url, admin.accessToken).post(
+        `/shopping-lists/${list.id}/items`,
+        { name: 'Milk' },
+        options,
+      )
+      expect(status).toBe(201)
+      await socket.next('item_added')
+      const [line] = await until(() => {
+        const found = linesOf(other, 'across-instances')
+        return found.length > 0 && found
+      }, 'the line')
+      expect(line).toMatchObject({ level: 'debug', message: 'events arrived' })
+      expect(line?.fields).toMatchObject({ list_id: list.id, from_seq: 1, events: 1 })
+    } finally {
+      closeSockets()
+      await other.stop()
+    }
+  })
+})
