@@ -225,9 +225,12 @@ export const panelRows: { title: string; panels: Panel[] }[] = [
         ],
       },
       {
-        title: 'Since the last housekeeping',
+        title: 'Housekeeping: since the last, and how long',
         unit: 's',
-        queries: [[`time() - max(${of('minimart_housekeeping_last_success_timestamp_seconds')} > 0)`, 'age']],
+        queries: [
+          [`time() - max(${of('minimart_housekeeping_last_success_timestamp_seconds')} > 0)`, 'age'],
+          [of('minimart_housekeeping_duration_seconds'), '{{instance}} took'],
+        ],
       },
       {
         title: 'Cleared away',
@@ -235,6 +238,10 @@ export const panelRows: { title: string; panels: Panel[] }[] = [
           [
             `sum by (what) (increase(${of('minimart_housekeeping_removed_total')}[$__rate_interval]))`,
             '{{what}}',
+          ],
+          [
+            `sum by (outcome) (increase(${of('minimart_housekeeping_runs_total')}[1h]))`,
+            'rounds {{outcome}}',
           ],
         ],
       },
