@@ -4,8 +4,10 @@ import { check } from './cli/check.ts'
 import { type Command, Failure, UsageError } from './cli/command.ts'
 import { createAdmin } from './cli/create-admin.ts'
 import { demo } from './cli/demo.ts'
+import { exportCommand } from './cli/export.ts'
 import { healthcheck } from './cli/healthcheck.ts'
 import { helpText } from './cli/help.ts'
+import { importCommand } from './cli/import.ts'
 import { migrate } from './cli/migrate.ts'
 import { alerts, dashboard } from './cli/monitoring.ts'
 import { openapi } from './cli/openapi.ts'
@@ -24,6 +26,8 @@ const commands: Record<string, Command> = {
   openapi,
   dashboard,
   alerts,
+  export: exportCommand,
+  import: importCommand,
   demo,
   version: {
     summary: 'print the version',

@@ -5,7 +5,7 @@
  */
 import type { PGlite } from '@electric-sql/pglite'
 import type { SQL } from 'drizzle-orm'
-import type { Query, Scope } from './database.ts'
+import type { Query, Scope, TransactionKind } from './database.ts'
 import type { MeasuredDatabase } from './database-postgres.ts'
 import { withDeadline } from './deadline.ts'
 import { createEmbeddedQueue, type Job } from './embedded-queue.ts'
@@ -61,11 +61,11 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
         return { write: { scope, statements: compiled, settle } }
       })
     },
-    transaction: async <T>(scope: Scope, work: (query: Query) => Promise<T>) => {
+    transaction: async <T>(scope: Scope, work: (query: Query) => Promise<T>, kind?: TransactionKind) => {
       const giveUp = new AbortController()
       return await call<T>(
         (resolve, reject) => ({
-          alone: () => session.transaction(scope, work, giveUp.signal).then(resolve, reject),
+          alone: () => session.transaction(scope, work, giveUp.signal, kind).then(resolve, reject),
         }),
         () => giveUp.abort(databaseUnavailable('The transaction took too long.')),
       )

@@ -102,14 +102,14 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
           throw databaseError(error, textOf(compiled))
         }
       }),
-    transaction: (scope, work) =>
+    transaction: (scope, work, kind) =>
       counted(async () => {
         const giveUp = new AbortController()
         let lane: Lane | undefined
         const run = async () => {
           lane = await interactive.lease(giveUp.signal)
           try {
-            return await runTransaction(lane, scope, work)
+            return await runTransaction(lane, scope, work, kind)
           } finally {
             interactive.giveBack(lane)
           }

@@ -13,6 +13,8 @@ export type Scope =
   | 'streams'
   | 'housekeeping'
 
+export type TransactionKind = 'read write' | 'snapshot'
+
 export type Query = <Row>(statement: SQL<Row>) => Promise<Row[]>
 
 /**
@@ -31,7 +33,10 @@ export interface Database {
    * a fresh view. Answers the rows of the last. Never retried.
    */
   write<Row>(scope: Scope, ...statements: [...SQL[], SQL<Row>]): Promise<Row[]>
-  /** An interactive transaction, for what must look before it leaps. Rolled back when `work` throws. */
-  transaction<T>(scope: Scope, work: (query: Query) => Promise<T>): Promise<T>
+  /**
+   * An interactive transaction, for what must look before it leaps. Rolled back when `work` throws.
+   * A 'snapshot' only reads, and all its statements see one moment, that of its first.
+   */
+  transaction<T>(scope: Scope, work: (query: Query) => Promise<T>, kind?: TransactionKind): Promise<T>
   close(): Promise<void>
 }

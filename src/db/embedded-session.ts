@@ -1,9 +1,9 @@
 /** The one session of an embedded database: tenancy and transactions on it, one caller at a time. */
 import type { PGlite } from '@electric-sql/pglite'
 import type { SQL } from 'drizzle-orm'
-import type { Query, Scope } from './database.ts'
+import type { Query, Scope, TransactionKind } from './database.ts'
 import { databaseError, databaseUnavailable } from './errors.ts'
-import { compileStatement, type Statement } from './statement.ts'
+import { beginOf, compileStatement, type Statement } from './statement.ts'
 import { settings } from './tenancy.ts'
 
 type Rows = Record<string, unknown>[]
@@ -20,7 +20,12 @@ export interface EmbeddedSession {
   /** One commit for all; a write that fails is undone alone, a commit that fails fails them all. Never rejects. */
   writeTogether(writes: readonly WriteInBatch[]): Promise<void>
   /** `giveUp` ends it from outside: it is rolled back and rejects with the reason, whatever `work` is doing. */
-  transaction<T>(scope: Scope, work: (query: Query) => Promise<T>, giveUp: AbortSignal): Promise<T>
+  transaction<T>(
+    scope: Scope,
+    work: (query: Query) => Promise<T>,
+    giveUp: AbortSignal,
+    kind?: TransactionKind,
+  ): Promise<T>
 }
 
 /** Steps down to the role that row-level security applies to, and to read-only but for explicit transactions. */
@@ -88,7 +93,7 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
       for (const [index, write] of writes.entries())
         write.settle(outcomes[index] ?? { error: new Error('no outcome') })
     },
-    transaction: async (scope, work, giveUp) => {
+    transaction: async (scope, work, giveUp, kind = 'read write') => {
       ensureWhole()
       let failed = false
       let over = false
@@ -102,7 +107,7 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
         }
       }
       try {
-        await pglite.exec(`begin read write; ${setScope(scope, true)}`)
+        await pglite.exec(`${beginOf[kind]}; ${setScope(scope, true)}`)
         const result = await Promise.race([work(query), aborted(giveUp)])
         over = true
         if (failed)

@@ -3,10 +3,10 @@
  * of it succeeded; when one statement fails PostgreSQL refuses the rest of the transaction and COMMIT rolls back.
  */
 import type { SQL } from 'drizzle-orm'
-import type { Query, Scope } from './database.ts'
+import type { Query, Scope, TransactionKind } from './database.ts'
 import { databaseError, databaseUnavailable, isConnectionFailure } from './errors.ts'
 import { type Answer, answersOf, type Lane } from './lane.ts'
-import { compileStatement, type Statement } from './statement.ts'
+import { beginOf, compileStatement, type Statement } from './statement.ts'
 import { scopeForSession, scopeForTransaction } from './tenancy.ts'
 
 /** Started outside of a transaction block; read-only by the session's default. */
@@ -26,6 +26,7 @@ export async function runTransaction<T>(
   lane: Lane,
   scope: Scope,
   work: (query: Query) => Promise<T>,
+  kind: TransactionKind = 'read write',
 ): Promise<T> {
   let over = false
   const query: Query = async <Row>(statement: SQL<Row>) => {
@@ -41,7 +42,7 @@ export async function runTransaction<T>(
     sendFramed(lane, statements, [], []).catch((error) => {
       throw databaseError(error)
     })
-  await frame(begin, scopeForTransaction(scope))
+  await frame({ text: beginOf[kind], parameters: [] }, scopeForTransaction(scope))
   try {
     const result = await work(query)
     over = true
@@ -55,7 +56,7 @@ export async function runTransaction<T>(
   }
 }
 
-const begin: Statement = { text: 'begin read write', parameters: [] }
+const begin: Statement = { text: beginOf['read write'], parameters: [] }
 const commit: Statement = { text: 'commit', parameters: [] }
 const rollback: Statement = { text: 'rollback', parameters: [] }
 

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { errorCode } from './errors.ts'
 import { openSocket, type SocketTarget } from './lane-socket.ts'
-import { asText, columnParsers, type Statement } from './statement.ts'
+import { asText, beginOf, columnParsers, type Statement } from './statement.ts'
 
 export interface LaneOptions {
   readonly url: string
@@ -162,7 +162,7 @@ const connectionClosed = (): Error =>
 const maxPrepared = 400
 
 /** Sent as they are in one message, without a plan. */
-const controlStatements: ReadonlySet<string> = new Set(['begin read write', 'commit', 'rollback'])
+const controlStatements: ReadonlySet<string> = new Set([...Object.values(beginOf), 'commit', 'rollback'])
 
 /** Parameters come as text and go as they are; postgres.js' own serializers would quote JSON twice. */
 const typeHandlers = Object.fromEntries(

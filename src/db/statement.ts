@@ -6,6 +6,13 @@
  */
 import type { SQL } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
+import type { TransactionKind } from './database.ts'
+
+/** How each kind of transaction begins. */
+export const beginOf: Readonly<Record<TransactionKind, string>> = {
+  'read write': 'begin read write',
+  snapshot: 'begin isolation level repeatable read, read only',
+}
 
 export interface Statement {
   readonly text: string

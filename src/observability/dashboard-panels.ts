@@ -220,9 +220,7 @@ export const panelRows: { title: string; panels: Panel[] }[] = [
       },
       {
         title: 'Redis came back',
-        queries: [
-          [`increase(${of('minimart_redis_reconnects_total')}[$__rate_interval])`, '{{instance}} {{worker}}'],
-        ],
+        queries: [[`increase(${of('minimart_redis_reconnects_total')}[$__rate_interval])`, '{{instance}}']],
       },
       {
         title: 'Housekeeping: since the last, and how long',

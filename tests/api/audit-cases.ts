@@ -1,6 +1,7 @@
 /** Each action the audit trail knows: how it comes about, and what is to be found of it. */
 import { expect } from 'bun:test'
 import type { AuditAction } from '../../src/features/audit/entry.ts'
+import { emptyArchive, entriesOf, exportText, importText } from '../support/archive.ts'
 import { login, makeUnverified, problemOf, refresh, resetTokenFor, wrongCode } from '../support/auth.ts'
 import { createClient } from '../support/client.ts'
 import {
@@ -79,6 +80,9 @@ async function changedTenant({ root }: World, change: object, given?: object): P
   expect((await root.api.patch(`/tenants/${body.id}`, change)).status).toBe(200)
   return body.id
 }
+
+/** Nobody's request: no address, no id. */
+const byOperator = { ...nobody, target_type: 'tenant', address: null, request_id: null }
 
 /** `user.removed` is housekeeping's and shown with it. */
 export const cases: Record<Exclude<AuditAction, 'user.removed'>, (world: World) => Promise<Done>> = {
@@ -203,6 +207,18 @@ export const cases: Record<Exclude<AuditAction, 'user.removed'>, (world: World) 
     const id = await changedTenant(world, { is_active: true }, { is_active: false })
     const details = { is_active: { from: false, to: true } }
     return { reader: world.root, target: id, entry: { ...of(world.root, 'super_admin'), details } }
+  },
+  async 'tenant.exported'(world) {
+    const id = await changedTenant(world, {})
+    const rows = entriesOf(await exportText(world.server.running.deps.db, id)).length - 2
+    return { reader: world.root, target: id, entry: { ...byOperator, details: { credentials: false, rows } } }
+  },
+  async 'tenant.imported'(world) {
+    const id = crypto.randomUUID()
+    const slug = `moved-${id}`
+    await importText(world.server.running.deps.db, emptyArchive({ id, slug }))
+    const details = { slug, credentials: false, rows: 1 }
+    return { reader: world.root, target: id, entry: { ...byOperator, details } }
   },
   async 'invitation.sent'(world) {
     const { id, owner, guest } = await invited(world)

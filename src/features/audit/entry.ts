@@ -32,6 +32,8 @@ export const auditActions = {
   'tenant.changed': 'The tenant got another name or slug.',
   'tenant.deactivated': 'The tenant was deactivated.',
   'tenant.reactivated': 'The tenant was brought back.',
+  'tenant.exported': 'The operator wrote the tenant into an archive.',
+  'tenant.imported': 'The operator brought the tenant in from an archive.',
   'invitation.sent': 'Someone was invited to a list.',
   'invitation.accepted': 'An invitee joined a list.',
   'invitation.rejected': 'An invitee declined.',

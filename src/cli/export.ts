@@ -1,0 +1,103 @@
+import type { Database } from '../db/database.ts'
+import { type Exported, type ExportOptions, exportTenant, findTenant } from '../features/archive/export.ts'
+import { allRows } from '../features/archive/format.ts'
+import { withArchiveDatabase } from './archive-database.ts'
+import { openOutput } from './archive-files.ts'
+import { type Command, Failure, UsageError } from './command.ts'
+import { createProgress, type Progress } from './progress.ts'
+
+export const exportCommand: Command = {
+  summary: 'write one tenant into an archive that import reads, here or elsewhere',
+  usage: '--tenant SLUG|ID [--with-credentials] [--json] [FILE|-]',
+  details: `  minimart export --tenant corner-house corner-house.jsonl.gz
+  minimart export --tenant corner-house - | ssh elsewhere minimart import -
+
+The archive holds everything of the tenant: users, lists, members, items (deleted ones too), events, spent invitations
+and revoked tokens, the audit trail. It is one moment of the database; people go on working meanwhile. Between the
+embedded database and PostgreSQL it loses nothing, so this is also the way to grow: export on the small one, import
+into the large one.
+
+--tenant            the tenant's slug or id
+--with-credentials  take password hashes along. Without them people must ask for a new password ("forgot password")
+                    after the import. Nothing else that is secret is ever in an archive: no sessions, codes or keys
+--json              tell the outcome as one JSON line, on standard error where the archive has standard output
+FILE                compressed when its name ends in .gz; only its owner may read it. - is standard output
+
+With the embedded database a running server holds DATA_DIR: stop it first, or export from a restored backup.
+
+The format, JSON Lines in UTF-8:
+  first line   {"minimart":"archive","version":1,"program":…,"tenant":{"id","slug","name"},"credentials":false}
+  rows         {"table":"items","id":…,"list_id":…, …}: every column by name, times in UTC with milliseconds,
+               quantities as text. Tables in the order tenants, users, shopping_lists, list_members, items,
+               list_events, revocations, audit_log, each table's rows in the order of their key
+  last line    {"minimart":"end","rows":{"items":…, …},"sha256":…,"exported_at":…}
+               the checksum is that of all lines before: head -n -1 FILE | sha256sum`,
+  options: {
+    tenant: { type: 'string' },
+    'with-credentials': { type: 'boolean' },
+    json: { type: 'boolean' },
+  },
+  positionals: 1,
+  async run({ values, positionals: [named] }) {
+    const wanted = values['tenant']
+    if (typeof wanted !== 'string' || wanted === '')
+      throw new UsageError('Say which tenant: --tenant SLUG or --tenant ID.')
+    if (named === undefined && process.stdout.isTTY)
+      throw new UsageError('Name a file for the archive, or - to have it printed here.')
+    const file = named ?? '-'
+    const credentials = values['with-credentials'] === true
+    const outcome = await withArchiveDatabase({ mayBeNew: false, inUse }, async (db) => {
+      const tenantId = await findTenant(db, wanted)
+      if (tenantId === null) throw new Failure(`There is no tenant "${wanted}". Give its slug or its id.`)
+      return { file, credentials, ...(await exportInto(file, db, { tenantId, credentials })) }
+    })
+    const told = values['json'] ? JSON.stringify(outcome) : asText(outcome)
+    // Standard output is the archive's own where it goes there.
+    if (file === '-') console.error(told)
+    else console.log(told)
+    return 0
+  },
+}
+
+const inUse =
+  'Stop it for the export; or take a backup of it (minimart backup), restore that into a folder of its own, and ' +
+  'export from there with DATA_DIR set to that folder.'
+
+async function exportInto(
+  file: string,
+  db: Database,
+  what: Pick<ExportOptions, 'tenantId' | 'credentials'>,
+): Promise<Exported> {
+  const output = openOutput(file)
+  const stop = (): never => {
+    output.abandon()
+    process.exit(1)
+  }
+  process.once('SIGINT', stop).once('SIGTERM', stop)
+  let progress: Progress | undefined
+  try {
+    const exported = await exportTenant(db, {
+      ...what,
+      write: output.write,
+      onTotal: (total) => {
+        progress = createProgress(process.stderr, { label: 'Exporting', total, unit: 'rows' })
+      },
+      onRows: (rows) => progress?.advance(rows),
+    })
+    await output.finish()
+    return exported
+  } catch (error) {
+    output.abandon()
+    throw error
+  } finally {
+    progress?.done()
+    process.off('SIGINT', stop).off('SIGTERM', stop)
+  }
+}
+
+function asText({ tenant, credentials, rows }: Exported & Pick<ExportOptions, 'credentials'>): string {
+  const secrets = credentials
+    ? 'with password hashes: keep the archive as safe as the database'
+    : 'without password hashes'
+  return `Exported ${tenant.name} (${tenant.slug}), ${allRows(rows).toLocaleString('en')} rows, ${secrets}.`
+}

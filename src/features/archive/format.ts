@@ -1,0 +1,233 @@
+/**
+ * The archive of one tenant, as JSON Lines in UTF-8: a header, a row of a table on each line, a trailer.
+ *
+ *   {"minimart":"archive","version":1,"program":"0.1.0","tenant":{"id","slug","name"},"credentials":false}
+ *   {"table":"users","id":"…",…}
+ *   {"minimart":"end","rows":{"users":3,…},"sha256":"…","exported_at":"…"}
+ *
+ * Tables come in the order of `archiveTables`, their rows in the order of their key, columns by name and all of them.
+ * No row names its tenant: the header's is that of all, so that none can belong to another. The checksum covers every
+ * byte before the trailer, and the moment of the export stands behind it: what is the same has the same checksum.
+ *
+ * Left out, and never in an archive: sessions, codes and whatever else is in the store, the keys tokens are signed
+ * with, and the time at which a token was revoked (`revocations.at`), which is when an installation learnt of it. An
+ * import counts that anew, so that running instances take notice and the row lives as long as any token may.
+ */
+import { Type } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import {
+  action,
+  boolean,
+  type Column,
+  decimal,
+  email,
+  integer,
+  json,
+  oneOf,
+  orNull,
+  passwordHash,
+  position,
+  slug,
+  text,
+  time,
+  uuid,
+} from './columns.ts'
+
+export const archiveVersion = 1
+
+export const archiveTables = {
+  tenants: {
+    key: ['id'],
+    columns: {
+      id: uuid,
+      name: text(1, 255),
+      slug,
+      is_active: boolean,
+      epoch: integer(0),
+      created_at: time,
+      updated_at: time,
+    },
+  },
+  users: {
+    key: ['id'],
+    columns: {
+      id: uuid,
+      email,
+      full_name: text(1, 255),
+      role: oneOf('tenant_admin', 'member'),
+      password_hash: passwordHash,
+      is_active: boolean,
+      email_verified: boolean,
+      token_epoch: integer(0),
+      session_epoch: integer(0),
+      removal_announced_at: orNull(time),
+      created_at: time,
+      updated_at: time,
+    },
+  },
+  shopping_lists: {
+    key: ['id'],
+    columns: {
+      id: uuid,
+      name: text(1, 255),
+      description: orNull(text(0, 2000, { lines: true })),
+      owner_id: uuid,
+      created_by: uuid,
+      seq: integer(0, Number.MAX_SAFE_INTEGER),
+      version: integer(1),
+      item_count: integer(0, 5000),
+      pending_count: integer(0, 5000),
+      created_at: time,
+      updated_at: time,
+      deleted_at: orNull(time),
+    },
+  },
+  list_members: {
+    key: ['list_id', 'user_id'],
+    columns: {
+      list_id: uuid,
+      user_id: uuid,
+      role: oneOf('owner', 'editor', 'viewer'),
+      joined_at: time,
+    },
+  },
+  items: {
+    key: ['id'],
+    columns: {
+      id: uuid,
+      list_id: uuid,
+      name: text(1, 255),
+      quantity: decimal,
+      unit: orNull(text(0, 32)),
+      note: orNull(text(0, 2000, { lines: true })),
+      category: orNull(text(0, 64)),
+      status: oneOf('pending', 'purchased'),
+      position,
+      added_by: uuid,
+      updated_by: uuid,
+      purchased_by: orNull(uuid),
+      purchased_at: orNull(time),
+      version: integer(1),
+      created_at: time,
+      updated_at: time,
+      deleted_at: orNull(time),
+    },
+  },
+  list_events: {
+    key: ['list_id', 'seq'],
+    columns: {
+      list_id: uuid,
+      seq: integer(1, Number.MAX_SAFE_INTEGER),
+      type: oneOf(
+        ...['item_added', 'item_updated', 'item_deleted'],
+        ...['member_joined', 'member_updated', 'member_left', 'member_removed'],
+        ...['list_updated', 'list_deleted', 'list_restored'],
+      ),
+      payload: json,
+      actor_id: uuid,
+      at: time,
+    },
+  },
+  revocations: {
+    key: ['subject'],
+    columns: {
+      subject: uuid,
+      minimum_epoch: integer(0),
+      spared_session: orNull(uuid),
+      spared_epoch: orNull(integer(0)),
+    },
+  },
+  audit_log: {
+    key: ['id'],
+    columns: {
+      id: uuid,
+      at: time,
+      action,
+      actor_id: orNull(uuid),
+      actor_role: orNull(oneOf('super_admin', 'tenant_admin', 'member')),
+      target_type: orNull(text(1, 64)),
+      target_id: orNull(uuid),
+      details: json,
+      address: orNull(text(0, 255)),
+      request_id: orNull(text(0, 255)),
+    },
+  },
+} as const satisfies Record<string, ArchiveTable>
+
+interface ArchiveTable {
+  readonly key: readonly string[]
+  readonly columns: Readonly<Record<string, Column>>
+}
+
+export type TableName = keyof typeof archiveTables
+
+export const isTableName = (name: unknown): name is TableName =>
+  typeof name === 'string' && Object.hasOwn(archiveTables, name)
+
+export const tableNames = Object.keys(archiveTables).filter(isTableName)
+
+/** What an archive carries only where it was asked for. */
+const credentialColumns: ReadonlySet<string> = new Set(['password_hash'])
+
+export function columnsOf(table: TableName, credentials: boolean): [name: string, column: Column][] {
+  const columns: Readonly<Record<string, Column>> = archiveTables[table].columns
+  return Object.entries(columns).filter(([name]) => credentials || !credentialColumns.has(name))
+}
+
+export interface ArchivedTenant {
+  id: string
+  slug: string
+  name: string
+}
+
+export type RowCounts = Record<TableName, number>
+
+export const noRows = (): RowCounts => ({
+  tenants: 0,
+  users: 0,
+  shopping_lists: 0,
+  list_members: 0,
+  items: 0,
+  list_events: 0,
+  revocations: 0,
+  audit_log: 0,
+})
+
+export const allRows = (counts: RowCounts): number =>
+  Object.values(counts).reduce((sum, count) => sum + count, 0)
+
+const strict = { additionalProperties: false }
+
+export const Header = TypeCompiler.Compile(
+  Type.Object(
+    {
+      minimart: Type.Literal('archive'),
+      version: Type.Literal(archiveVersion),
+      program: Type.String(),
+      tenant: Type.Object(
+        { id: Type.Unsafe<string>(uuid.schema), slug: Type.Unsafe<string>(slug.schema), name: Type.String() },
+        strict,
+      ),
+      credentials: Type.Boolean(),
+    },
+    strict,
+  ),
+)
+
+export interface Header {
+  minimart: 'archive'
+  version: 1
+  /** The version of the program that wrote it. */
+  program: string
+  tenant: ArchivedTenant
+  /** Whether users come with their password hashes. */
+  credentials: boolean
+}
+
+export interface Trailer {
+  minimart: 'end'
+  rows: RowCounts
+  /** Of every byte before this line. */
+  sha256: string
+  exported_at: string
+}

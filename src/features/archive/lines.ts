@@ -1,0 +1,42 @@
+/** The lines of an archive from its bytes, a piece at a time, however they are cut. */
+import { ArchiveRefused, refusedLine } from './refusal.ts'
+
+export interface Line {
+  /** From 1. */
+  number: number
+  /** Without its newline. */
+  text: string
+}
+
+/** In UTF-16 units. No row comes near it; what has no newlines is no archive. */
+const maxLineLength = 1_000_000
+
+/** @throws ArchiveRefused where bytes are no UTF-8, a line is too long, or the last one breaks off */
+export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  let number = 0
+  let rest = ''
+  for await (const chunk of bytes) {
+    rest += decode(decoder, chunk, number + 1)
+    let from = 0
+    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', from)) {
+      number += 1
+      yield { number, text: rest.slice(from, end) }
+      from = end + 1
+    }
+    rest = rest.slice(from)
+    if (rest.length > maxLineLength) throw refusedLine(number + 1, 'is too long for a row')
+  }
+  if (rest !== '')
+    throw new ArchiveRefused(`The archive is cut off: line ${number + 1} breaks off in its middle.`)
+}
+
+function decode(decoder: TextDecoder, chunk: Uint8Array, number: number): string {
+  try {
+    return decoder.decode(chunk, { stream: true })
+  } catch {
+    throw new ArchiveRefused(
+      `This is no archive, or a damaged one: from line ${number} on it is no UTF-8 text.`,
+    )
+  }
+}

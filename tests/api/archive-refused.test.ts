@@ -1,0 +1,285 @@
+/** Archives that are cut off, altered, made up or in the way of what is there: refused whole, and told why. */
+import { beforeAll, expect, test } from 'bun:test'
+import { sql } from 'drizzle-orm'
+import {
+  type Entry,
+  emptyArchive,
+  entriesOf,
+  exportText,
+  importText,
+  rowsOf,
+  sealed,
+} from '../support/archive.ts'
+import { addItem, join, makeList, makeTenant, makeUser, superAdmin, type Tenant } from '../support/people.ts'
+import {
+  describeBackends,
+  oncePerBackend,
+  sharedServer,
+  startServer,
+  type TestServer,
+} from '../support/server.ts'
+
+/** An archive from the embedded server, for whoever is to refuse it. */
+const madeOnce = oncePerBackend(async () => {
+  const server = await startServer('embedded')
+  try {
+    const tenant = await makeTenant(server, 'Refused')
+    const [ann, ben] = await Promise.all([makeUser(server, tenant), makeUser(server, tenant)])
+    const list = await makeList(ann)
+    await join(ann, list.id, ben)
+    for (const name of ['milk', 'bread', 'eggs']) await addItem(ann, list.id, { name })
+    return await exportText(server.running.deps.db, tenant.id, { credentials: true })
+  } finally {
+    await server.stop()
+  }
+})
+
+/** The line that the first row of a table stands in, and the row, to be changed. */
+const firstOf = (entries: Entry[], table: string): Entry => rowsOf(entries, table)[0] ?? {}
+
+const elsewhere = '01890000-0000-7000-8000-00000000dead'
+
+/** What somebody did to the entries of an archive, sealing it again, and what he is told. */
+const changes: [what: string, change: (entries: Entry[]) => unknown, told: RegExp][] = [
+  [
+    'a later format',
+    ([head]) => Object.assign(head ?? {}, { version: 2, program: '0.9.0' }),
+    /format 2.*reads format 1.*MiniMart 0\.9\.0/,
+  ],
+  ['no header', (all) => all.shift(), /no MiniMart archive/],
+  ['an unknown field in the header', ([head]) => Object.assign(head ?? {}, { more: 1 }), /Line 1 /],
+  [
+    'the platform as its tenant',
+    ([head]) => Object.assign(head?.['tenant'], { id: '00000000-0000-7000-8000-000000000000' }),
+    /Line 1 .*platform/,
+  ],
+  [
+    'another tenant than its header',
+    (all) => Object.assign(firstOf(all, 'tenants'), { id: elsewhere }),
+    /Line 2 .*another tenant/,
+  ],
+  [
+    'no tenant',
+    (all) => all.splice(0, all.length, ...all.filter(({ table }) => table === undefined)),
+    /lacks its tenant/,
+  ],
+  [
+    'a table nobody knows',
+    (all) => all.splice(3, 0, { table: 'secrets', id: elsewhere }),
+    /Line 4 .*no table/,
+  ],
+  [
+    'a column nobody knows',
+    (all) => Object.assign(firstOf(all, 'users'), { shoe_size: 7 }),
+    /Line 3 .*column that users does not have/,
+  ],
+  [
+    'a tenant named in a row',
+    (all) => Object.assign(firstOf(all, 'items'), { tenant_id: elsewhere }),
+    /Line \d+ .*column that items/,
+  ],
+  [
+    'a missing column',
+    (all) => delete firstOf(all, 'users')['session_epoch'],
+    /Line 3 .*lacks the column session_epoch of users/,
+  ],
+  [
+    'a value of another type',
+    (all) => Object.assign(firstOf(all, 'items'), { quantity: 1 }),
+    /Line \d+ .*quantity must be a number with 3 decimal places/,
+  ],
+  [
+    'a super admin',
+    (all) => Object.assign(firstOf(all, 'users'), { role: 'super_admin' }),
+    /Line 3 .*role must be tenant_admin or member/,
+  ],
+  [
+    'a hash that costs gigabytes to try',
+    (all) =>
+      Object.assign(firstOf(all, 'users'), {
+        password_hash: String(firstOf(all, 'users')['password_hash']).replace(/m=\d+/, 'm=4194304'),
+      }),
+    /Line 3 .*password_hash/,
+  ],
+  [
+    'an address in capitals',
+    (all) => Object.assign(firstOf(all, 'users'), { email: 'Ann@shop.example' }),
+    /Line 3 .*email must be/,
+  ],
+  [
+    'control characters',
+    (all) => Object.assign(firstOf(all, 'items'), { name: 'a\u0000b' }),
+    /Line \d+ .*name must be text/,
+  ],
+  [
+    'half a character',
+    (all) => Object.assign(firstOf(all, 'items'), { name: '\ud83e' }),
+    /lines \d+ to \d+ .*row of items with a value that the database does not take/,
+  ],
+  [
+    'a time that never was',
+    (all) => Object.assign(firstOf(all, 'items'), { created_at: '2026-02-31T00:00:00.000Z' }),
+    /lines \d+ to \d+ .*items/,
+  ],
+  [
+    'a quantity of nothing',
+    (all) => Object.assign(firstOf(all, 'items'), { quantity: '0.000' }),
+    /lines \d+ to \d+ .*table does not take/,
+  ],
+  ['a row twice', (all) => all.splice(4, 0, { ...all[3] }), /Line 5 .*each once/],
+  ['rows out of order', (all) => all.splice(2, 2, ...[all[3] ?? {}, all[2] ?? {}]), /Line 4 .*in order/],
+  [
+    'tables out of order',
+    (all) => all.splice(2, 0, firstOf(all, 'audit_log')),
+    /Line 4 .*row of users after those of audit_log/,
+  ],
+  [
+    'an item of a list that is not there',
+    (all) => Object.assign(firstOf(all, 'items'), { list_id: elsewhere }),
+    /row of items that belongs to something/,
+  ],
+  [
+    'an event of another list',
+    (all) => Object.assign(firstOf(all, 'list_events')['payload'], { list_id: elsewhere }),
+    /Line \d+ .*tells of another list/,
+  ],
+  [
+    'an item bought by nobody',
+    (all) => Object.assign(firstOf(all, 'items'), { purchased_by: elsewhere }),
+    /changed or bought by someone/,
+  ],
+  [
+    'an event of nobody',
+    (all) => Object.assign(firstOf(all, 'list_events'), { actor_id: elsewhere }),
+    /events of someone/,
+  ],
+  [
+    'an item too few',
+    (all) => all.splice(all.indexOf(firstOf(all, 'items')), 1),
+    /does not have the items that it counts/,
+  ],
+  [
+    'a hole in the events',
+    (all) => all.splice(all.indexOf(firstOf(all, 'list_events')) + 1, 1),
+    /without a hole/,
+  ],
+  [
+    'a list that is ahead of its events',
+    (all) => (firstOf(all, 'shopping_lists')['seq'] += 1),
+    /without a hole/,
+  ],
+  [
+    'a list without its owner',
+    (all) =>
+      Object.assign(rowsOf(all, 'list_members').find(({ role }) => role === 'owner') ?? {}, {
+        role: 'editor',
+      }),
+    /one owner/,
+  ],
+]
+
+describeBackends('an import refuses', (backend) => {
+  let server: TestServer
+  let archive: string
+
+  beforeAll(async () => {
+    server = await sharedServer(backend)
+    archive = await madeOnce('embedded')
+  })
+
+  const tenantOf = (text: string): string => entriesOf(text)[0]?.['tenant'].id
+  const lines = () => archive.split(/(?<=\n)/)
+
+  /** Refused, without a value of a row in what is told, and nothing of it is there. */
+  async function refused(text: string, told: RegExp): Promise<void> {
+    const error: unknown = await importText(server.running.deps.db, text).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ name: 'ArchiveRefused', message: expect.stringMatching(told) })
+    expect(String(error)).not.toMatch(/milk|argon2|shoe|secrets|capitals|Ann@/)
+    const { db } = server.running.deps
+    const tenantId = tenantOf(archive)
+    const left = await db.read(
+      { tenantId },
+      sql`
+      select id from tenants where id = ${tenantId} union all select id from users where tenant_id = ${tenantId}
+      union all select id from items where tenant_id = ${tenantId} union all select id from audit_log where tenant_id = ${tenantId}`,
+    )
+    expect(left).toEqual([])
+  }
+
+  test.each(changes)('%s', async (_what, change, told) => {
+    const entries = entriesOf(archive)
+    change(entries)
+    await refused(sealed(entries), told)
+  })
+
+  test('what is cut off, wherever', async () => {
+    await refused('', /empty/)
+    await refused(lines().slice(0, -1).join(''), /cut off: its end is missing after line \d+/)
+    await refused(lines().slice(0, 1).join(''), /cut off: its end is missing after line 1/)
+    await refused(archive.slice(0, -1), /cut off: line \d+ breaks off/)
+    await refused(archive.slice(0, Math.floor(archive.length / 2)), /cut off: line \d+ breaks off/)
+  })
+
+  test('what was altered, added to or put together, by its checksum', async () => {
+    await refused(archive.replace('"milk"', '"silk"'), /changed after it was written/)
+    await refused(archive.replaceAll('\n', '\r\n'), /changed after it was written/)
+    await refused(lines().toSpliced(-2, 1).join(''), /other numbers of rows/)
+    await refused(`${archive}{"table":"users"}\n`, /stands behind the end/)
+    await refused(archive.replace('"name":', 'name:'), /no MiniMart archive|no JSON object/)
+    await refused(lines().toSpliced(4, 1, 'milk\n').join(''), /Line 5 .*no JSON object/)
+    await refused('PK\u0003\u0004\n', /no MiniMart archive/)
+    await refused('x'.repeat(1_100_000), /Line 1 .*too long/)
+  })
+
+  test('a tenant that is there, and leaves it as it is', async () => {
+    const { db } = server.running.deps
+    const own = await makeTenant(server)
+    const before = await exportText(db, own.id, { credentials: true })
+    await expect(importText(db, before)).rejects.toThrow(/is in this installation already/)
+    await expect(importText(db, before, { dryRun: true })).rejects.toThrow(/is in this installation already/)
+    const after = rowsOf(entriesOf(await exportText(db, own.id, { credentials: true })), 'users')
+    expect(after).toEqual(rowsOf(entriesOf(before), 'users'))
+  })
+
+  test('a slug that is taken, until it gets another', async () => {
+    const { db } = server.running.deps
+    const own = await makeTenant(server)
+    const { slug } = entriesOf(await exportText(db, own.id))[0]?.['tenant'] ?? {}
+    const id = crypto.randomUUID()
+    const text = emptyArchive({ id, slug })
+    await expect(importText(db, text)).rejects.toThrow(
+      /slug .* here already: choose one for this with --slug/,
+    )
+    const moved = await importText(db, text, { slug: `other-${id}` })
+    expect(moved.tenant.slug).toBe(`other-${id}`)
+    expect(entriesOf(await exportText(db, `other-${id}`))[0]?.['tenant'].id).toBe(id)
+  })
+
+  test('addresses that have an account here, naming some and how many', async () => {
+    const { db } = server.running.deps
+    const own: Tenant = await makeTenant(server)
+    const root = await superAdmin(server)
+    const entries = entriesOf(archive)
+    const users = rowsOf(entries, 'users')
+    Object.assign(users[0] ?? {}, { email: own.admin.email })
+    Object.assign(users[2] ?? {}, { email: root.email })
+    const error: unknown = await importText(db, sealed(entries)).catch((reason: unknown) => reason)
+    expect(String(error)).toContain('Of the 3 users in the archive, 2 have addresses')
+    expect(String(error)).toContain(own.admin.email)
+    expect(String(error)).toContain(root.email)
+    expect(String(error)).not.toContain(users[1]?.['email'])
+  })
+
+  test('nothing of a whole archive, and a dry run of it keeps nothing', async () => {
+    const { db } = server.running.deps
+    const tried = await importText(db, archive, { dryRun: true })
+    expect(tried.rows.items).toBe(3)
+    await expect(exportText(db, tried.tenant.id)).rejects.toThrow('no tenant')
+    const root = await superAdmin(server)
+    expect((await root.api.get(`/audit?target_id=${tried.tenant.id}`)).body.data).toEqual([])
+    await importText(db, archive)
+    expect(entriesOf(await exportText(db, tried.tenant.id, { credentials: true })).length).toBe(
+      entriesOf(archive).length,
+    )
+  })
+})
