@@ -70,16 +70,17 @@ export function measureDatabase(db: MeasuredDatabase, options: MeasuringOptions)
     read: (scope, statement) => measured('read', scope, [statement], () => db.read(scope, statement)),
     write: (scope, ...statements) =>
       measured('write', scope, statements, () => db.write(scope, ...statements)),
-    transaction: (scope, work) => {
+    transaction: (scope, work, isolation) => {
       const statements: SQL[] = []
       const noting =
         (query: Query): Query =>
         (statement) => {
-          statements.push(statement)
+          // A long one may send any number, with all that is in them.
+          if (statements.length < maxNoted) statements.push(statement)
           return query(statement)
         }
       return measured('transaction', scope, statements, () =>
-        db.transaction(scope, (query) => work(noting(query))),
+        db.transaction(scope, (query) => work(noting(query)), isolation),
       )
     },
     stats: db.stats,
@@ -98,6 +99,7 @@ function failureOf(error: unknown): CallFailure | null {
 }
 
 const maxTextLength = 1000
+const maxNoted = 10
 
 /** Placeholders stand where the values were. */
 const textOf = (statements: readonly SQL[]): string =>
