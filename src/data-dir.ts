@@ -12,7 +12,8 @@ import {
 import { join } from 'node:path'
 import { ConfigError } from './config.ts'
 
-const secretFile = 'jwt-secret-key'
+/** Under DATA_DIR: the key that signs tokens, where none was set. */
+export const secretFile = 'jwt-secret-key'
 
 /** Makes the folder, for this user's eyes only, if it is not there. @throws ConfigError when it cannot be used */
 export function prepareDataDir(dataDir: string): void {

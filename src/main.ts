@@ -1,5 +1,6 @@
 /** argv → command → exit code: 0 fine, 1 failed, 2 wrong usage. */
 import { parseArgs } from 'node:util'
+import { backup } from './cli/backup.ts'
 import { check } from './cli/check.ts'
 import { type Command, Failure, UsageError } from './cli/command.ts'
 import { createAdmin } from './cli/create-admin.ts'
@@ -11,6 +12,7 @@ import { importCommand } from './cli/import.ts'
 import { migrate } from './cli/migrate.ts'
 import { alerts, dashboard } from './cli/monitoring.ts'
 import { openapi } from './cli/openapi.ts'
+import { restore } from './cli/restore.ts'
 import { serve } from './cli/serve.ts'
 import { ConfigError } from './config.ts'
 import { DatabaseRefused } from './db/errors.ts'
@@ -28,6 +30,8 @@ const commands: Record<string, Command> = {
   alerts,
   export: exportCommand,
   import: importCommand,
+  backup,
+  restore,
   demo,
   version: {
     summary: 'print the version',

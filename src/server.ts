@@ -1,32 +1,12 @@
-/** Opens what the service stands on, listens, and takes it all down again in order. */
-import { availableParallelism } from 'node:os'
+/** Listens on what open-deps.ts has opened, and takes it all down again in order. */
 import type { Server } from 'bun'
 import { type App, type AppDeps, createApp } from './app.ts'
 import { type Config, ConfigError } from './config.ts'
-import { generatedSecret, prepareDataDir } from './data-dir.ts'
-import { openDatabase } from './db/client.ts'
-import { createAccessTokens } from './features/auth/access-tokens.ts'
-import { createOtps } from './features/auth/otp.ts'
-import { createPasswordResets } from './features/auth/password-resets.ts'
-import { createPasswords } from './features/auth/passwords.ts'
-import { createRevocations } from './features/auth/revocations.ts'
-import { createSessions } from './features/auth/sessions.ts'
 import { ensureSuperAdmin, type FirstAdmin } from './features/auth/super-admin.ts'
-import { createHousekeeping, type Housekeeping, type HousekeepingTimes } from './features/housekeeping/job.ts'
-import { createJwtSigner } from './http/jwt.ts'
-import { createMetrics, type Metrics } from './http/metrics.ts'
-import { type MetricsServer, startMetricsServer } from './http/metrics-server.ts'
-import { createRateLimits } from './http/rate-limits.ts'
-import { createBackground } from './lib/background.ts'
-import { createCursors } from './lib/cursor.ts'
-import { deriveKey } from './lib/keys.ts'
-import { createRateLimiter } from './lib/rate-limiter.ts'
+import type { Housekeeping, HousekeepingTimes } from './features/housekeeping/job.ts'
 import type { Logger } from './log.ts'
-import { createMailer } from './mail/mailer.ts'
-import { openTracing } from './observability/tracing.ts'
-import { createLive } from './realtime/live.ts'
+import { type OpenOptions, openDeps } from './open-deps.ts'
 import { websocketOptions } from './realtime/routes.ts'
-import { openStore } from './store/client.ts'
 
 export interface RunningServer {
   /** Where it listens, e.g. `http://127.0.0.1:8000`. */
@@ -40,23 +20,17 @@ export interface RunningServer {
   stop(): Promise<void>
 }
 
-export interface StartOptions {
+export interface StartOptions extends OpenOptions {
   /** For several workers of one program on one port. */
   sharePort?: boolean
   housekeepingTimes?: HousekeepingTimes
-  /** What /metrics tells in place of this process' own figures; METRICS_PORT is then somebody else's, too. */
-  gatherMetrics?: (own: Metrics) => () => Promise<string>
 }
 
 /** Above it Bun itself answers 413; below, http/body.ts does, with a body that says so. */
 const serverBodyLimitBytes = 2 ** 30
-const maxWaitingHashes = 64
-const maxBackgroundWork = 500
 /** Other instances' revocations must be known within a second; the embedded database has no other instance. */
 const revocationsIntervalMs = { shared: 400, embedded: 20_000 }
 const finishRequestsMs = 5000
-const sendMailsMs = 2500
-const sendTracesMs = 1000
 /** A balancer that asks every second or so has seen it by then. */
 const defaultShutdownDelayMs = 1000
 
@@ -104,97 +78,6 @@ export async function start(config: Config, log: Logger, options: StartOptions =
         log.info('stopped')
       },
     }
-  } catch (error) {
-    await close()
-    throw error
-  }
-}
-
-async function openDeps(
-  config: Config,
-  log: Logger,
-  isDraining: () => boolean,
-  { gatherMetrics }: StartOptions,
-) {
-  prepareDataDir(config.dataDir)
-  const secret = config.jwtSecretKey ?? generatedSecret(config.dataDir)
-  const key = (purpose: string): Buffer => deriveKey(secret, purpose)
-  const previousKeys = (purpose: string): Buffer[] =>
-    config.jwtPreviousSecretKeys.map((previous) => deriveKey(previous, purpose))
-  const accessTtlSeconds = config.accessTokenTtlMinutes * 60
-  const mailer = createMailer({ config, dataDir: config.dataDir, log })
-  const passwords = await createPasswords({
-    concurrency: availableParallelism(),
-    maxWaiting: maxWaitingHashes,
-  })
-  const tracing = await openTracing(config, log)
-  const db = await openDatabase({ ...config, log, tracing, refusePending: !config.autoMigrate })
-  const store = await openStore({ redisUrl: config.redisUrl, db, log })
-  const jwt = createJwtSigner([secret, ...config.jwtPreviousSecretKeys])
-  const revocations = createRevocations(db, log, accessTtlSeconds)
-  const background = createBackground(log, maxBackgroundWork)
-  const tokens = createAccessTokens(jwt, revocations, accessTtlSeconds)
-  const live = createLive({ config, db, log, tokens, revocations })
-  const limits = createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config)
-  const metrics = createMetrics({ mailer, passwords, live, limits, db, store, isDraining })
-  const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
-  let metricsServer: MetricsServer | null = null
-  const deps: AppDeps = {
-    live,
-    publish: live.hub.publish,
-    config,
-    log,
-    db,
-    store,
-    mailer,
-    passwords,
-    revocations,
-    background,
-    isDraining,
-    jwt,
-    metrics,
-    servedMetrics: config.metricsPort === null ? served : null,
-    tracing,
-    limits,
-    cursors: createCursors(key('cursors')),
-    tokens,
-    sessions: createSessions(
-      store,
-      key('refresh tokens'),
-      config.refreshTokenTtlDays * 86_400,
-      previousKeys('refresh tokens'),
-    ),
-    otps: createOtps(store, key('one-time codes'), config.otpTtlMinutes * 60, previousKeys('one-time codes')),
-    passwordResets: createPasswordResets(store, key('password resets'), previousKeys('password resets')),
-    publicUrl: config.publicUrl ?? '',
-    otpTtlMinutes: config.otpTtlMinutes,
-    invitationTtlHours: config.invitationTtlHours,
-  }
-  const housekeeping = createHousekeeping({
-    config,
-    db,
-    store,
-    mailer,
-    log,
-    observe: deps.metrics.countHousekeeping,
-  })
-  const close = async (): Promise<void> => {
-    metrics.close()
-    await metricsServer?.stop()
-    // It may wait for a mail to go out, and notes when one has.
-    const tidy = housekeeping.stop()
-    await background.drain()
-    await mailer.drain(sendMailsMs)
-    await tidy
-    await live.close()
-    await store.close()
-    await db.close()
-    await tracing?.close(sendTracesMs)
-  }
-  try {
-    await revocations.load()
-    if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
-    return { deps, housekeeping, close }
   } catch (error) {
     await close()
     throw error

@@ -73,7 +73,7 @@ test('Elysia appears only in the app, routes, models and http', () => {
 const layers: [string, RegExp][] = [
   ['program', /^(main|build)\.ts$/],
   ['commands', /^cli\//],
-  ['server', /^server\.ts$/],
+  ['server', /^(server|open-deps)\.ts$/],
   ['app', /^app\.ts$/],
   ['client', /^client\//],
   [
@@ -81,7 +81,7 @@ const layers: [string, RegExp][] = [
     /^(http\/|realtime\/routes\.ts$|features\/[\w-]+\/([\w-]+-)?(routes|model)\.ts$|features\/pages\/)/,
   ],
   ['services', /^(features\/|deps\.ts$)/],
-  ['adapters', /^(db|store|mail|realtime)\//],
+  ['adapters', /^(db|store|mail|realtime|backup|control)\//],
   ['ground', /^(lib\/|observability\/|errors\.ts|log\.ts|config\.ts|version\.ts|data-dir\.ts)/],
 ]
 

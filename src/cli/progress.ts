@@ -1,10 +1,13 @@
-/** Progress of long work on a stream: a bar where it is a terminal, a line every few seconds where it is not. */
+/**
+ * Progress of long work on a stream: a bar where it is a terminal; where it is not, a line for each quarter, or one
+ * every few seconds where nobody knows how much there is.
+ */
 import type { WriteStream } from 'node:tty'
 
 export interface Progress {
   /** That much more is done. */
   advance(amount: number): void
-  /** Takes the bar away. */
+  /** Shows where it ended and takes the bar away. */
   done(): void
 }
 
@@ -18,39 +21,54 @@ export interface ProgressOptions {
 }
 
 const barWidth = 30
-const everyMs = { terminal: 100, pipe: 3000 }
+const redrawMs = 100
+const tellMs = 3000
 
 export function createProgress(
   stream: Pick<WriteStream, 'write'> & { isTTY?: boolean },
   { label, total, unit }: ProgressOptions,
 ): Progress {
-  const pause = stream.isTTY === true ? everyMs.terminal : everyMs.pipe
+  const isTerminal = stream.isTTY === true
   let reached = 0
-  // A bar is there at once; what is quickly done puts no line into a log.
-  let shownAt = stream.isTTY === true ? -pause : performance.now()
+  let quarters = 0
+  // A bar is there at once; what is quickly done and of no known length puts no line into a log.
+  let shownAt = isTerminal ? -redrawMs : performance.now()
+  const share = (): number | null =>
+    total === undefined ? null : total === 0 ? 1 : Math.min(1, reached / total)
+  const amount = (): string =>
+    total === undefined
+      ? `${reached.toLocaleString('en')} ${unit}`
+      : `${Math.floor((share() ?? 0) * 100)} % of ${total.toLocaleString('en')} ${unit}`
 
-  const show = (): void => {
-    const share = total === undefined ? null : total === 0 ? 1 : Math.min(1, reached / total)
-    const told = share === null ? `${reached.toLocaleString('en')} ${unit}` : `${Math.floor(share * 100)} %`
-    if (stream.isTTY !== true) {
-      stream.write(`${label}: ${told}\n`)
-      return
-    }
-    const filled = Math.round((share ?? 0) * barWidth)
-    const bar = share === null ? '' : `${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)} `
-    stream.write(`\r\x1b[K${label} ${bar}${told}`)
+  const draw = (): void => {
+    const part = share()
+    const filled = Math.round((part ?? 0) * barWidth)
+    const bar = part === null ? '' : `${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)} `
+    stream.write(`\r\x1b[K${label} ${bar}${amount()}`)
+  }
+  const isTime = (): boolean => {
+    const now = performance.now()
+    if (now - shownAt < (isTerminal ? redrawMs : tellMs)) return false
+    shownAt = now
+    return true
+  }
+  const tell = (): void => {
+    const reachedQuarters = Math.floor((share() ?? 0) * 4)
+    if (total === undefined ? !isTime() : reachedQuarters <= quarters) return
+    quarters = reachedQuarters
+    stream.write(`${label} ${amount()}\n`)
   }
 
   return {
-    advance(amount) {
-      reached += amount
-      const now = performance.now()
-      if (now - shownAt < pause) return
-      shownAt = now
-      show()
+    advance(amountDone) {
+      reached += amountDone
+      if (!isTerminal) tell()
+      else if (isTime()) draw()
     },
     done() {
-      if (stream.isTTY === true) stream.write('\r\x1b[K')
+      if (!isTerminal) return
+      draw()
+      stream.write('\r\x1b[K')
     },
   }
 }

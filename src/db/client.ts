@@ -2,19 +2,22 @@
  * Opens the database the settings name, PostgreSQL or the one in this process, behind one type. Migrations come
  * first, as the user who signs in; then the service steps down to a role to which row-level security applies.
  */
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../observability/tracing.ts'
 import { lockDataDir } from './data-dir-lock.ts'
-import { createEmbeddedDatabase } from './database-embedded.ts'
+import { databaseFolder, settleDataDir } from './data-dir-place.ts'
+import { createEmbeddedDatabase, type EmbeddedDatabase } from './database-embedded.ts'
 import { measureDatabase, type ObservedDatabase } from './database-measured.ts'
 import { createPostgresDatabase, type MeasuredDatabase } from './database-postgres.ts'
-import { DatabaseRefused, databaseError } from './errors.ts'
+import { DatabaseRefused } from './errors.ts'
 import { type MigrationConnection, migrateUp } from './migrate.ts'
 import { migrationStatus } from './migration-state.ts'
-import { openPglite } from './pglite.ts'
+import { connectionTo, openPglite } from './pglite.ts'
 import { chooseRole, signIn } from './postgres-login.ts'
+import { bringToRest, type Resting } from './resting.ts'
 
 export interface DatabaseOptions {
   /** Null for the embedded database in `dataDir`. */
@@ -56,10 +59,32 @@ export async function withMigrationConnection<T>(
 ): Promise<T> {
   if (options.databaseUrl === null) {
     const { pglite, close } = await openDataDir(options)
-    return await work(migrationConnection(pglite)).finally(close)
+    return await work(connectionTo(pglite)).finally(close)
   }
   const login = await signIn({ ...defaults, ...options, url: options.databaseUrl })
   return await work(login).finally(() => login.close())
+}
+
+/**
+ * Gives `work` the files of the embedded database while nothing changes them.
+ * @throws DatabaseRefused when there is none or another process has it
+ */
+export async function withDataDirAtRest<T>(
+  options: DataDirOptions,
+  work: (resting: Resting) => Promise<T>,
+): Promise<T> {
+  if (!existsSync(options.dataDir)) ensureDatabaseIn(options.dataDir)
+  const { pglite, close } = await openDataDir(options, true)
+  return await bringToRest(connectionTo(pglite)).then(work).finally(close)
+}
+
+/**
+ * What is in a database folder that nobody uses. It is written to, and the caller makes that reach the disk.
+ * @throws whatever keeps it from being opened
+ */
+export async function inspectDatabase(folder: string): Promise<Resting> {
+  const pglite = await openPglite(folder, false)
+  return await bringToRest(connectionTo(pglite)).finally(() => pglite.close())
 }
 
 async function openPostgres(options: DatabaseOptions, url: string): Promise<MeasuredDatabase> {
@@ -75,10 +100,10 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Meas
   return createPostgresDatabase({ ...all, role })
 }
 
-async function openEmbedded(options: DatabaseOptions): Promise<MeasuredDatabase> {
+async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase> {
   const { pglite, close } = await openDataDir(options)
   try {
-    await bringUpToDate(migrationConnection(pglite), options)
+    await bringUpToDate(connectionTo(pglite), options)
     const { deadlineMs } = { ...defaults, ...options }
     const database = await createEmbeddedDatabase({ pglite, deadlineMs, close })
     options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
@@ -105,11 +130,15 @@ interface OpenDataDir {
   close(): Promise<void>
 }
 
-async function openDataDir({ dataDir, log }: DatabaseOptions): Promise<OpenDataDir> {
+type DataDirOptions = Pick<DatabaseOptions, 'dataDir' | 'log'>
+
+async function openDataDir({ dataDir, log }: DataDirOptions, mustExist = false): Promise<OpenDataDir> {
   const lock = lockDataDir(dataDir)
   try {
+    settleDataDir(dataDir)
+    if (mustExist) ensureDatabaseIn(dataDir)
     log.debug('Opening the embedded database', { folder: dataDir })
-    const pglite = await openPglite(join(dataDir, 'database'))
+    const pglite = await openPglite(join(dataDir, databaseFolder))
     return { pglite, close: () => pglite.close().finally(lock.release) }
   } catch (error) {
     lock.release()
@@ -117,12 +146,7 @@ async function openDataDir({ dataDir, log }: DatabaseOptions): Promise<OpenDataD
   }
 }
 
-const migrationConnection = (pglite: PGlite): MigrationConnection => ({
-  query: async (text, parameters = []) => {
-    try {
-      return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
-    } catch (error) {
-      throw databaseError(error, text)
-    }
-  },
-})
+function ensureDatabaseIn(dataDir: string): void {
+  if (existsSync(join(dataDir, databaseFolder, 'PG_VERSION'))) return
+  throw new DatabaseRefused(`There is no database in ${resolve(dataDir)}; DATA_DIR says where to look.`)
+}

@@ -10,13 +10,16 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { DatabaseRefused } from './errors.ts'
 
+/** Another process holds the data folder. */
+export class DataDirTaken extends DatabaseRefused {}
+
 export interface DataDirLock {
   release(): void
 }
 
 /**
  * Makes the folder (0700) if it is not there and takes it for this process, at once or not at all.
- * @throws DatabaseRefused when another process holds it
+ * @throws DataDirTaken when another process holds it
  */
 export function lockDataDir(dataDir: string): DataDirLock {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
@@ -29,7 +32,7 @@ export function lockDataDir(dataDir: string): DataDirLock {
   } catch (error) {
     file.close()
     if (!(error instanceof SQLiteError) || error.code !== 'SQLITE_BUSY') throw error
-    throw new DatabaseRefused(
+    throw new DataDirTaken(
       `Another MiniMart process uses the data folder ${resolve(dataDir)}. ` +
         'Stop it first, or give this one a DATA_DIR of its own.',
     )

@@ -11,6 +11,8 @@ import { withDeadline } from './deadline.ts'
 import { createEmbeddedQueue, type Job } from './embedded-queue.ts'
 import { createEmbeddedSession, type WriteInBatch } from './embedded-session.ts'
 import { databaseUnavailable } from './errors.ts'
+import { connectionTo } from './pglite.ts'
+import { bringToRest, type Resting } from './resting.ts'
 import { compileStatement } from './statement.ts'
 
 export interface EmbeddedOptions {
@@ -21,7 +23,12 @@ export interface EmbeddedOptions {
   close: () => Promise<void>
 }
 
-export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<MeasuredDatabase> {
+export type EmbeddedDatabase = MeasuredDatabase & {
+  /** Runs `work` while no statement does, so that the files stay as they are. Everybody waits: it must be short. */
+  atRest<T>(work: (resting: Resting) => Promise<T>): Promise<T>
+}
+
+export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
   const { pglite, deadlineMs } = options
   const session = await createEmbeddedSession(pglite)
   const queue = createEmbeddedQueue<WriteInBatch>(session.writeTogether)
@@ -69,6 +76,12 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
         }),
         () => giveUp.abort(databaseUnavailable('The transaction took too long.')),
       )
+    },
+    atRest: async <T>(work: (resting: Resting) => Promise<T>) => {
+      if (closing !== undefined) throw databaseUnavailable('The database is being closed.')
+      const { promise, resolve, reject } = Promise.withResolvers<T>()
+      queue.add({ alone: () => bringToRest(connectionTo(pglite)).then(work).then(resolve, reject) })
+      return await promise
     },
     stats: () => ({ connections: 1, connectionLimit: 1, calls, waiting: queue.length }),
     close: () => {

@@ -7,6 +7,7 @@ import { AppError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../observability/tracing.ts'
 import type { Query, Scope } from './database.ts'
+import type { EmbeddedDatabase } from './database-embedded.ts'
 import type { MeasuredDatabase } from './database-postgres.ts'
 import { ConstraintError, DatabaseRefused } from './errors.ts'
 import { compileStatement } from './statement.ts'
@@ -17,6 +18,8 @@ export type CallFailure = 'busy' | 'unavailable' | 'fault'
 export type CallObserver = (kind: CallKind, seconds: number, failure: CallFailure | null) => void
 
 export interface ObservedDatabase extends MeasuredDatabase {
+  /** Of the embedded database alone. */
+  atRest?: EmbeddedDatabase['atRest']
   /** Calls back at the end of each call. */
   onCall(observer: CallObserver): void
 }
@@ -28,7 +31,10 @@ export interface MeasuringOptions {
   tracing: Tracing | null
 }
 
-export function measureDatabase(db: MeasuredDatabase, options: MeasuringOptions): ObservedDatabase {
+export function measureDatabase(
+  db: MeasuredDatabase | EmbeddedDatabase,
+  options: MeasuringOptions,
+): ObservedDatabase {
   const { log, slowQueryMs, tracing } = options
   let observe: CallObserver = () => undefined
 
@@ -83,6 +89,7 @@ export function measureDatabase(db: MeasuredDatabase, options: MeasuringOptions)
         db.transaction(scope, (query) => work(noting(query)), isolation),
       )
     },
+    ...('atRest' in db ? { atRest: db.atRest } : {}),
     stats: db.stats,
     close: db.close,
     onCall: (observer) => {

@@ -3,7 +3,7 @@
  * As shipped PGlite never calls fsync: it starts PostgreSQL with -F, and its NODEFS has no fsync for PostgreSQL to
  * reach. Here -F is taken out and NODEFS is given one.
  */
-import { closeSync, existsSync, fdatasyncSync, fsyncSync, openSync, readdirSync } from 'node:fs'
+import { existsSync, fdatasyncSync } from 'node:fs'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import initdbWasm from '@electric-sql/pglite/initdb.wasm' with { type: 'file' }
@@ -11,13 +11,20 @@ import { NodeFS } from '@electric-sql/pglite/nodefs'
 import data from '@electric-sql/pglite/pglite.data' with { type: 'file' }
 import postgresWasm from '@electric-sql/pglite/pglite.wasm' with { type: 'file' }
 import { ownerOnlyFolder } from '../data-dir.ts'
+import { databaseError } from './errors.ts'
+import type { MigrationConnection } from './migrate.ts'
 import { asText, columnParsers } from './statement.ts'
+import { syncTree } from './sync-files.ts'
 
 /** How often this process has made the embedded database's files reach the disk. */
 export const durability = { syncs: 0 }
 
-/** Opens the database in that folder, made (0700) if it is not there: some seconds the first time. */
-export async function openPglite(folder: string): Promise<PGlite> {
+/**
+ * Opens the database in that folder, made (0700) if it is not there: some seconds the first time.
+ * @param durable false for who makes the whole folder reach the disk afterwards: PostgreSQL begins with an fsync of
+ *   each file, twice, where it was not closed
+ */
+export async function openPglite(folder: string, durable = true): Promise<PGlite> {
   const isNew = !existsSync(join(folder, 'PG_VERSION'))
   ownerOnlyFolder(folder)
   const [pgliteWasmModule, initdbWasmModule] = await Promise.all([postgresWasm, initdbWasm].map(compile))
@@ -27,14 +34,26 @@ export async function openPglite(folder: string): Promise<PGlite> {
     ...(pgliteWasmModule && { pgliteWasmModule }),
     ...(initdbWasmModule && { initdbWasmModule }),
     startParams: [
-      ...PGlite.defaultStartParams.filter((parameter) => parameter !== '-F'),
+      ...PGlite.defaultStartParams.filter((parameter) => !durable || parameter !== '-F'),
       ...['-c', 'wal_sync_method=fsync'],
     ],
   })
-  if (isNew) syncTree(folder)
+  // What initdb wrote went past the fsync below; PostgreSQL will not look at unchanged files again.
+  if (isNew) await syncTree(folder)
   useOneReading(pglite)
   return pglite
 }
+
+/** Its one session as migrations take it. */
+export const connectionTo = (pglite: PGlite): MigrationConnection => ({
+  query: async (text, parameters = []) => {
+    try {
+      return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
+    } catch (error) {
+      throw databaseError(error, text)
+    }
+  },
+})
 
 const compile = async (path: string): Promise<WebAssembly.Module> =>
   WebAssembly.compile(await Bun.file(path).arrayBuffer())
@@ -83,23 +102,6 @@ const withMode = <T>(attributes: T, mode: number): T & { mode: number } => ({
 
 const isNodeFileSystem = (files: unknown): files is NodeFileSystem =>
   typeof files === 'object' && files !== null && 'stream_ops' in files && 'node_ops' in files
-
-/** What initdb wrote went past the fsync above; PostgreSQL will not look at unchanged files again. */
-function syncTree(folder: string): void {
-  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (entry.isFile() || (entry.isDirectory() && process.platform !== 'win32'))
-      syncPath(join(entry.parentPath, entry.name))
-  }
-}
-
-function syncPath(path: string): void {
-  const handle = openSync(path, 'r')
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
-}
 
 /** So that rows and parameters are the same as on PostgreSQL (statement.ts). */
 function useOneReading({ parsers, serializers }: Pick<PGlite, 'parsers' | 'serializers'>): void {

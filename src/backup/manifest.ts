@@ -1,0 +1,101 @@
+/**
+ * The first entry of a backup, manifest.json: what the others are, in their order. A path names nothing but the key
+ * or something below the database's folder, so that no backup, whoever made it, can write elsewhere.
+ */
+import { type Static, Type } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import { secretFile } from '../data-dir.ts'
+import { databaseFolder } from '../db/data-dir-place.ts'
+import { DatabaseRefused } from '../db/errors.ts'
+import { ensureKnown } from '../db/migrate.ts'
+import { migrations } from '../db/migrations.ts'
+import { BackupRefused } from './refused.ts'
+
+export const manifestName = 'manifest.json'
+export const format = 'minimart-backup'
+/** Counts up when an older program could no longer restore what a newer one writes. */
+export const formatVersion = 1
+/** Some 100,000 files. */
+export const maxManifestBytes = 32 * 2 ** 20
+
+const Path = Type.String({
+  pattern: `^(${secretFile}|${databaseFolder}(/(?!\\.{1,2}(/|$))[A-Za-z0-9._-]+)*)$`,
+  maxLength: 1000,
+})
+const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
+const Migration = Type.Object({ version: Type.Integer(), name: Type.String(), checksum: Type.String() })
+
+const File = Type.Object({ path: Path, size: Type.Integer({ minimum: 0 }), sha256: Sha256 })
+
+const Manifest = Type.Object({
+  format: Type.Literal(format),
+  format_version: Type.Literal(formatVersion),
+  minimart: Type.String(),
+  postgres: Type.String(),
+  /** The newest, for people; null before the first. */
+  migration: Type.Union([Type.String(), Type.Null()]),
+  migrations: Type.Array(Migration),
+  created_at: Type.String(),
+  /** Whether the key that signs tokens is in it, as it is where it was generated into DATA_DIR. */
+  signing_key: Type.Boolean(),
+  folders: Type.Array(Path),
+  files: Type.Array(File),
+})
+
+export type BackupFile = Static<typeof File>
+export type Manifest = Static<typeof Manifest>
+
+/** @throws BackupRefused when this program cannot restore such a backup */
+export function readManifest(text: string): Manifest {
+  const value = parse(text)
+  const { format: found, format_version: version } = value
+  if (found !== format) throw notABackup()
+  if (typeof version === 'number' && version > formatVersion)
+    throw new BackupRefused(
+      `This backup has format ${version}, and this program knows ${formatVersion}: restore it with the release that ` +
+        `made it, MiniMart ${String(value['minimart'])}, or a newer one.`,
+    )
+  if (!Value.Check(Manifest, value)) {
+    const fault = Value.Errors(Manifest, value).First()
+    throw new BackupRefused(`The backup's manifest is not well-formed (${fault?.path} ${fault?.message}).`)
+  }
+  ensureSound(value)
+  return value
+}
+
+export const notABackup = (): BackupRefused =>
+  new BackupRefused('This is not a MiniMart backup; minimart backup FILE makes one.')
+
+export const totalBytes = (files: readonly { size: number }[]): number =>
+  files.reduce((sum, { size }) => sum + size, 0)
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
+  } catch {
+    // Said below.
+  }
+  throw notABackup()
+}
+
+function ensureSound(manifest: Manifest): void {
+  const { folders, files } = manifest
+  const names = [...folders, ...files.map(({ path }) => path)]
+  const known = new Set(folders)
+  const homeless = names.find(
+    (path) => path.includes('/') && !known.has(path.slice(0, path.lastIndexOf('/'))),
+  )
+  if (new Set(names).size !== names.length || homeless !== undefined || !known.has(databaseFolder))
+    throw new BackupRefused(
+      "The backup's manifest is not well-formed (a name twice, or one without its folder).",
+    )
+  try {
+    ensureKnown(manifest.migrations, migrations)
+  } catch (error) {
+    if (!(error instanceof DatabaseRefused)) throw error
+    throw new BackupRefused(
+      `This backup was made by MiniMart ${manifest.minimart}, and this program cannot use it. ${error.message}`,
+    )
+  }
+}

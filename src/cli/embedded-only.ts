@@ -1,0 +1,32 @@
+/** What backup and restore have in common. */
+import { BackupRefused } from '../backup/refused.ts'
+import type { Config } from '../config.ts'
+import { Failure, UsageError } from './command.ts'
+
+export function fileArgument(command: string, [file]: string[]): string {
+  if (file) return file
+  throw new UsageError(`Say which file: minimart ${command} FILE.`)
+}
+
+/** @throws Failure saying what there is for PostgreSQL */
+export function embeddedOnly(command: 'backup' | 'restore', { databaseUrl }: Config): void {
+  if (databaseUrl === null) return
+  const instead = {
+    backup: 'back it up with: pg_dump --format=custom --file=FILE "$DATABASE_URL"',
+    restore: 'restore it with: pg_restore --clean --if-exists --dbname="$DATABASE_URL" FILE',
+  }
+  throw new Failure(
+    `minimart ${command} is for the embedded database, and DATABASE_URL names a PostgreSQL: ${instead[command]}. ` +
+      'A single tenant moves with minimart export and minimart import.',
+  )
+}
+
+/** Refusals as what they are to an operator: a message without a stack. */
+export async function told(work: () => Promise<number>): Promise<number> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof BackupRefused) throw new Failure(error.message, { cause: error })
+    throw error
+  }
+}
