@@ -1,32 +1,104 @@
-/**
- * Compiles the service into one executable, dist/minimart, with everything it needs inside: `bun run build`, or
- * `bun run build bun-linux-arm64` for another platform (its argon2 package must be installed).
- */
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+/** Compiles the service into executables with everything they need inside: `bun run build --help`. */
+import { mkdir, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import packageJson from '../package.json' with { type: 'json' }
+import { makeDatabaseAssets } from './build/database-assets.ts'
+import { buildExecutable } from './build/executable.ts'
+import { packageFile } from './build/packages.ts'
+import { fileName, hostTarget, type Target, targets } from './build/targets.ts'
 
 const root = join(import.meta.dir, '..')
-const platform = process.argv[2]
+const dist = join(root, 'dist')
+const cache = join(root, 'node_modules/.cache/minimart')
+const names = targets.map(({ name }) => name)
 
-await rm(join(root, 'dist'), { recursive: true, force: true })
-const { outputs } = await Bun.build({
-  entrypoints: [join(root, 'src/main.ts')],
-  compile: {
-    outfile: join(root, 'dist/minimart'),
-    // Of what lies where it is started, only .env is read.
-    autoloadBunfig: false,
-    ...(isCompileTarget(platform) ? { target: platform } : {}),
-  },
-  // Renaming identifiers breaks Elysia, which reads the source of handlers.
-  minify: { whitespace: true, syntax: true, identifiers: false },
-  sourcemap: 'inline',
-  define: { 'process.env.NODE_ENV': '"production"' },
-})
-// The map is inside the executable; its own file would only puzzle.
-await rm(join(root, 'dist/minimart.map'), { force: true })
-for (const { path, size } of outputs.filter(({ kind }) => kind !== 'sourcemap'))
-  console.log(`${path}  ${Math.round(Math.max(size, Bun.file(path).size) / 1_000_000)} MB`)
+const help = `bun run build            dist/minimart, for this platform
+bun run build TARGET...  dist/minimart-${packageJson.version}-TARGET, and dist/SHA256SUMS
+bun run build:all        all of them
 
-function isCompileTarget(name: string | undefined): name is Bun.Build.CompileTarget {
-  return name?.startsWith('bun-') === true
+Targets: ${names.join(', ')}.
+What another platform needs (Bun's runtime, the native argon2) is fetched from the package registry, in the versions
+and with the checksums of bun.lock, and kept in node_modules/.cache.`
+
+process.exitCode = await run(process.argv.slice(2))
+
+async function run(argv: string[]): Promise<number> {
+  let chosen: Target[]
+  try {
+    const { values, positionals } = parseArgs({
+      args: argv,
+      options: { all: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+    })
+    if (values.help) {
+      console.log(help)
+      return 0
+    }
+    chosen = chooseTargets(values.all ? names : positionals)
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${help}`)
+    return 2
+  }
+  await mkdir(dist, { recursive: true })
+  return chosen.length === 0 ? buildHost() : buildReleases(chosen)
+}
+
+function chooseTargets(asked: string[]): Target[] {
+  const unknown = asked.find((name) => !names.includes(name))
+  if (unknown !== undefined) throw new Error(`There is no target "${unknown}".`)
+  return targets.filter(({ name }) => asked.includes(name))
+}
+
+async function buildHost(): Promise<number> {
+  const target = hostTarget(join(root, 'node_modules'))
+  const outfile = join(dist, target.os === 'win32' ? 'minimart.exe' : 'minimart')
+  await buildExecutable({
+    root,
+    outfile,
+    target,
+    addon: await packageFile(target.addon, target, { root, cache }),
+    runtime: null,
+    databaseAssets: await makeDatabaseAssets(root, cache),
+  })
+  tell(outfile)
+  return 0
+}
+
+/** One that fails does not keep the others from being made; the sums name those that were. */
+async function buildReleases(chosen: Target[]): Promise<number> {
+  const databaseAssets = await makeDatabaseAssets(root, cache)
+  const [made, failed]: [string[], string[]] = [[], []]
+  for (const [index, target] of chosen.entries()) {
+    console.error(`${index + 1}/${chosen.length} ${target.name}`)
+    const outfile = join(dist, fileName(target, packageJson.version))
+    // One from before would look like the result of this.
+    await rm(outfile, { force: true })
+    try {
+      const [addon, runtime] = await Promise.all(
+        [target.addon, target.runtime].map((wanted) => packageFile(wanted, target, { root, cache })),
+      )
+      if (addon === undefined || runtime === undefined) throw new Error('a package is missing')
+      await buildExecutable({ root, outfile, target, addon, runtime, databaseAssets })
+      made.push(outfile)
+      tell(outfile)
+    } catch (error) {
+      failed.push(target.name)
+      console.error(`  ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  await Bun.write(join(dist, 'SHA256SUMS'), (await Promise.all(made.map(sumLine))).join(''))
+  if (failed.length > 0) console.error(`NOT BUILT: ${failed.join(', ')}`)
+  return failed.length > 0 ? 1 : 0
+}
+
+/** As `sha256sum -c` reads it. */
+async function sumLine(path: string): Promise<string> {
+  const hasher = new Bun.CryptoHasher('sha256')
+  for await (const chunk of Bun.file(path).stream()) hasher.update(chunk)
+  return `${hasher.digest('hex')}  ${basename(path)}\n`
+}
+
+function tell(path: string): void {
+  console.log(`${path}  ${(Bun.file(path).size / 1_000_000).toFixed(1)} MB`)
 }

@@ -95,4 +95,9 @@ function report(error: unknown): number {
   return 1
 }
 
-process.exitCode = await run(process.argv.slice(2)).catch(report)
+// No top-level await: the executable could not hold it compiled to bytecode.
+void run(process.argv.slice(2))
+  .catch(report)
+  .then((code) => {
+    process.exitCode = code
+  })

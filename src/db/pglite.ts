@@ -3,45 +3,56 @@
  * As shipped PGlite never calls fsync: it starts PostgreSQL with -F, and its NODEFS has no fsync for PostgreSQL to
  * reach. Here -F is taken out and NODEFS is given one.
  */
-import { existsSync, fdatasyncSync } from 'node:fs'
-import { join } from 'node:path'
-import { PGlite } from '@electric-sql/pglite'
-import initdbWasm from '@electric-sql/pglite/initdb.wasm' with { type: 'file' }
-import { NodeFS } from '@electric-sql/pglite/nodefs'
-import data from '@electric-sql/pglite/pglite.data' with { type: 'file' }
-import postgresWasm from '@electric-sql/pglite/pglite.wasm' with { type: 'file' }
-import { ownerOnlyFolder } from '../data-dir.ts'
+import { fdatasyncSync } from 'node:fs'
+import type { PGlite } from '@electric-sql/pglite'
+import type { NodeFS } from '@electric-sql/pglite/nodefs'
 import { databaseError } from './errors.ts'
+import { ensureDatabaseFolder } from './first-start.ts'
 import type { MigrationConnection } from './migrate.ts'
+import { assets } from './pglite-assets.ts'
+import { unpackDatabase } from './prepared-database.ts'
 import { asText, columnParsers } from './statement.ts'
-import { syncTree } from './sync-files.ts'
 
 /** How often this process has made the embedded database's files reach the disk. */
 export const durability = { syncs: 0 }
 
 /**
- * Opens the database in that folder, made (0700) if it is not there: some seconds the first time.
+ * Opens the database in that folder, made (0700) if it is not there.
  * @param durable false for who makes the whole folder reach the disk afterwards: PostgreSQL begins with an fsync of
  *   each file, twice, where it was not closed
+ * @throws DatabaseRefused where something else is in the folder
  */
 export async function openPglite(folder: string, durable = true): Promise<PGlite> {
-  const isNew = !existsSync(join(folder, 'PG_VERSION'))
-  ownerOnlyFolder(folder)
-  const [pgliteWasmModule, initdbWasmModule] = await Promise.all([postgresWasm, initdbWasm].map(compile))
-  const pglite = await PGlite.create({
-    fs: new DurableNodeFS(folder),
-    fsBundle: Bun.file(data),
-    ...(pgliteWasmModule && { pgliteWasmModule }),
+  await ensureDatabaseFolder(folder, async (empty) => {
+    if (assets.preparedDatabase === null) return (await open(empty)).close()
+    unpackDatabase(await read(assets.preparedDatabase), empty)
+  })
+  const pglite = await open(folder, durable)
+  useOneReading(pglite)
+  return pglite
+}
+
+/** Where there is no database in the folder, PGlite makes one: seconds, and more memory than it ever needs again. */
+async function open(folder: string, durable = true): Promise<PGlite> {
+  // Loaded here, for with a PostgreSQL they would only take memory and time to start.
+  const [{ PGlite }, { NodeFS }] = await Promise.all([
+    import('@electric-sql/pglite'),
+    import('@electric-sql/pglite/nodefs'),
+  ])
+  const [pgliteWasmModule, initdbWasmModule] = await Promise.all([
+    compile(assets.postgresWasm),
+    assets.initdbWasm === null ? undefined : compile(assets.initdbWasm),
+  ])
+  return await PGlite.create({
+    fs: makeDurable(new NodeFS(folder)),
+    fsBundle: new Blob([await read(assets.data)]),
+    pgliteWasmModule,
     ...(initdbWasmModule && { initdbWasmModule }),
     startParams: [
       ...PGlite.defaultStartParams.filter((parameter) => !durable || parameter !== '-F'),
       ...['-c', 'wal_sync_method=fsync'],
     ],
   })
-  // What initdb wrote went past the fsync below; PostgreSQL will not look at unchanged files again.
-  if (isNew) await syncTree(folder)
-  useOneReading(pglite)
-  return pglite
 }
 
 /** Its one session as migrations take it. */
@@ -55,17 +66,21 @@ export const connectionTo = (pglite: PGlite): MigrationConnection => ({
   },
 })
 
-const compile = async (path: string): Promise<WebAssembly.Module> =>
-  WebAssembly.compile(await Bun.file(path).arrayBuffer())
+async function read(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await Bun.file(path).bytes()
+  return path.endsWith('.zst') ? new Uint8Array(await Bun.zstdDecompress(bytes)) : bytes
+}
 
-type NodeFsOptions = Parameters<NodeFS['init']>[1]
+const compile = async (path: string): Promise<WebAssembly.Module> => WebAssembly.compile(await read(path))
 
-class DurableNodeFS extends NodeFS {
-  override async init(pglite: PGlite, options: NodeFsOptions): ReturnType<NodeFS['init']> {
-    const { emscriptenOpts } = await super.init(pglite, options)
+function makeDurable(files: NodeFS): NodeFS {
+  const init = files.init.bind(files)
+  files.init = async (pglite, options) => {
+    const { emscriptenOpts } = await init(pglite, options)
     const preRun = [...(emscriptenOpts.preRun ?? []), adaptFiles]
     return { emscriptenOpts: { ...emscriptenOpts, preRun } }
   }
+  return files
 }
 
 interface NodeFileSystem {

@@ -1,0 +1,37 @@
+/**
+ * Makes an embedded database and packs it: `bun src/build/initdb.ts FILE`. In a process of its own, because the clock
+ * and the random numbers stand still, so that every build makes the same bytes. What they are used for does not
+ * matter here: dates of checkpoints, an identifier for replication and a nonce for password logins over the network,
+ * neither of which an embedded database has.
+ */
+import nodeCrypto from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { packDatabase } from '../db/prepared-database.ts'
+
+const [file = ''] = process.argv.slice(2)
+const year2000 = Date.UTC(2000, 0, 1)
+const fill = <T extends NodeJS.ArrayBufferView | null>(view: T): T => {
+  if (view) new Uint8Array(view.buffer, view.byteOffset, view.byteLength).fill(1)
+  return view
+}
+Object.assign(Date, { now: () => year2000 })
+Object.assign(performance, { now: () => 0 })
+Object.assign(crypto, { getRandomValues: fill })
+Object.assign(nodeCrypto, { randomFillSync: fill })
+
+// Only now, for it may keep what it finds.
+const { openPglite } = await import('../db/pglite.ts')
+const folder = await mkdtemp(join(tmpdir(), 'minimart-initdb-'))
+try {
+  const database = join(folder, 'database')
+  const pglite = await openPglite(database)
+  // Leaves the journal of its making behind, a third of what would have to be carried.
+  await pglite.exec('set wal_recycle = off; select pg_switch_wal(); checkpoint')
+  await pglite.close()
+  const packed = packDatabase(database)
+  await Bun.write(file, await Bun.zstdCompress(packed, { level: 19 }))
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}
