@@ -10,8 +10,13 @@ import { setUp } from './setup.ts'
 export const createAdmin: Command = {
   summary: 'make a super admin',
   usage: '--email ADDRESS [--name NAME]',
-  details:
-    'The password is asked for, or read from standard input: minimart create-admin --email me@example.com < file',
+  details: [
+    'The password, 8 to 128 characters, is asked for, or read from standard input (its first line):',
+    '  minimart create-admin --email me@example.com --name "Me Myself" < file',
+    '',
+    'The address counts as verified. Pending migrations are applied first, unless AUTO_MIGRATE=false. With the',
+    'embedded database the server must be stopped meanwhile, for one process at a time has it.',
+  ].join('\n'),
   options: { email: { type: 'string' }, name: { type: 'string' } },
   async run({ values }) {
     const email = String(values['email'] ?? '')
@@ -23,7 +28,7 @@ export const createAdmin: Command = {
       .normalize('NFC')
     if (!Value.Check(Email, email)) throw new UsageError('--email must be an e-mail address.')
     if (!Value.Check(Name, fullName)) throw new UsageError('--name must have 1 to 255 characters.')
-    const { config, log } = setUp({}, 'warn')
+    const { config, log } = setUp({}, 'warn', process.stderr)
     const password = (await readPassword(`Password for ${email}: `)).normalize('NFC')
     if (!Value.Check(NewPassword, password)) throw new Failure('The password must have 8 to 128 characters.')
     const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })

@@ -5,7 +5,12 @@ const timeoutMs = 3000
 
 export const healthcheck: Command = {
   summary: 'ask the running server whether it is ready, for containers',
-  details: 'Asks /readyz on PORT of this machine; exit code 0 when it is ready, 1 when not.',
+  details: [
+    'Asks /readyz at HOST and PORT of the environment, within 3 seconds, and prints its answer, which is JSON.',
+    'Exit code 0 when it is ready, 1 when not, while it stops, or when nothing answers.',
+    '',
+    '  HEALTHCHECK CMD ["minimart", "healthcheck"]',
+  ].join('\n'),
   async run() {
     const { config } = setUp()
     // A server that listens on all addresses is asked on the loopback one.

@@ -14,7 +14,7 @@ export function helpText(commands: Record<string, Command>, name?: string): stri
     '',
     'Without a command it serves. Settings are environment variables; .env.example lists them all.',
     'With none set it runs on an embedded database in ./minimart-data, at http://127.0.0.1:8000.',
-    'minimart help COMMAND tells more about one.',
+    'minimart help COMMAND tells more about one. Exit codes: 0 fine, 1 failed (wrong settings too), 2 wrong usage.',
   ].join('\n')
 }
 

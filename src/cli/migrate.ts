@@ -1,36 +1,70 @@
 import { withMigrationConnection } from '../db/client.ts'
-import { migrateDown, migrateUp } from '../db/migrate.ts'
+import { type MigrationConnection, migrateDown, migrateUp } from '../db/migrate.ts'
 import { migrationStatus } from '../db/migration-state.ts'
+import type { Logger } from '../log.ts'
 import { type Command, UsageError } from './command.ts'
 import { setUp } from './setup.ts'
 
 export const migrate: Command = {
   summary: 'bring the database up to date, take steps back, or tell how it stands',
-  usage: 'up | down [n] | status',
+  usage: 'up | down [n] | status [--json]',
   details: [
     'up       applies what is pending, each migration in a transaction of its own',
     'down n   takes the last n steps back (1 if left out); what those steps hold is lost',
     'status   lists the migrations and when each was applied',
+    '--json   prints one JSON object instead of words, for scripts',
+    '',
+    'Instances and operators wait for each other, so it may be called while others serve or start. Progress goes to',
+    'standard error. serve applies what is pending by itself, unless AUTO_MIGRATE=false. Take a backup before down.',
+    '',
+    'Before going back to an older release, let the newer one undo what it added:',
+    '  minimart migrate status',
+    '  minimart migrate down',
   ].join('\n'),
   positionals: 2,
-  async run({ positionals: [direction, count, ..._] }) {
+  options: { json: { type: 'boolean' } },
+  async run({ values, positionals: [direction, count, ..._] }) {
     const steps = direction === 'down' ? readSteps(count) : null
     if (!['up', 'down', 'status'].includes(direction ?? '') || (steps === null && count !== undefined))
       throw new UsageError('Say: minimart migrate up, minimart migrate down [n], or minimart migrate status.')
-    const { config, log } = setUp()
+    const { config, log } = setUp({}, undefined, process.stderr)
     const options = { ...config, log, autoMigrate: false }
-    await withMigrationConnection(options, async (connection) => {
-      if (direction === 'status') {
-        for (const { version, name, appliedAt } of await migrationStatus(connection))
-          console.log(`${String(version).padStart(4, '0')}  ${name.padEnd(32)}  ${appliedAt ?? 'pending'}`)
-        return
-      }
-      const done =
-        steps === null ? await migrateUp(connection, options) : await migrateDown(connection, options, steps)
-      console.log(done.length === 0 ? 'Nothing to do.' : `${direction}: ${done.join(', ')}`)
-    })
+    const { result, words } = await withMigrationConnection(options, (connection) =>
+      direction === 'status' ? tellStatus(connection) : move(connection, log, steps),
+    )
+    console.log(values['json'] === true ? JSON.stringify(result) : words)
     return 0
   },
+}
+
+interface Told {
+  /** For `--json`. */
+  result: object
+  words: string
+}
+
+async function tellStatus(connection: MigrationConnection): Promise<Told> {
+  const steps = await migrationStatus(connection)
+  const line = ({ version, name, appliedAt }: (typeof steps)[number]): string =>
+    `${String(version).padStart(4, '0')}  ${name.padEnd(32)}  ${appliedAt ?? 'pending'}`
+  return {
+    result: {
+      current: steps.every(({ appliedAt }) => appliedAt !== null),
+      migrations: steps.map(({ version, name, appliedAt }) => ({ version, name, applied_at: appliedAt })),
+    },
+    words: steps.map(line).join('\n'),
+  }
+}
+
+/** @param steps how many to take back; null: up */
+async function move(connection: MigrationConnection, log: Logger, steps: number | null): Promise<Told> {
+  const direction = steps === null ? 'up' : 'down'
+  const done =
+    steps === null ? await migrateUp(connection, { log }) : await migrateDown(connection, { log }, steps)
+  return {
+    result: { direction, migrations: done },
+    words: done.length === 0 ? 'Nothing to do.' : `${direction}: ${done.join(', ')}`,
+  }
 }
 
 function readSteps(count = '1'): number {

@@ -11,8 +11,15 @@ import { ownCommand, startWorkers } from './workers.ts'
 export const serve: Command = {
   summary: 'run the service (what happens without a command)',
   details: [
-    'Applies pending migrations first, unless AUTO_MIGRATE=false. SIGTERM and SIGINT stop it within 10 seconds:',
-    'requests that have begun are finished. Logs go to standard output, JSON lines unless it is a terminal.',
+    'Without settings: an embedded database in ./minimart-data, mails as files in its outbox, an admin whose password',
+    'is printed once, at http://127.0.0.1:8000. With settings, for example:',
+    '',
+    '  DATABASE_URL=postgres://… REDIS_URL=redis://… JWT_SECRET_KEY=$(cat key) HOST=0.0.0.0 minimart',
+    '',
+    'Pending migrations are applied first, one instance at a time, unless AUTO_MIGRATE=false. A PostgreSQL that is',
+    'away is waited for, 30 seconds. minimart check tries all of it beforehand.',
+    'SIGTERM and SIGINT stop it within 10 seconds: requests that have begun are finished. SIGHUP is ignored. Logs go',
+    'to standard output, JSON lines unless it is a terminal.',
   ].join('\n'),
   options: { worker: { type: 'boolean' } },
   async run({ values }) {

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../observability/tracing.ts'
-import { lockDataDir } from './data-dir-lock.ts'
+import { cannotOpen, lockDataDir } from './data-dir-lock.ts'
 import { databaseFolder, settleDataDir } from './data-dir-place.ts'
 import { createEmbeddedDatabase, type EmbeddedDatabase } from './database-embedded.ts'
 import { measureDatabase, type ObservedDatabase } from './database-measured.ts'
@@ -142,7 +142,8 @@ async function openDataDir({ dataDir, log }: DataDirOptions, mustExist = false):
     return { pglite, close: () => pglite.close().finally(lock.release) }
   } catch (error) {
     lock.release()
-    throw error
+    log.debug('The embedded database does not open', { folder: dataDir, error })
+    throw cannotOpen(error, dataDir)
   }
 }
 

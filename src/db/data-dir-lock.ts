@@ -8,6 +8,7 @@
 import { SQLiteError, Database as Sqlite } from 'bun:sqlite'
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { diskFault } from '../lib/disk-fault.ts'
 import { DatabaseRefused } from './errors.ts'
 
 /** Another process holds the data folder. */
@@ -17,13 +18,48 @@ export interface DataDirLock {
   release(): void
 }
 
+/** SQLite's bound is 512, its own journal's name included. */
+const maxPathBytes = 500
+
 /**
  * Makes the folder (0700) if it is not there and takes it for this process, at once or not at all.
- * @throws DataDirTaken when another process holds it
+ * @throws DataDirTaken when another process holds it; DatabaseRefused when its path is too long or the disk says no
  */
 export function lockDataDir(dataDir: string): DataDirLock {
+  try {
+    return takeLock(dataDir)
+  } catch (error) {
+    throw refusedByDisk(error, dataDir)
+  }
+}
+
+/** A DatabaseRefused that tells the operator what to do where the disk is at fault, and the error itself elsewhere. */
+function refusedByDisk(error: unknown, dataDir: string): unknown {
+  const words = diskFault(error)
+  return words === null
+    ? error
+    : new DatabaseRefused(`DATA_DIR: ${resolve(dataDir)} ${words}`, { cause: error })
+}
+
+/** What opening the database there failed with, told to the operator; the cause is for the log. */
+export function cannotOpen(error: unknown, dataDir: string): DatabaseRefused {
+  const told = refusedByDisk(error, dataDir)
+  if (told instanceof DatabaseRefused) return told
+  return new DatabaseRefused(
+    `DATA_DIR: the database in ${resolve(dataDir)} does not open. See that this user may read and write all of it ` +
+      'and that the disk has room; if it has and still does not open, restore a backup.',
+    { cause: error },
+  )
+}
+
+function takeLock(dataDir: string): DataDirLock {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const path = join(dataDir, 'lock')
+  if (Buffer.byteLength(resolve(path)) > maxPathBytes)
+    throw new DatabaseRefused(
+      `DATA_DIR: ${resolve(dataDir)} has too long a path: ${maxPathBytes} bytes with what lies in it is the most. ` +
+        'Choose a shorter one.',
+    )
   const file = new Sqlite(path, { create: true })
   try {
     chmodSync(path, 0o600)

@@ -45,6 +45,8 @@ export function databaseError(error: unknown, statement = ''): Error {
   if (error instanceof AppError || error instanceof ConstraintError || error instanceof StatementError)
     return error
   const code = errorCode(error)
+  if (code === diskFull)
+    return databaseUnavailable('The database has no room to write: its disk is full.', summaryOf(error, code))
   if (isConnectionFailure(error) || isTransient(error))
     return databaseUnavailable('The database cannot be reached just now.', summaryOf(error, code))
   if (!isSqlState(code)) return error instanceof Error ? error : new Error(String(error))
@@ -66,6 +68,8 @@ export const isStalePlan = (error: unknown): boolean =>
 
 /** PostgreSQL's SQLSTATE, a driver's or an operating system's code; empty when there is none. */
 export const errorCode = (error: unknown): string => textField(error, 'code')
+
+const diskFull = '53100'
 
 const connectionCodes: ReadonlySet<string> = new Set([
   ...['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT'],

@@ -4,6 +4,7 @@
  * database whose applied migrations are the very ones this program knows, told by their checksums.
  */
 import { createHash } from 'node:crypto'
+import { AppError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { DatabaseRefused, StatementError } from './errors.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
@@ -149,9 +150,11 @@ async function step(
     await connection.query('commit')
   } catch (error) {
     await connection.query('rollback').catch(() => undefined)
-    throw new Error(`The migration ${migration.name} (${direction}) failed; nothing of it was applied`, {
-      cause: error,
-    })
+    const failed = `The migration ${migration.name} (${direction}) failed; nothing of it was applied`
+    // The database went away, or has no room: told without a stack, for the next start goes on where this one was.
+    if (error instanceof AppError)
+      throw new DatabaseRefused(`${failed}: ${reasonOf(error)}`, { cause: error })
+    throw new Error(failed, { cause: error })
   }
   const ms = Math.round(performance.now() - startedAt)
   log.info(direction === 'up' ? 'Migration applied' : 'Migration taken back', {
@@ -159,6 +162,9 @@ async function step(
     ms,
   })
 }
+
+const reasonOf = ({ message, cause }: AppError): string =>
+  cause instanceof Error ? `${message} (${cause.message})` : message
 
 const statementsOf = (text: string): string[] =>
   text

@@ -29,7 +29,7 @@ describePrograms('the command line', (program) => {
       expect(stdout).toMatch(new RegExp(`^ +${name} +\\S`, 'm'))
     const one = await program.run(['help', 'migrate'])
     expect(one.code).toBe(0)
-    expect(one.stdout).toContain('minimart migrate up | down [n] | status')
+    expect(one.stdout).toContain('minimart migrate up | down [n] | status [--json]')
     expect((await program.run(['migrate', '--help'])).stdout).toBe(one.stdout)
     expect((await program.run(['--help'])).stdout).toBe(stdout)
   })

@@ -1,5 +1,6 @@
 /** What an operator does beside serving: migrations, the first super admin, and trying the settings. */
 import { afterAll, expect, test } from 'bun:test'
+import postgres from 'postgres'
 import { createClient } from '../support/client.ts'
 import type { DataDirState } from '../support/data-dir.ts'
 import { testPostgres } from '../support/postgres.ts'
@@ -25,6 +26,8 @@ async function freshSettings(
   return { ...common, DATABASE_URL: url, REDIS_URL: redisUrl, JWT_SECRET_KEY: secret }
 }
 
+const allChecks = ['settings', 'data folder', 'temporary', 'database', 'role', 'migrations', 'redis', 'mail']
+
 describePrograms('operating', (program) => {
   afterAll(program.clean)
 
@@ -33,7 +36,10 @@ describePrograms('operating', (program) => {
       const env = await freshSettings(backend, program)
       const migrate = async (...args: string[]) => {
         const { code, stdout, stderr } = await program.run(['migrate', ...args], { env })
-        expect([code, stderr]).toEqual([0, ''])
+        expect(code).toBe(0)
+        // Progress goes where it does not get into the result.
+        expect(stdout).not.toContain('Migration')
+        expect(stderr.includes('Migration')).toBe(/^(up|down): /.test(stdout))
         return stdout
       }
       const steps = (status: string) =>
@@ -93,7 +99,7 @@ describePrograms('operating', (program) => {
 
     test('check says 0 where all is well, a line for each thing, and changes nothing', async () => {
       const env = await freshSettings(backend, program)
-      const { code, stdout } = await program.run(['check'], { env })
+      const { code, stdout } = await program.run(['check', '--json'], { env })
       expect(stdout).toContain('pending')
       const lines = stdout
         .trim()
@@ -101,11 +107,11 @@ describePrograms('operating', (program) => {
         .map((line) => JSON.parse(line))
       expect(lines.filter(({ ok }) => !ok)).toEqual([])
       expect(code).toBe(0)
-      expect(lines.map(({ check }) => check)).toEqual(
-        expect.arrayContaining(['settings', 'database', 'migrations', 'redis', 'mail']),
-      )
-      const status = await program.run(['migrate', 'status'], { env })
-      expect(status.stdout).toContain('pending')
+      expect(lines.map(({ check }) => check)).toEqual(allChecks)
+      const status = await program.run(['migrate', 'status', '--json'], { env })
+      const { current, migrations } = JSON.parse(status.stdout)
+      expect(current).toBe(false)
+      expect(migrations[0]).toEqual({ version: 0, name: '0000_initial', applied_at: null })
     })
   })
 
@@ -133,27 +139,55 @@ describePrograms('operating', (program) => {
   })
 
   test('check says 1 and what to do: database, Redis and mail server away', async () => {
-    const { code, stdout } = await program.run(['check'], {
-      env: {
-        DATABASE_URL: 'postgres://someone:sesame-open@127.0.0.1:1/nowhere',
-        REDIS_URL: 'redis://:sesame-open@127.0.0.1:1',
-        SMTP_HOST: '127.0.0.1',
-        SMTP_PORT: '1',
-        JWT_SECRET_KEY: secret,
-      },
-    })
+    const env = {
+      DATABASE_URL: 'postgres://someone:sesame-open@127.0.0.1:1/nowhere',
+      REDIS_URL: 'redis://:sesame-open@127.0.0.1:1',
+      SMTP_HOST: '127.0.0.1',
+      SMTP_PORT: '1',
+      JWT_SECRET_KEY: secret,
+    }
+    const { code, stdout } = await program.run(['check', '--json'], { env })
     expect(code).toBe(1)
-    const faults = new Map(
-      stdout
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line))
-        .filter(({ ok }) => !ok)
-        .map(({ check, detail }) => [check, detail]),
-    )
-    expect(faults.get('database')).toContain('DATABASE_URL')
-    expect(faults.get('redis')).toContain('REDIS_URL')
-    expect(faults.get('mail')).toContain('SMTP_')
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(lines.map(({ check }) => check)).toEqual(allChecks)
+    const of = (name: string) => lines.find(({ check }) => check === name)
+    for (const [name, remedy] of [
+      ['database', 'DATABASE_URL'],
+      ['redis', 'REDIS_URL'],
+      ['mail', 'SMTP_'],
+    ] as const)
+      expect(of(name)).toMatchObject({ ok: false, remedy: expect.stringContaining(remedy) })
+    for (const name of ['role', 'migrations']) expect(of(name)).toMatchObject({ ok: null })
+    for (const name of ['settings', 'data folder', 'temporary']) expect(of(name)).toMatchObject({ ok: true })
     expect(stdout).not.toContain('sesame')
+
+    const words = await program.run(['check'], { env })
+    expect(words.code).toBe(1)
+    expect(words.stdout).toMatch(/^✓ settings /m)
+    expect(words.stdout).toMatch(/^✗ redis .*\n +→ Check REDIS_URL/m)
+    expect(words.stdout).toMatch(/^– role /m)
+    expect(words.stdout + words.stderr).not.toContain('sesame')
+  })
+
+  test('check tells a role that row-level security does not apply to', async () => {
+    const env = await freshSettings('full', program)
+    const admin = postgres(env['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
+    const name = `bypass_${crypto.randomUUID().slice(0, 8)}`
+    const url = new URL(env['DATABASE_URL'] ?? '')
+    try {
+      await admin.unsafe(`create role ${name} login bypassrls`)
+      url.username = name
+      const { code, stdout } = await program.run(['check', '--json'], {
+        env: { ...env, DATABASE_URL: url.href },
+      })
+      expect(code).toBe(1)
+      expect(stdout).toMatch(/"check":"role","ok":false,"detail":"Row-level security[^"]*BYPASSRLS/)
+    } finally {
+      await admin.unsafe(`drop role ${name}`)
+      await admin.end({ timeout: 2 })
+    }
   })
 })

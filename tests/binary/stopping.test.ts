@@ -1,7 +1,9 @@
 /** SIGTERM and its kin: nothing that was begun is lost, and the process is gone in time. */
 import { afterAll, expect, test } from 'bun:test'
 import { connect } from 'node:net'
-import { describePrograms, type Running } from '../support/program.ts'
+import { asPerson, makeList, makeTenant } from '../support/people.ts'
+import { asServer, describePrograms, environmentFor, type Running } from '../support/program.ts'
+import { startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
 
 const stopsWithinMs = 10_000
@@ -84,6 +86,55 @@ describePrograms('stopping', (program) => {
     running.signal('SIGTERM')
     await expectStopped(running, begun)
     for (const socket of sockets) socket.destroy()
+  })
+
+  test('under load no write that was acknowledged is lost, and none is left half done', async () => {
+    const inbox = await startInbox()
+    const environment = environmentFor(inbox, await program.dataDir('migrated'))
+    const start = async (): Promise<Running> => (await program.start([], { env: environment })).ready()
+    const running = await start()
+    const server = asServer(running, { backend: 'embedded', inbox, environment })
+    const { admin } = await makeTenant(server)
+    const list = await makeList(admin)
+    const written: string[] = []
+    const begun = new Set<string>()
+    const statuses = new Set<number>()
+    let stopped = false
+    const clients = Array.from({ length: 8 }, async () => {
+      while (!stopped) {
+        const id = Bun.randomUUIDv7()
+        begun.add(id)
+        // Refused or cut before an answer: the client does not know, and may repeat it.
+        const answer = await admin.api
+          .post(`/shopping-lists/${list.id}/items`, { id, name: 'Milk' })
+          .catch(() => null)
+        if (answer !== null) statuses.add(answer.status)
+        if (answer?.status === 201) written.push(id)
+      }
+    })
+    await until(() => written.length > 100, 'some load')
+    const stoppedAt = performance.now()
+    running.signal('SIGTERM')
+    await expectStopped(running, stoppedAt)
+    stopped = true
+    await Promise.all(clients)
+    expect([...statuses]).toEqual([201])
+
+    const again = await start()
+    const { email, password } = admin
+    const owner = await asPerson(
+      asServer(again, { backend: 'embedded', inbox, environment }),
+      email,
+      password,
+    )
+    const { body } = await owner.api.get(`/shopping-lists/${list.id}`)
+    const kept = new Set<string>(body.items.map((item: { id: string }) => item.id))
+    expect(written.filter((id) => !kept.has(id))).toEqual([])
+    expect([...kept].filter((id) => !begun.has(id))).toEqual([])
+    expect(body.seq).toBe(kept.size)
+    again.signal('SIGTERM')
+    expect(await again.exited).toBe(0)
+    await inbox.stop()
   })
 
   test('under load every answer that begins is whole, and it ends in time', async () => {

@@ -3,7 +3,9 @@
  * Hashing runs in the addon's threads, a few at a time; a short queue stands before it and past its end the answer
  * is `busy` at once, so that a flood of sign-ins costs waiting to nobody but itself.
  */
+import { tmpdir } from 'node:os'
 import { dictionary } from '@zxcvbn-ts/language-common'
+import { ConfigError } from '../../config.ts'
 import { AppError, invalidField } from '../../errors.ts'
 
 const parameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
@@ -29,7 +31,7 @@ export interface Passwords {
 /**
  * @param concurrency how many hashes are computed at once
  * @param maxWaiting how many may stand in line
- * @throws Error for the operator when the hasher cannot be loaded
+ * @throws ConfigError naming TMPDIR when the hasher cannot be loaded
  */
 export async function createPasswords(options: {
   concurrency: number
@@ -69,9 +71,11 @@ export async function createPasswords(options: {
 /** In the executable the addon is unpacked into the temporary folder before it is loaded from there. */
 const loadHasher = () =>
   import('@node-rs/argon2').catch((cause: unknown) => {
-    throw new Error(
-      'The password hasher could not be loaded. It is unpacked into the temporary folder: set TMPDIR to one that is ' +
-        'writable and not mounted noexec. It needs glibc.',
+    throw Object.assign(
+      new ConfigError([
+        `TMPDIR: the password hasher cannot be unpacked into ${tmpdir()} and loaded from there; ` +
+          'name a folder that this user may write to, with room in it, not mounted noexec; it needs glibc',
+      ]),
       { cause },
     )
   })

@@ -1,0 +1,167 @@
+/** What `minimart check` tries, one thing after the other, each whether or not those before it were well. */
+import { tmpdir } from 'node:os'
+import { resolve } from 'node:path'
+import { sql } from 'drizzle-orm'
+import { type Config, ConfigError } from '../config.ts'
+import { prepareDataDir, tryWriting } from '../data-dir.ts'
+import { openDatabase, withMigrationConnection } from '../db/client.ts'
+import { migrationStatus } from '../db/migration-state.ts'
+import { createPasswords } from '../features/auth/passwords.ts'
+import type { Logger } from '../log.ts'
+import { createMailer } from '../mail/mailer.ts'
+import { openRedisStore } from '../store/redis.ts'
+
+export interface CheckLine {
+  check: string
+  /** Null where it could not be tried because of something told before. */
+  ok: boolean | null
+  detail: string
+  /** What to do, where it is not ok. */
+  remedy?: string
+}
+
+interface Probe {
+  what: string
+  remedy: string
+  /** Answers what was found. @throws Error saying what is wrong */
+  try: () => Promise<string>
+}
+
+export async function* probes(config: Config, log: Logger): AsyncGenerator<CheckLine> {
+  const { folders, database, role, migrations, services } = probesOf(config, log)
+  for (const probe of folders) yield await outcomeOf(probe)
+  const reached = await outcomeOf(database)
+  yield reached
+  if (reached.ok === true) for (const probe of [role, migrations]) yield await outcomeOf(probe)
+  else
+    for (const { what } of [role, migrations])
+      yield { check: what, ok: null, detail: 'not tried: the database cannot be used' }
+  for (const probe of services) yield await outcomeOf(probe)
+}
+
+const outcomeOf = ({ what, remedy, try: attempt }: Probe): Promise<CheckLine> =>
+  attempt().then(
+    (detail) => ({ check: what, ok: true, detail }),
+    (error: unknown) => ({ check: what, ok: false, detail: wordsOf(error), remedy }),
+  )
+
+const wordsOf = (error: unknown): string =>
+  error instanceof ConfigError
+    ? error.faults.join('; ')
+    : error instanceof Error
+      ? error.message
+      : String(error)
+
+function probesOf(config: Config, log: Logger) {
+  const options = { ...config, log, autoMigrate: false, waitSeconds: 0 }
+  const folders: Probe[] = [
+    {
+      what: 'data folder',
+      remedy: 'Set DATA_DIR to a folder that this user may write to, with room in it.',
+      try: async () => {
+        prepareDataDir(config.dataDir)
+        tryWriting('DATA_DIR', config.dataDir)
+        return `${resolve(config.dataDir)} is writable`
+      },
+    },
+    {
+      what: 'temporary',
+      remedy: 'Set TMPDIR to a folder that this user may write to, on a file system not mounted noexec.',
+      try: async () => {
+        tryWriting('TMPDIR', tmpdir())
+        const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
+        await passwords.hash('a password to try the hasher')
+        return `${tmpdir()} is writable, and the password hasher works from there`
+      },
+    },
+  ]
+  const database: Probe = {
+    what: 'database',
+    remedy: config.databaseUrl
+      ? 'Check DATABASE_URL, that the server runs, and that this machine may reach it.'
+      : 'Stop the MiniMart that uses DATA_DIR, or mend what the message names.',
+    try: async () => {
+      const version = await withMigrationConnection(options, async (connection) => {
+        const [row] = await connection.query(`select current_setting('server_version') as version`)
+        return String(row?.['version'])
+      })
+      return config.databaseUrl
+        ? `PostgreSQL ${version} at ${new URL(config.databaseUrl).host}`
+        : `embedded, PostgreSQL ${version}`
+    },
+  }
+  const role: Probe = {
+    what: 'role',
+    remedy:
+      'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or let it take minimart_app.',
+    try: () => tryRole(options),
+  }
+  const migrations: Probe = {
+    what: 'migrations',
+    remedy: 'Apply what is pending with: minimart migrate up. For a newer database, start the newer release.',
+    try: async () => {
+      const steps = await withMigrationConnection(options, (connection) => migrationStatus(connection))
+      const pending = steps.filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
+      if (pending.length === 0) return `all ${steps.length} applied`
+      if (config.autoMigrate) return `pending, serve will apply them: ${pending.join(', ')}`
+      throw new Error(`pending, and AUTO_MIGRATE is false: ${pending.join(', ')}`)
+    },
+  }
+  return { folders, database, role, migrations, services: [redisProbe(config, log), mailProbe(config, log)] }
+}
+
+/** Opening it finds a role that row-level security applies to, or refuses; the table says whether it does apply. */
+async function tryRole(options: Parameters<typeof openDatabase>[0]): Promise<string> {
+  const [made] = await withMigrationConnection(options, (connection) => connection.query(roleToCome))
+  if (made?.['missing'] === true) return 'minimart_app: the migrations will make it'
+  const db = await openDatabase(options)
+  try {
+    const [row] = await db.read<{ user: string; active: boolean | null }>(
+      'system',
+      sql`select current_user as "user", row_security_active(to_regclass('tenants')) as active`,
+    )
+    if (row?.active === false) throw new Error(`row-level security does not apply to ${row.user}`)
+    return row?.active === true
+      ? `${row.user}: row-level security applies`
+      : `${row?.user}: row-level security will apply once the tables are there`
+  } finally {
+    await db.close()
+  }
+}
+
+const roleToCome = `select to_regrole('minimart_app') is null and (rolsuper or rolcreaterole)
+  and to_regclass('tenants') is null as missing from pg_roles where rolname = current_user`
+
+const redisProbe = ({ redisUrl }: Config, log: Logger): Probe => ({
+  what: 'redis',
+  remedy: 'Check REDIS_URL, that the server runs, and that this machine may reach it.',
+  try: async () => {
+    if (redisUrl === null) return 'not used: state is kept in the database, for one instance'
+    const { host } = new URL(redisUrl)
+    const store = await openRedisStore({ url: redisUrl, log })
+    try {
+      await store.ping()
+    } catch (error) {
+      throw new Error(`Redis at ${host} cannot be used: ${wordsOf(error)}`, { cause: error })
+    } finally {
+      await store.close()
+    }
+    return `${host}: reached`
+  },
+})
+
+const mailProbe = (config: Config, log: Logger): Probe => ({
+  what: 'mail',
+  remedy: config.smtpHost
+    ? 'Check the SMTP_ settings, and that this machine may reach the mail server.'
+    : 'Mend the folder outbox in DATA_DIR.',
+  try: async () => {
+    const mailer = createMailer({ config, dataDir: config.dataDir, log })
+    try {
+      await mailer.check()
+    } finally {
+      await mailer.drain(0)
+    }
+    return config.smtpHost ? `${config.smtpHost} lets us in` : 'no SMTP_HOST: mails go to the outbox folder'
+  },
+})

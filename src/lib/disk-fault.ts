@@ -1,0 +1,58 @@
+/** What failed about a folder, told by the operating system's, SQLite's or Emscripten's code, never by text. */
+
+/**
+ * What the operator can do about it, as the end of a sentence that names the folder; null where the error is none of
+ * the disk's.
+ */
+export function diskFault(error: unknown): string | null {
+  const code = codeOf(error)
+  for (const [pattern, words] of faults) if (pattern.test(code)) return `${words} (${code})`
+  return null
+}
+
+const faults: readonly (readonly [RegExp, string])[] = [
+  [
+    /^(ENOSPC|EDQUOT|SQLITE_FULL)$/,
+    'cannot be written: the disk or its quota is full; make room and start again',
+  ],
+  [/^(EROFS|SQLITE_READONLY)/, 'is on a read-only file system; mount it writable or choose another folder'],
+  [
+    /^(EACCES|EPERM|SQLITE_CANTOPEN)/,
+    'holds something this user may not read or write; mend its permissions and owner, or choose another folder',
+  ],
+  [/^ENOENT$/, 'is not there and cannot be made; choose another'],
+  [/^(EEXIST|ENOTDIR)$/, 'is not a folder; choose another'],
+  [/^ENAMETOOLONG$/, 'has too long a path; choose a shorter one'],
+  [/^EFBIG$/, 'cannot be written: a limit on the size of files is in the way (ulimit -f)'],
+  [
+    /^(EMFILE|ENFILE)$/,
+    'cannot be opened: too many files are open; raise the limit (ulimit -n, LimitNOFILE)',
+  ],
+  [
+    /^(EIO|SQLITE_IOERR)/,
+    'cannot be read or written: the disk fails; see the system log, and restore a backup elsewhere',
+  ],
+]
+
+/** Emscripten's own numbers, which its errors carry instead of names (WASI's errno). */
+const wasiErrors: Readonly<Record<number, string>> = {
+  2: 'EACCES',
+  19: 'EDQUOT',
+  20: 'EEXIST',
+  22: 'EFBIG',
+  29: 'EIO',
+  33: 'EMFILE',
+  37: 'ENAMETOOLONG',
+  41: 'ENFILE',
+  51: 'ENOSPC',
+  54: 'ENOTDIR',
+  63: 'EPERM',
+  69: 'EROFS',
+}
+
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return ''
+  const [name, code, errno] = ['name', 'code', 'errno'].map((field): unknown => Reflect.get(error, field))
+  if (typeof code === 'string') return code
+  return name === 'ErrnoError' && typeof errno === 'number' ? (wasiErrors[errno] ?? '') : ''
+}
