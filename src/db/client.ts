@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../observability/tracing.ts'
+import { checkpointRegularly } from './checkpoints.ts'
 import { cannotOpen, lockDataDir } from './data-dir-lock.ts'
 import { databaseFolder, settleDataDir } from './data-dir-place.ts'
 import { createEmbeddedDatabase, type EmbeddedDatabase } from './database-embedded.ts'
@@ -36,6 +37,8 @@ export interface DatabaseOptions {
   slowQueryMs?: number
   /** For a span of each call; null or left out: none. */
   tracing?: Tracing | null
+  /** Of the embedded database; left out: five minutes. */
+  checkpointEveryMs?: number
   /** How long to wait at start for a PostgreSQL that is away. */
   waitSeconds?: number
 }
@@ -105,7 +108,15 @@ async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase>
   try {
     await bringUpToDate(connectionTo(pglite), options)
     const { deadlineMs } = { ...defaults, ...options }
-    const database = await createEmbeddedDatabase({ pglite, deadlineMs, close })
+    const database = await createEmbeddedDatabase({
+      pglite,
+      deadlineMs,
+      close: async () => {
+        stopCheckpoints()
+        await close()
+      },
+    })
+    const stopCheckpoints = checkpointRegularly(database, options.log, options.checkpointEveryMs)
     options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
     return database
   } catch (error) {
