@@ -11,13 +11,14 @@ export const check: Command = {
     'migrations, Redis and the mail server, and says what to do about each fault. Nothing is changed: pending',
     'migrations are told, not applied. With the embedded database, stop the server first.',
     '',
-    '--json   prints a JSON object a line: {"check", "ok", "detail", "remedy"}; ok is null where it could not be tried',
+    'A terminal gets words; a pipe, or anything with --json, a JSON object a line: {"check", "ok", "detail", "remedy"},',
+    'where ok is null for what could not be tried.',
     '',
     'Exit code 0 when all is well, 1 when anything needs attention.',
   ].join('\n'),
   options: { json: { type: 'boolean' } },
   async run({ values }) {
-    const tell = values['json'] === true ? tellJson : tellWords
+    const tell = values['json'] === true || !process.stdout.isTTY ? tellJson : tellWords
     const { config, log } = readSettings(tell)
     tell({ check: 'settings', ok: true, detail: 'all variables are well-formed' })
     let fine = true
@@ -50,6 +51,6 @@ const tellJson = (line: CheckLine): void => console.log(JSON.stringify(line))
 
 function tellWords({ check: what, ok, detail, remedy }: CheckLine): void {
   const [colour, sign] = ok === true ? ['32', '✓'] : ok === false ? ['31', '✗'] : ['33', '–']
-  console.log(`${process.stdout.isTTY ? `\x1b[${colour}m${sign}\x1b[0m` : sign} ${what.padEnd(12)} ${detail}`)
+  console.log(`\x1b[${colour}m${sign}\x1b[0m ${what.padEnd(12)} ${detail}`)
   if (remedy !== undefined) console.log(`${' '.repeat(15)}→ ${remedy}`)
 }

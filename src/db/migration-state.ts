@@ -29,7 +29,9 @@ export async function migrationStatus(
 export type MigrationState =
   | { readonly state: 'current' }
   | { readonly state: 'pending'; readonly pending: readonly string[] }
-  /** Newer, or made by other files; `reason` is for the operator. */
+  /** Migrated by a newer release while this one runs. Migrations only add, so this one goes on with it. */
+  | { readonly state: 'newer' }
+  /** Made by other files; `reason` is for the operator. */
   | { readonly state: 'foreign'; readonly reason: string }
 
 /** Asks the running service's database. @throws AppError `database_unavailable` */
@@ -39,11 +41,12 @@ export async function migrationState(
 ): Promise<MigrationState> {
   const applied = await findApplied(db)
   try {
-    ensureKnown(applied, migrations)
+    ensureKnown(applied.slice(0, migrations.length), migrations)
   } catch (error) {
     if (error instanceof DatabaseRefused) return { state: 'foreign', reason: error.message }
     throw error
   }
+  if (applied.length > migrations.length) return { state: 'newer' }
   const pending = migrations.slice(applied.length).map(({ name }) => name)
   return pending.length === 0 ? { state: 'current' } : { state: 'pending', pending }
 }

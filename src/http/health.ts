@@ -83,6 +83,7 @@ const ReadinessBody = t.Object(
     migrations: t.Union([
       t.Literal('current'),
       t.Literal('pending'),
+      t.Literal('newer'),
       t.Literal('foreign'),
       t.Literal('unknown'),
     ]),

@@ -2,7 +2,7 @@
 import { Counter, Histogram, type Registry } from 'prom-client'
 import type { ObservedDatabase } from '../db/database-measured.ts'
 import { gauge, gauges, info, total } from '../observability/registry.ts'
-import { type Readiness, type ReadinessDeps, readiness } from './readiness.ts'
+import { isUsable, type Readiness, type ReadinessDeps, readiness } from './readiness.ts'
 
 export interface BackendSources extends ReadinessDeps {
   db: ObservedDatabase
@@ -101,7 +101,7 @@ function readyParts(found: Readiness | null) {
   return [
     part('service', found?.status === 'ready'),
     part('database', found?.database === 'up'),
-    part('migrations', found?.migrations === 'current'),
+    part('migrations', found !== null && isUsable(found)),
     ...(found?.redis === 'not_used' ? [] : [part('redis', found?.redis === 'up')]),
   ]
 }

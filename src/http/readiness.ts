@@ -6,7 +6,7 @@ import type { OpenStore } from '../store/client.ts'
 export interface Readiness {
   status: 'ready' | 'not_ready' | 'draining'
   database: 'up' | 'down'
-  migrations: 'current' | 'pending' | 'foreign' | 'unknown'
+  migrations: 'current' | 'pending' | 'newer' | 'foreign' | 'unknown'
   redis: 'up' | 'down' | 'not_used'
 }
 
@@ -19,9 +19,13 @@ export interface ReadinessDeps {
 
 export async function readiness({ db, store, isDraining }: ReadinessDeps): Promise<Readiness> {
   const [database, redis] = await Promise.all([checkDatabase(db), checkRedis(store)])
-  const ready = database.migrations === 'current' && redis !== 'down'
+  const ready = isUsable(database) && redis !== 'down'
   return { status: isDraining() ? 'draining' : ready ? 'ready' : 'not_ready', ...database, redis }
 }
+
+/** Also while the next release has migrated already and instances are being exchanged. */
+export const isUsable = ({ migrations }: Pick<Readiness, 'migrations'>): boolean =>
+  migrations === 'current' || migrations === 'newer'
 
 async function checkDatabase(db: Database): Promise<Pick<Readiness, 'database' | 'migrations'>> {
   try {

@@ -164,11 +164,12 @@ describePrograms('operating', (program) => {
     for (const name of ['settings', 'data folder', 'temporary']) expect(of(name)).toMatchObject({ ok: true })
     expect(stdout).not.toContain('sesame')
 
-    const words = await program.run(['check'], { env })
+    const words = await program.run(['check'], { env, terminal: true })
     expect(words.code).toBe(1)
-    expect(words.stdout).toMatch(/^✓ settings /m)
-    expect(words.stdout).toMatch(/^✗ redis .*\n +→ Check REDIS_URL/m)
-    expect(words.stdout).toMatch(/^– role /m)
+    const shown = Bun.stripANSI(words.stdout).replaceAll('\r', '')
+    expect(shown).toMatch(/^✓ settings /m)
+    expect(shown).toMatch(/^✗ redis .*\n +→ Check REDIS_URL/m)
+    expect(shown).toMatch(/^– role /m)
     expect(words.stdout + words.stderr).not.toContain('sesame')
   })
 

@@ -199,14 +199,18 @@ describePostgres('migrations on PostgreSQL', () => {
       expect(applied.flat().toSorted()).toEqual(migrations.map(({ name }) => name))
     }))
 
-  test('the running service tells what is pending and what is foreign', () =>
+  test('the running service tells what is pending, what is newer and what is foreign', () =>
     onEmpty(async (connection, url) => {
       const db = await openDatabase({ ...optionsFor(url), autoMigrate: false })
       const names = migrations.map(({ name }) => name)
       expect(await migrationState(db)).toEqual({ state: 'pending', pending: names })
       await migrateUp(connection, own)
       expect(await migrationState(db)).toEqual({ state: 'current' })
-      expect(await migrationState(db, migrations.slice(0, 1))).toMatchObject({ state: 'foreign' })
+      expect(await migrationState(db, migrations.slice(0, 1))).toEqual({ state: 'newer' })
+      const [first, ...rest] = migrations
+      const edited = [{ ...(first ?? migrations[0]), up: 'select 1' }, ...rest] as typeof migrations
+      expect(await migrationState(db, edited)).toMatchObject({ state: 'foreign' })
+      expect(await migrationState(db, edited.slice(0, 1))).toMatchObject({ state: 'foreign' })
       await db.close()
     }))
 })
