@@ -18,6 +18,7 @@ import { bytesOf, exchange, type RawRequest } from './raw-http.ts'
 const seed = Number(process.env['MINIMART_FUZZ_SEED'] ?? Date.now() % 2 ** 31)
 const runs = Number(process.env['MINIMART_FUZZ_RUNS'] ?? 2000)
 const answerWithinMs = 5000
+const unreadBytes = 64 * 1024
 const runWithinMs = 55_000
 /** Requests that succeed wear the world out: people are deactivated, lists deleted, sessions ended. */
 const worldLastsFor = 300
@@ -69,6 +70,9 @@ async function check(server: TestServer, world: World, request: FuzzRequest): Pr
   const before = await digests(server, world)
   const answer = await exchange(server.url, bytesOf(raw), answerWithinMs)
   const after = await digests(server, world)
+  // A body that nobody wants is not read; closing over what is still under way can take the answer along
+  // (RFC 9112, section 9.6).
+  if (answer === null && raw.method === 'GET' && (raw.body?.length ?? 0) > unreadBytes) return 0
   if (answer === null) throw new Error(`no answer to ${raw.method} ${raw.target}`)
   const requestIds = raw.headers.filter(([name]) => name === 'X-Request-Id').map(([, value]) => value)
   const requestId = requestIds.length === 1 ? requestIds[0] : undefined
