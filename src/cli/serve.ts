@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
+import type { Metrics } from '../http/metrics.ts'
 import type { Logger } from '../log.ts'
 import { createWorkerEnd } from '../observability/worker-metrics.ts'
 import { type RunningServer, start } from '../server.ts'
@@ -37,19 +38,26 @@ export const serve: Command = {
 
 /** One of several processes on the port; ends with the process that started it, however that one ended. */
 async function work(config: Config, log: Logger): Promise<number> {
-  const server = await start(config, log, {
-    sharePort: true,
-    gatherMetrics: (own) => {
-      const end = createWorkerEnd(own, (message) => process.send?.(message))
-      process.on('message', end.receive)
-      return end.gather
-    },
-  })
-  const stopped = untilStopped(server)
-  process.send?.(server.url)
-  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
-  await stopped
-  return 0
+  const orphaned = (): void => void process.kill(process.pid, 'SIGTERM')
+  // First of all: whoever started this may be gone before it serves.
+  process.once('disconnect', orphaned)
+  try {
+    const server = await start(config, log, { sharePort: true, gatherMetrics: gatherOverWorkers })
+    const stopped = untilStopped(server)
+    process.send?.(server.url)
+    await stopped
+    return 0
+  } finally {
+    // Listening keeps the process alive.
+    process.off('disconnect', orphaned)
+    if (process.connected) process.disconnect?.()
+  }
+}
+
+function gatherOverWorkers(own: Metrics): () => Promise<string> {
+  const end = createWorkerEnd(own, (message) => process.send?.(message))
+  process.on('message', end.receive)
+  return end.gather
 }
 
 async function watchWorkers(config: Config, log: Logger, pretty: boolean): Promise<number> {
