@@ -38,15 +38,15 @@ const commands: Record<string, Command> = {
     run: async () => succeed(version),
   },
   help: {
-    summary: 'explain the commands',
-    usage: '[command]',
+    summary: 'explain the commands, or list the settings',
+    usage: '[command | settings]',
     positionals: 1,
     run: async ({ positionals }) => succeed(explain(positionals[0])),
   },
 }
 
 function explain(name: string | undefined): string {
-  if (name !== undefined && !Object.hasOwn(commands, name))
+  if (name !== undefined && name !== 'settings' && !Object.hasOwn(commands, name))
     throw new UsageError(`There is no command "${name}".`)
   return helpText(commands, name)
 }

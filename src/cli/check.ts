@@ -41,7 +41,7 @@ function readSettings(tell: (line: CheckLine) => void) {
           check: 'settings',
           ok: false,
           detail: fault,
-          remedy: 'Mend the variable; .env.example lists all.',
+          remedy: 'Mend the variable; minimart help settings lists all.',
         })
     throw error
   }

@@ -1,6 +1,8 @@
+import { settings } from '../config.ts'
 import type { Command } from './command.ts'
 
 export function helpText(commands: Record<string, Command>, name?: string): string {
+  if (name === 'settings') return settingsText()
   const command = name === undefined ? undefined : commands[name]
   if (name !== undefined && command) return explainCommand(name, command)
   const width = Math.max(...Object.keys(commands).map((entry) => entry.length))
@@ -12,7 +14,7 @@ export function helpText(commands: Record<string, Command>, name?: string): stri
     '',
     ...lines,
     '',
-    'Without a command it serves. Settings are environment variables; .env.example lists them all.',
+    'Without a command it serves. Settings are environment variables; minimart help settings lists them all.',
     'With none set it runs on an embedded database in ./minimart-data, at http://127.0.0.1:8000.',
     'minimart help COMMAND tells more about one. Exit codes: 0 fine, 1 failed (wrong settings too), 2 wrong usage.',
   ].join('\n')
@@ -22,3 +24,15 @@ function explainCommand(name: string, { summary, usage, details }: Command): str
   const head = `Usage: minimart ${name}${usage ? ` ${usage}` : ''}\n\n${summary[0]?.toUpperCase()}${summary.slice(1)}.`
   return details ? `${head}\n\n${details}` : head
 }
+
+/** As a file of variables, all commented out: copied as it is, it changes nothing. It is what .env.example holds. */
+const settingsText = (): string =>
+  [
+    '# Every setting of MiniMart, with its default. Copy what you change into the environment, or into a file .env in the',
+    '# folder it is started in. A variable that is set but empty counts as unset.',
+    ...Object.values(settings).flatMap((entry) => [
+      '',
+      `# ${entry.description}`,
+      `# ${entry.variable}=${'default' in entry ? entry.default : ''}`,
+    ]),
+  ].join('\n')

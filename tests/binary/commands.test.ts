@@ -32,6 +32,7 @@ describePrograms('the command line', (program) => {
     expect(one.stdout).toContain('minimart migrate up | down [n] | status [--json]')
     expect((await program.run(['migrate', '--help'])).stdout).toBe(one.stdout)
     expect((await program.run(['--help'])).stdout).toBe(stdout)
+    expect((await program.run(['help', 'settings'])).stdout).toContain('# DATABASE_URL=')
   })
 
   test.each([
