@@ -3,7 +3,6 @@ import { mkdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import packageJson from '../package.json' with { type: 'json' }
-import { makeDatabaseAssets } from './build/database-assets.ts'
 import { buildExecutable } from './build/executable.ts'
 import { packageFile } from './build/packages.ts'
 import { fileName, hostTarget, type Target, targets } from './build/targets.ts'
@@ -59,7 +58,7 @@ async function buildHost(): Promise<number> {
     target,
     addon: await packageFile(target.addon, target, { root, cache }),
     runtime: null,
-    databaseAssets: await makeDatabaseAssets(root, cache),
+    cache,
   })
   tell(outfile)
   return 0
@@ -67,7 +66,6 @@ async function buildHost(): Promise<number> {
 
 /** One that fails does not keep the others from being made; the sums name those that were. */
 async function buildReleases(chosen: Target[]): Promise<number> {
-  const databaseAssets = await makeDatabaseAssets(root, cache)
   const [made, failed]: [string[], string[]] = [[], []]
   for (const [index, target] of chosen.entries()) {
     console.error(`${index + 1}/${chosen.length} ${target.name}`)
@@ -79,7 +77,7 @@ async function buildReleases(chosen: Target[]): Promise<number> {
         [target.addon, target.runtime].map((wanted) => packageFile(wanted, target, { root, cache })),
       )
       if (addon === undefined || runtime === undefined) throw new Error('a package is missing')
-      await buildExecutable({ root, outfile, target, addon, runtime, databaseAssets })
+      await buildExecutable({ root, outfile, target, addon, runtime, cache })
       made.push(outfile)
       tell(outfile)
     } catch (error) {

@@ -2,7 +2,8 @@
 import { chmod, mkdtemp, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { BunPlugin } from 'bun'
-import { type DatabaseAssets, databaseAssetsPlugin } from './database-assets.ts'
+import { databaseAssets } from './database-assets.ts'
+import { docsAssets } from './docs-assets.ts'
 import type { Target } from './targets.ts'
 
 export interface ExecutableOptions {
@@ -13,12 +14,14 @@ export interface ExecutableOptions {
   addon: string
   /** Where `target.runtime` is; null for the Bun that this runs on. */
   runtime: string | null
-  databaseAssets: DatabaseAssets
+  /** A folder for what goes into every executable and takes time to make. */
+  cache: string
 }
 
 /** Puts it in its place whole. @throws AggregateError when it does not compile */
 export async function buildExecutable(options: ExecutableOptions): Promise<void> {
-  const { root, outfile, target, addon, runtime, databaseAssets } = options
+  const { root, outfile, target, addon, runtime, cache } = options
+  const assets = await Promise.all([databaseAssets(root, cache), docsAssets(root, cache)])
   // On the same disk, for it is renamed at the end; Bun writes a source map beside it that would only puzzle.
   const folder = await mkdtemp(join(dirname(outfile), '.building-'))
   try {
@@ -38,7 +41,7 @@ export async function buildExecutable(options: ExecutableOptions): Promise<void>
       minify: { whitespace: true, syntax: true, identifiers: false },
       sourcemap: 'inline',
       define: { 'process.env.NODE_ENV': '"production"' },
-      plugins: [databaseAssetsPlugin(databaseAssets), addonPlugin(addon)],
+      plugins: [...assets, addonPlugin(addon)],
     })
     await chmod(made, 0o755)
     await rename(made, outfile)

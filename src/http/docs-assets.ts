@@ -2,6 +2,8 @@
  * The files behind /docs and /redoc. They are compiled into the executable, so that the pages ask nobody else for
  * anything. Their addresses carry the package's version: what is behind one never changes and may be cached for ever.
  */
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
 import { file } from 'bun'
 import { Elysia } from 'elysia'
 import redocScript from 'redoc/bundles/redoc.standalone.js' with { type: 'file' }
@@ -12,7 +14,7 @@ import swaggerStyle from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import swaggerScript from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
 
 interface Asset {
-  /** Where the program finds it: in itself, or in node_modules when run from the sources. */
+  /** Where the program finds it: in itself, compressed (`.gz`), or in node_modules when run from the sources. */
   path: string
   url: string
   version: string
@@ -40,16 +42,32 @@ export function docsAssets() {
   for (const { path, url, version, type } of Object.values(assets))
     app.get(
       url,
-      ({ request }) =>
-        answerCached(request, file(path), {
-          etag: `"${version}"`,
+      async ({ request }) => {
+        const isCompressed = path.endsWith('.gz')
+        const isSentSo = isCompressed && takesGzip(request)
+        const content = isCompressed && !isSentSo ? await unpacked(path) : file(path)
+        return answerCached(request, content, {
+          etag: isSentSo ? `"${version}-gzip"` : `"${version}"`,
           'content-type': type,
           'cache-control': 'public, max-age=31536000, immutable',
-        }),
+          vary: 'accept-encoding',
+          ...(isSentSo ? { 'content-encoding': 'gzip' } : {}),
+        })
+      },
       { detail: { hide: true } },
     )
   return app
 }
+
+/** RFC 9110, 12.5.3: a weight of 0 says no. */
+const takesGzip = (request: Request): boolean =>
+  (request.headers.get('accept-encoding') ?? '').split(',').some((coding) => {
+    const [name, weight = ''] = coding.split(';').map((part) => part.trim().toLowerCase())
+    return name === 'gzip' && !/^q=0(\.0*)?$/.test(weight)
+  })
+
+const unpack = promisify(gunzip)
+const unpacked = async (path: string): Promise<Blob> => new Blob([await unpack(await file(path).bytes())])
 
 /** Answers 304 where the caller has it already. A `W/` in front is what compressing proxies make of a tag. */
 export function answerCached(

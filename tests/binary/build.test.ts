@@ -5,7 +5,6 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import packageJson from '../../package.json' with { type: 'json' }
-import { makeDatabaseAssets } from '../../src/build/database-assets.ts'
 import { buildExecutable } from '../../src/build/executable.ts'
 import { packageFile } from '../../src/build/packages.ts'
 import { fileName, hostTarget, targets } from '../../src/build/targets.ts'
@@ -44,14 +43,8 @@ describe.skipIf(!executableBuilt)('executables', () => {
     const folder = await mkdtemp(join(tmpdir(), 'minimart-build-'))
     folders.push(folder)
     const outfile = join(folder, 'another')
-    await buildExecutable({
-      root,
-      outfile,
-      target: host,
-      addon: await packageFile(host.addon, host, places),
-      runtime: null,
-      databaseAssets: await makeDatabaseAssets(root, places.cache),
-    })
+    const addon = await packageFile(host.addon, host, places)
+    await buildExecutable({ ...places, outfile, target: host, addon, runtime: null })
     expect(Bun.hash(await readFile(outfile))).toBe(Bun.hash(await readFile(join(dist, 'minimart'))))
     expect(readdirSync(folder)).toEqual(['another'])
   })
