@@ -2,6 +2,7 @@
  * Every setting of the service: its variable, type, default and description in one table. Nothing else reads
  * the environment. All faults are reported together, each with the variable's name.
  */
+import { resolve } from 'node:path'
 import {
   boolean,
   email,
@@ -49,7 +50,8 @@ export const settings = {
   dataDir: setting(
     'DATA_DIR',
     './minimart-data',
-    text,
+    // Made absolute, for messages and for systems that take "./" badly.
+    (raw) => resolve(raw),
     'Folder of the embedded database, the generated secret and the outbox.',
   ),
   host: setting('HOST', '127.0.0.1', text, 'Address to listen on; 0.0.0.0 for all.'),

@@ -1,7 +1,7 @@
 /** Restores a backup into a data folder: all of it beside what is there, tried, on the disk, and only then in place. */
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
 import { mkdir, rm, statfs } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { prepareDataDir } from '../data-dir.ts'
 import { inspectDatabase } from '../db/client.ts'
 import { type DataDirLock, lockDataDir } from '../db/data-dir-lock.ts'
@@ -45,7 +45,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   // Where a server may be running, it is noticed before the file is read, which takes its time.
   const early = existsSync(join(dataDir, 'lock')) ? lockDataDir(dataDir) : null
   // All of the file: one that is refused has not touched anything.
-  const checked = check(options).then(({ files }) => ensureRoom(resolve(dataDir), totalBytes(files)))
+  const checked = check(options).then(({ files }) => ensureRoom(dataDir, totalBytes(files)))
   await checked.catch((error: unknown) => {
     early?.release()
     throw error
@@ -70,7 +70,7 @@ function ensureFree(dataDir: string, force: boolean): void {
   const found = occupants(dataDir)
   if (found.length === 0 || force) return
   throw new BackupRefused(
-    `${resolve(dataDir)} is not empty (${found.slice(0, 3).join(', ')}${found.length > 3 ? ', …' : ''}). Let DATA_DIR ` +
+    `${dataDir} is not empty (${found.slice(0, 3).join(', ')}${found.length > 3 ? ', …' : ''}). Let DATA_DIR ` +
       'name an empty folder, or add --force: what is there is then set aside, not deleted.',
   )
 }

@@ -1,6 +1,5 @@
 /** What `minimart check` tries, one thing after the other, each whether or not those before it were well. */
 import { tmpdir } from 'node:os'
-import { resolve } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { type Config, ConfigError } from '../config.ts'
 import { prepareDataDir, tryWriting } from '../data-dir.ts'
@@ -61,7 +60,7 @@ function probesOf(config: Config, log: Logger) {
       try: async () => {
         prepareDataDir(config.dataDir)
         tryWriting('DATA_DIR', config.dataDir)
-        return `${resolve(config.dataDir)} is writable`
+        return `${config.dataDir} is writable`
       },
     },
     {

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { totalBytes } from '../backup/manifest.ts'
 import { type Restored, type RestoreProgress, restoreBackup } from '../backup/unpack.ts'
 import { type Arguments, type Command, UsageError } from './command.ts'
@@ -76,14 +76,14 @@ interface Result {
 function describe(dataDir: string, { manifest, replaced }: Restored): Result {
   const { created_at, minimart, migration, files, signing_key } = manifest
   return {
-    data_dir: resolve(dataDir),
+    data_dir: dataDir,
     created_at,
     minimart,
     migration,
     files: files.length,
     data_bytes: totalBytes(files),
     signing_key,
-    replaced: replaced === null ? null : join(resolve(dataDir), replaced),
+    replaced: replaced === null ? null : join(dataDir, replaced),
   }
 }
 

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import type { Metrics } from '../http/metrics.ts'
 import type { Logger } from '../log.ts'
@@ -94,7 +94,7 @@ function greeting(
   { url, firstAdmin }: Pick<RunningServer, 'url' | 'firstAdmin'>,
   pretty: boolean,
 ): string {
-  const mails = config.smtpHost ? `sent by ${config.smtpHost}` : resolve(join(config.dataDir, 'outbox'))
+  const mails = config.smtpHost ? `sent by ${config.smtpHost}` : join(config.dataDir, 'outbox')
   const places = { api: `${url}/api/v1`, docs: `${url}/docs`, mails }
   if (!pretty) {
     const lines: object[] = [{ message: 'MiniMart is ready', version, url, ...places }]

@@ -3,7 +3,7 @@
  * first, as the user who signs in; then the service steps down to a role to which row-level security applies.
  */
 import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../observability/tracing.ts'
@@ -160,5 +160,5 @@ async function openDataDir({ dataDir, log }: DataDirOptions, mustExist = false):
 
 function ensureDatabaseIn(dataDir: string): void {
   if (existsSync(join(dataDir, databaseFolder, 'PG_VERSION'))) return
-  throw new DatabaseRefused(`There is no database in ${resolve(dataDir)}; DATA_DIR says where to look.`)
+  throw new DatabaseRefused(`There is no database in ${dataDir}; DATA_DIR says where to look.`)
 }

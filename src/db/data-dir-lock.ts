@@ -7,7 +7,7 @@
  */
 import { SQLiteError, Database as Sqlite } from 'bun:sqlite'
 import { chmodSync, mkdirSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { diskFault } from '../lib/disk-fault.ts'
 import { DatabaseRefused } from './errors.ts'
 
@@ -36,9 +36,7 @@ export function lockDataDir(dataDir: string): DataDirLock {
 /** A DatabaseRefused that tells the operator what to do where the disk is at fault, and the error itself elsewhere. */
 function refusedByDisk(error: unknown, dataDir: string): unknown {
   const words = diskFault(error)
-  return words === null
-    ? error
-    : new DatabaseRefused(`DATA_DIR: ${resolve(dataDir)} ${words}`, { cause: error })
+  return words === null ? error : new DatabaseRefused(`DATA_DIR: ${dataDir} ${words}`, { cause: error })
 }
 
 /** What opening the database there failed with, told to the operator; the cause is for the log. */
@@ -46,7 +44,7 @@ export function cannotOpen(error: unknown, dataDir: string): DatabaseRefused {
   const told = refusedByDisk(error, dataDir)
   if (told instanceof DatabaseRefused) return told
   return new DatabaseRefused(
-    `DATA_DIR: the database in ${resolve(dataDir)} does not open. See that this user may read and write all of it ` +
+    `DATA_DIR: the database in ${dataDir} does not open. See that this user may read and write all of it ` +
       'and that the disk has room; if it has and still does not open, restore a backup.',
     { cause: error },
   )
@@ -55,9 +53,9 @@ export function cannotOpen(error: unknown, dataDir: string): DatabaseRefused {
 function takeLock(dataDir: string): DataDirLock {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const path = join(dataDir, 'lock')
-  if (Buffer.byteLength(resolve(path)) > maxPathBytes)
+  if (Buffer.byteLength(path) > maxPathBytes)
     throw new DatabaseRefused(
-      `DATA_DIR: ${resolve(dataDir)} has too long a path: ${maxPathBytes} bytes with what lies in it is the most. ` +
+      `DATA_DIR: ${dataDir} has too long a path: ${maxPathBytes} bytes with what lies in it is the most. ` +
         'Choose a shorter one.',
     )
   const file = new Sqlite(path, { create: true })
@@ -69,7 +67,7 @@ function takeLock(dataDir: string): DataDirLock {
     file.close()
     if (!(error instanceof SQLiteError) || error.code !== 'SQLITE_BUSY') throw error
     throw new DataDirTaken(
-      `Another MiniMart process uses the data folder ${resolve(dataDir)}. ` +
+      `Another MiniMart process uses the data folder ${dataDir}. ` +
         'Stop it first, or give this one a DATA_DIR of its own.',
     )
   }

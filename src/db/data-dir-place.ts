@@ -14,7 +14,7 @@ import {
   rmdirSync,
   rmSync,
 } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { secretFile } from '../data-dir.ts'
 import { lockDataDir } from './data-dir-lock.ts'
 import { DatabaseRefused } from './errors.ts'
@@ -72,7 +72,7 @@ export function settleDataDir(dataDir: string): void {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new DatabaseRefused(
-      `${resolve(dataDir)} holds a backup or a restore that was cut off and that cannot be cleared up (${reason}). ` +
+      `${dataDir} holds a backup or a restore that was cut off and that cannot be cleared up (${reason}). ` +
         'Mend the permissions of what is in this folder and try again: it is completed then.',
     )
   }

@@ -3,7 +3,7 @@
  * disk and then renamed, so that a first start that was cut short leaves nothing that a later one would trust.
  */
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ownerOnlyFolder } from '../data-dir.ts'
 import { DatabaseRefused } from './errors.ts'
 import { syncFolder, syncTree } from './sync-files.ts'
@@ -32,7 +32,7 @@ export async function ensureDatabaseFolder(
 function refuseForeign(folder: string): void {
   if (!existsSync(folder) || readdirSync(folder).length === 0) return
   throw new DatabaseRefused(
-    `${resolve(folder)} holds files but no database. If a restore or a copy was cut short, do it again; ` +
+    `${folder} holds files but no database. If a restore or a copy was cut short, do it again; ` +
       'else move the folder away, and a new database is made.',
   )
 }
