@@ -87,7 +87,8 @@ export function createDocumentedApp(): App {
   const log = createLogger({ level: 'error', format: 'json', write: () => undefined })
   const servedMetrics: ServedMetrics = { text: async () => '', contentType: 'text/plain' }
   const metrics = { countRequest: () => undefined }
-  return createApp({ config, log, metrics, servedMetrics, tracing: null } as unknown as AppDeps)
+  const isDraining = (): boolean => false
+  return createApp({ config, log, metrics, servedMetrics, tracing: null, isDraining } as unknown as AppDeps)
 }
 
 /** Tokens travel in a header, so no cookies are allowed along. Without origins nothing is added at all. */

@@ -159,7 +159,7 @@ export const settings = {
   shutdownDelayMs: optional(
     'SHUTDOWN_DELAY_MS',
     integer(0, 4000),
-    'How long SIGTERM leaves everything running while /readyz says 503, so that balancers turn away. Unset: 1000 with DATABASE_URL, else 0.',
+    'How long SIGTERM leaves everything running while /readyz says 503 and answers end their connections, so that balancers and clients turn away. Unset: 1000 with DATABASE_URL, else 250.',
   ),
   logLevel: setting(
     'LOG_LEVEL',

@@ -20,6 +20,8 @@ export interface ObserveDeps {
   publicUrl: string | null
   /** Null where nothing is traced, and nothing is then done for it. */
   tracing: Tracing | null
+  /** True from the moment the server was told to stop. */
+  isDraining: () => boolean
 }
 
 /** What may be written into a log and a header as it came. */
@@ -43,7 +45,10 @@ const everywhere = {
 /** For this host alone: what else runs under the domain is not ours to decide about. Browsers heed it over TLS only. */
 const onTls = { 'strict-transport-security': 'max-age=31536000' }
 
-export const observe = ({ log, metrics, trustProxy, publicUrl, tracing }: ObserveDeps) => {
+/** Asks for the next request on another connection (RFC 9112, 9.6): one that is kept open would be cut under it. */
+const onLeaving = { connection: 'close' }
+
+export const observe = ({ log, metrics, trustProxy, publicUrl, tracing, isDraining }: ObserveDeps) => {
   const standing = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
   const plugin = new Elysia({ name: 'observe' })
   if (tracing !== null) plugin.wrap(tracing.around)
@@ -53,7 +58,9 @@ export const observe = ({ log, metrics, trustProxy, publicUrl, tracing }: Observ
       const id = given !== null && wellFormedId.test(given) ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
-      const answerHeaders = Object.assign(set.headers, standing, { 'x-request-id': id })
+      const answerHeaders = Object.assign(set.headers, standing, isDraining() ? onLeaving : null, {
+        'x-request-id': id,
+      })
       rememberRequest(request, {
         id,
         startedAt: performance.now(),

@@ -11,10 +11,10 @@ const stopsWithinMs = 10_000
 describePrograms('stopping', (program) => {
   afterAll(program.clean)
 
-  const serve = async (): Promise<Running> =>
+  const serve = async (more: Record<string, string> = {}): Promise<Running> =>
     (
       await program.start([], {
-        env: { PORT: '0', RATE_LIMIT_AUTH: 'off', DATA_DIR: await program.dataDir('migrated') },
+        env: { PORT: '0', RATE_LIMIT_AUTH: 'off', DATA_DIR: await program.dataDir('migrated'), ...more },
       })
     ).ready()
   const expectStopped = async (running: Running, begun: number): Promise<void> => {
@@ -67,6 +67,22 @@ describePrograms('stopping', (program) => {
     expect(answer).toStartWith('HTTP/1.1 401')
     expect(answer).toContain('invalid_credentials')
     socket.destroy()
+    await expectStopped(running, begun)
+  })
+
+  test('connections in use are let go by an answer that says so: none is cut under a request', async () => {
+    const running = await serve({ SHUTDOWN_DELAY_MS: '1000' })
+    const connections = Array.from({ length: 16 }, (_, index) => askAgainAndAgain(running.url, index * 3))
+    await until(() => connections.every(({ answers }) => answers.length > 20), 'some load')
+    const lettingGo = (answer: string): boolean => /^connection: close\r$/im.test(answer)
+    expect(connections.flatMap(({ answers }) => answers).some(lettingGo)).toBe(false)
+    const begun = performance.now()
+    running.signal('SIGTERM')
+    await Promise.all(connections.map(({ ended }) => ended))
+    for (const { answers, isWaiting } of connections) {
+      expect(isWaiting()).toBe(false)
+      expect(answers.filter(lettingGo)).toEqual(answers.slice(-1))
+    }
     await expectStopped(running, begun)
   })
 
@@ -166,3 +182,28 @@ describePrograms('stopping', (program) => {
     expect(new Set(statuses).difference(new Set([200, 503]))).toEqual(new Set())
   })
 })
+
+/** One connection, one request after the other on it, each `pauseMs` after the answer to the last. */
+function askAgainAndAgain(url: string, pauseMs: number) {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  const answers: string[] = []
+  let waiting = false
+  const ask = (): void => {
+    if (socket.destroyed || socket.readyState !== 'open') return
+    waiting = true
+    socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  }
+  let answer = ''
+  socket.on('connect', ask)
+  socket.on('error', () => undefined)
+  socket.on('data', (chunk) => {
+    answer += chunk.toString()
+    if (!answer.endsWith('}')) return
+    answers.push(answer)
+    answer = ''
+    waiting = false
+    setTimeout(ask, pauseMs)
+  })
+  const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  return { answers, ended, isWaiting: () => waiting }
+}
