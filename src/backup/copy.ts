@@ -84,8 +84,8 @@ async function ensureRoom(dataDir: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(dataDir)
   if (bavail * bsize >= bytes + spareBytes) return
   throw new BackupRefused(
-    `The server's disk has no room for the copy a backup is made from: ${inMegabytes(bytes + spareBytes)} are ` +
-      `needed in ${dataDir}, and ${inMegabytes(bavail * bsize)} are free. Make room, or stop the server and back it up then.`,
+    `The server's disk has no room for a copy of its database: ${inMegabytes(bytes + spareBytes)} are needed in ` +
+      `${dataDir}, and ${inMegabytes(bavail * bsize)} are free. Make room, or stop the server and try again.`,
   )
 }
 

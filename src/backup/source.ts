@@ -1,6 +1,6 @@
 /** A data folder that holds still: the running server's copy of it, or the folder itself where no server has it. */
 import { join } from 'node:path'
-import { requestCopy } from '../control/client.ts'
+import { type CopyLine, requestCopy } from '../control/client.ts'
 import { withDataDirAtRest } from '../db/client.ts'
 import { DataDirTaken } from '../db/data-dir-lock.ts'
 import { copyFolder } from '../db/data-dir-place.ts'
@@ -18,27 +18,46 @@ export interface StillFolder extends Omit<Resting, 'checkpointMs'> {
 const tries = 20
 const pauseMs = 250
 
-/**
- * @param asked called once when a running server is asked
- * @throws DatabaseRefused, DataDirTaken when whoever has it never answers, BackupRefused
- */
+export interface WhoeverHasIt {
+  dataDir: string
+  /** Called once when a running server is asked. */
+  asked: () => void
+}
+
+/** @throws DatabaseRefused, DataDirTaken when whoever has it never answers, BackupRefused */
 export async function withStillFolder<T>(
-  { dataDir, log, asked }: { dataDir: string; log: Logger; asked: () => void },
+  { dataDir, log, asked }: WhoeverHasIt & { log: Logger },
   work: (source: StillFolder) => Promise<T>,
+): Promise<T> {
+  const signal = new AbortController().signal
+  return await onFolderOrCopy(
+    { dataDir, asked },
+    () =>
+      withDataDirAtRest({ dataDir, log }, (resting) =>
+        work({ ...resting, folder: dataDir, pausedMs: null, signal }),
+      ),
+    (folder, { copy, gone }) => work({ ...copy, folder, signal: gone }),
+  )
+}
+
+/**
+ * Works on the data folder itself where no server has it, else on a copy that the server makes and removes afterwards.
+ * @param own takes the folder for this process first of all
+ * @throws DataDirTaken when whoever has the folder never answers, BackupRefused when the server makes no copy
+ */
+export async function onFolderOrCopy<T>(
+  { dataDir, asked }: WhoeverHasIt,
+  own: () => Promise<T>,
+  onCopy: (folder: string, line: CopyLine) => Promise<T>,
 ): Promise<T> {
   // Whoever has the folder may be starting or stopping, and not be listening for that moment.
   for (let attempt = 1; ; attempt++) {
     try {
-      return await withDataDirAtRest({ dataDir, log }, (resting) =>
-        work({ ...resting, folder: dataDir, pausedMs: null, signal: new AbortController().signal }),
-      )
+      return await own()
     } catch (error) {
       if (!(error instanceof DataDirTaken)) throw error
       const line = await requestCopy(dataDir, asked)
-      if (line)
-        return await work({ ...line.copy, folder: join(dataDir, copyFolder), signal: line.gone }).finally(
-          line.release,
-        )
+      if (line) return await onCopy(join(dataDir, copyFolder), line).finally(line.release)
       if (attempt === tries) throw error
       await Bun.sleep(pauseMs)
     }

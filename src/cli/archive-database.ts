@@ -1,57 +1,74 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { BackupRefused } from '../backup/refused.ts'
+import { onFolderOrCopy } from '../backup/source.ts'
 import type { Config } from '../config.ts'
 import { openDatabase } from '../db/client.ts'
-import { lockDataDir } from '../db/data-dir-lock.ts'
+import { DataDirTaken } from '../db/data-dir-lock.ts'
+import { databaseFolder } from '../db/data-dir-place.ts'
 import type { Database } from '../db/database.ts'
-import { DatabaseRefused } from '../db/errors.ts'
 import { ArchiveRefused } from '../features/archive/refusal.ts'
-import { createLogger } from '../log.ts'
+import type { Logger } from '../log.ts'
 import { Failure } from './command.ts'
+import { tellAsked } from './embedded-only.ts'
 import { setUp } from './setup.ts'
 
 /** For one transaction over everything a tenant has. */
 const deadlineMs = 24 * 60 * 60 * 1000
 
+type Work<T> = (db: Database) => Promise<T>
+type Settings = { config: Config; log: Logger }
+
+/** What is logged goes to standard error, for standard output may carry an archive. */
+const readSettings = (): Settings => setUp({}, 'warn', process.stderr)
+
 /**
- * Gives `work` the database that the settings name, and closes it. What is logged goes to standard error, for
- * standard output may carry an archive.
- * @param mayBeNew whether an embedded database is made where there is none
- * @param inUse what to do about a data folder that a running server holds
+ * Gives `work` the database that the settings name, and closes it; of an embedded one that a server has, a copy.
  * @throws Failure for what an archive, or the place for it, is refused for
  */
-export async function withArchiveDatabase<T>(
-  { mayBeNew, inUse }: { mayBeNew: boolean; inUse: string },
-  work: (db: Database) => Promise<T>,
-): Promise<T> {
-  const { config, pretty } = setUp()
-  const log = createLogger({
-    level: 'warn',
-    format: pretty ? 'pretty' : 'json',
-    write: (line) => process.stderr.write(line),
+export async function withDatabaseToExport<T>(work: Work<T>): Promise<T> {
+  const { config, log } = readSettings()
+  const { databaseUrl, dataDir } = config
+  const own = (): Promise<T> => withDatabase({ config, log }, work)
+  if (databaseUrl !== null) return await own()
+  if (!existsSync(join(dataDir, databaseFolder, 'PG_VERSION')))
+    throw new Failure(
+      `There is no embedded database in ${dataDir}. Set DATA_DIR to the folder of one, or DATABASE_URL for PostgreSQL.`,
+    )
+  return await onFolderOrCopy({ dataDir, asked: tellAsked }, own, (folder, { gone }) =>
+    withDatabase({ config: { ...config, dataDir: folder }, log }, work).catch((error: unknown) => {
+      // The copy went with the server, and what was being read of it is not what is at fault.
+      throw gone.aborted ? asFailure(gone.reason) : error
+    }),
+  ).catch((error: unknown) => {
+    throw asFailure(error)
   })
-  if (config.databaseUrl === null) ensureFree(config, mayBeNew, inUse)
+}
+
+/** The same for an import, which has an embedded database to itself; where there is none it is made. @throws Failure */
+export async function withDatabaseToImport<T>(work: Work<T>): Promise<T> {
+  const settings = readSettings()
+  try {
+    return await withDatabase(settings, work)
+  } catch (error) {
+    if (!(error instanceof DataDirTaken)) throw error
+    throw new Failure(
+      `A running MiniMart holds the embedded database in ${settings.config.dataDir}. Stop it for the import, or import into ` +
+        'PostgreSQL, where it may go on serving.',
+    )
+  }
+}
+
+async function withDatabase<T>({ config, log }: Settings, work: Work<T>): Promise<T> {
   const db = await openDatabase({ ...config, log, deadlineMs, refusePending: !config.autoMigrate })
   try {
     return await work(db)
   } catch (error) {
-    throw error instanceof ArchiveRefused ? new Failure(error.message) : error
+    throw asFailure(error)
   } finally {
     await db.close()
   }
 }
 
-function ensureFree({ dataDir }: Config, mayBeNew: boolean, inUse: string): void {
-  if (!mayBeNew && !existsSync(join(dataDir, 'database', 'PG_VERSION')))
-    throw new Failure(
-      `There is no embedded database in ${dataDir}. Set DATA_DIR to the folder of one, or DATABASE_URL for PostgreSQL.`,
-    )
-  if (!existsSync(dataDir)) return
-  try {
-    lockDataDir(dataDir).release()
-  } catch (error) {
-    throw error instanceof DatabaseRefused
-      ? new Failure(`A running MiniMart holds the embedded database in ${dataDir}. ${inUse}`)
-      : error
-  }
-}
+const asFailure = (error: unknown): unknown =>
+  error instanceof ArchiveRefused || error instanceof BackupRefused ? new Failure(error.message) : error

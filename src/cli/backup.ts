@@ -4,7 +4,7 @@ import { type Manifest, totalBytes } from '../backup/manifest.ts'
 import { withStillFolder } from '../backup/source.ts'
 import { openTarget, standardOutput } from '../backup/target.ts'
 import type { Arguments, Command } from './command.ts'
-import { embeddedOnly, fileArgument, told } from './embedded-only.ts'
+import { embeddedOnly, fileArgument, tellAsked, told } from './embedded-only.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { setUp } from './setup.ts'
 
@@ -38,8 +38,7 @@ async function run({ positionals, values }: Arguments): Promise<number> {
   embeddedOnly('backup', config)
   const target = path === '-' ? standardOutput() : await openTarget(path, values['force'] === true)
   try {
-    const asked = (): void => void process.stderr.write('Asking the running server for a copy.\n')
-    const made = await withStillFolder({ dataDir: config.dataDir, log, asked }, async (source) => {
+    const made = await withStillFolder({ dataDir: config.dataDir, log, asked: tellAsked }, async (source) => {
       const { folder, signal, pausedMs } = source
       let progress: Progress | undefined
       const watch: Watch = {

@@ -1,4 +1,4 @@
-/** What backup and restore have in common. */
+/** What the commands that work on the embedded database's files have in common. */
 import { BackupRefused } from '../backup/refused.ts'
 import type { Config } from '../config.ts'
 import { Failure, UsageError } from './command.ts'
@@ -7,6 +7,8 @@ export function fileArgument(command: string, [file]: string[]): string {
   if (file) return file
   throw new UsageError(`Say which file: minimart ${command} FILE.`)
 }
+
+export const tellAsked = (): void => void process.stderr.write('Asking the running server for a copy.\n')
 
 /** @throws Failure saying what there is for PostgreSQL */
 export function embeddedOnly(command: 'backup' | 'restore', { databaseUrl }: Config): void {

@@ -1,7 +1,7 @@
 import type { Database } from '../db/database.ts'
 import { type Exported, type ExportOptions, exportTenant, findTenant } from '../features/archive/export.ts'
 import { allRows } from '../features/archive/format.ts'
-import { withArchiveDatabase } from './archive-database.ts'
+import { withDatabaseToExport } from './archive-database.ts'
 import { openOutput } from './archive-files.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -23,7 +23,8 @@ into the large one.
 --json              tell the outcome as one JSON line, on standard error where the archive has standard output
 FILE                compressed when its name ends in .gz; only its owner may read it. - is standard output
 
-With the embedded database a running server holds DATA_DIR: stop it first, or export from a restored backup.
+The embedded database's running server is asked for a copy to export from (the disk of DATA_DIR needs room for it) and
+goes on serving. Before a tenant moves, stop the server: what changes after the export does not move along.
 
 The format, JSON Lines in UTF-8:
   first line   {"minimart":"archive","version":1,"program":…,"tenant":{"id","slug","name"},"credentials":false}
@@ -46,7 +47,7 @@ The format, JSON Lines in UTF-8:
       throw new UsageError('Name a file for the archive, or - to have it printed here.')
     const file = named ?? '-'
     const credentials = values['with-credentials'] === true
-    const outcome = await withArchiveDatabase({ mayBeNew: false, inUse }, async (db) => {
+    const outcome = await withDatabaseToExport(async (db) => {
       const tenantId = await findTenant(db, wanted)
       if (tenantId === null) throw new Failure(`There is no tenant "${wanted}". Give its slug or its id.`)
       return { file, credentials, ...(await exportInto(file, db, { tenantId, credentials })) }
@@ -58,10 +59,6 @@ The format, JSON Lines in UTF-8:
     return 0
   },
 }
-
-const inUse =
-  'Stop it for the export; or take a backup of it (minimart backup), restore that into a folder of its own, and ' +
-  'export from there with DATA_DIR set to that folder.'
 
 async function exportInto(
   file: string,

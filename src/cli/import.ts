@@ -7,7 +7,7 @@ import { type Archive, openArchive } from '../features/archive/reader.ts'
 import { ArchiveRefused } from '../features/archive/refusal.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { Slug } from '../http/fields.ts'
-import { withArchiveDatabase } from './archive-database.ts'
+import { withDatabaseToImport } from './archive-database.ts'
 import { openInput } from './archive-files.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { createProgress } from './progress.ts'
@@ -44,14 +44,12 @@ minimart help export tells the format.`,
       const opened = await openArchive(bytes).catch(asFailure)
       const options = { slug, dryRun, unusableHash: await hashOfNothing() }
       const work = (db: Database) => importTenant(db, opened, options)
-      return { archive: opened, imported: await withArchiveDatabase({ mayBeNew: true, inUse }, work) }
+      return { archive: opened, imported: await withDatabaseToImport(work) }
     })
     console.log(values['json'] ? asJson(archive, imported, dryRun) : asText(archive, imported, dryRun))
     return 0
   },
 }
-
-const inUse = 'Stop it for the import, or import into PostgreSQL, where it may go on serving.'
 
 async function withProgress<T>(
   file: string,

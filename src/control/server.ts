@@ -1,6 +1,6 @@
 /**
- * How other processes of this program reach the server that has the embedded database: `minimart backup` asks it for
- * a copy of its data folder. The copy is removed when the asking connection closes, however it closes.
+ * How other processes of this program reach the server that has the embedded database: `minimart backup` and `export`
+ * ask it for a copy of its data folder. The copy is removed when the asking connection closes, however it closes.
  */
 import { chmod, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
@@ -36,7 +36,7 @@ export async function openControl(options: ControlOptions): Promise<Control> {
   let busy = false
 
   const copyFor = async (socket: Socket): Promise<void> => {
-    if (busy) return send(socket, { refused: 'Another backup is being made; wait for it to end.' })
+    if (busy) return send(socket, { refused: 'Another backup or export is being made; wait for it to end.' })
     busy = true
     const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
     const asker = new AbortController()
@@ -62,7 +62,9 @@ export async function openControl(options: ControlOptions): Promise<Control> {
     })
   })
   await listen(server, dataDir).catch((error: unknown) =>
-    log.warn('No control socket: minimart backup works only while the server is stopped', { error }),
+    log.warn('No control socket: minimart backup and export work only while the server is stopped', {
+      error,
+    }),
   )
   return {
     async close() {

@@ -10,6 +10,7 @@ import { asServer, createProgram, environmentFor, executableBuilt } from '../sup
 import { testRedis } from '../support/redis.ts'
 import { describeFull } from '../support/server.ts'
 import { startInbox } from '../support/smtp.ts'
+import { until } from '../support/until.ts'
 
 const secret = 'tests only: long enough to sign with, 0123456789'
 
@@ -31,12 +32,16 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
       await addItem(admin, list.id, { name: 'Milk 🥛', note: 'two\nlines', quantity: 1.125 })
       const shown = (await admin.api.get(`/shopping-lists/${list.id}`)).text
 
-      const held = await program.run(['export', '--tenant', 'corner-house', 'x.jsonl'], { cwd, env: small })
+      const served = await program.run(['export', '--tenant', id, '--with-credentials'], { cwd, env: small })
+      expect([served.code, served.stderr]).toEqual([0, expect.stringContaining('Asking the running server')])
+      expect((await admin.api.get(`/shopping-lists/${list.id}`)).text).toBe(shown)
+      await until(async () => !(await readdir(join(cwd, 'small'))).includes('backup-copy'), 'no copy')
+      await writeFile(join(cwd, 'served.jsonl'), served.stdout)
+      const held = await program.run(['import', 'served.jsonl'], { cwd, env: small })
       expect([held.code, held.stdout]).toEqual([1, ''])
       expect(held.stderr).toContain(
         `A running MiniMart holds the embedded database in ${small['DATA_DIR']}. Stop it`,
       )
-      expect(held.stderr).toContain('minimart backup')
       expect(held.stderr).not.toMatch(stack)
       first.signal('SIGTERM')
       expect(await first.exited).toBe(0)
@@ -52,7 +57,9 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
       })
       const path = join(cwd, 'house.jsonl.gz')
       expect((await stat(path)).mode & 0o777).toBe(0o600)
-      expect((await readdir(cwd)).filter((name) => name !== 'small')).toEqual(['house.jsonl.gz'])
+      expect((await readdir(cwd)).sort()).toEqual(['house.jsonl.gz', 'served.jsonl', 'small'])
+      // What was exported while it served is what it held when it was stopped.
+      expect(content(served.stdout)).toBe(content(gunzipSync(await Bun.file(path).bytes()).toString()))
       const again = await program.run(args, { cwd, env: small })
       expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('is there already')])
 
@@ -160,7 +167,7 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
     const { code, stderr } = await program.run(['export', '--tenant', 'house', 'out.jsonl'], { cwd })
     expect([code, stderr]).toEqual([
       1,
-      expect.stringContaining('There is no embedded database in ./minimart-data'),
+      expect.stringContaining(`There is no embedded database in ${join(cwd, 'minimart-data')}`),
     ])
     expect(await readdir(cwd)).toEqual([])
   })

@@ -134,7 +134,7 @@ describeExecutable('cut off', (program) => {
     }
     const first = await stalled(1)
     const refused = await program.run(['backup', join(folder, 'second.tar.gz')], { env: envOf('old') })
-    expectRefused(refused, 'Another backup is being made')
+    expectRefused(refused, 'Another backup or export is being made')
     expect(await hasCopy()).toBe(true)
     first.child.kill('SIGKILL')
     await until(async () => !(await hasCopy()), 'the end of the copy')

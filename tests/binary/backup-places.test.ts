@@ -150,7 +150,7 @@ describeExecutable('places', (program) => {
       expect(Bun.spawnSync(['cp', '-a', join(folder, 'data'), disk]).exitCode).toBe(0)
       const running = await serve(program, tight)
       const told = await program.run(['backup', join(folder, 'x.tar.gz')], { env: tight })
-      expectRefused(told, /no room for the copy.*MB are needed/)
+      expectRefused(told, /no room for a copy.*MB are needed/)
       expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
       expect(await readdir(tight.DATA_DIR)).not.toContain('backup-copy')
       await stop(running)
