@@ -42,7 +42,7 @@ async function work(config: Config, log: Logger): Promise<number> {
   // First of all: whoever started this may be gone before it serves.
   process.once('disconnect', orphaned)
   try {
-    const server = await start(config, log, { sharePort: true, gatherMetrics: gatherOverWorkers })
+    const server = await start(config, log, { sharePort: true, gatherMetrics: gatherOverWorkers(log) })
     const stopped = untilStopped(server)
     process.send?.(server.url)
     await stopped
@@ -54,11 +54,13 @@ async function work(config: Config, log: Logger): Promise<number> {
   }
 }
 
-function gatherOverWorkers(own: Metrics): () => Promise<string> {
-  const end = createWorkerEnd(own, (message) => process.send?.(message))
-  process.on('message', end.receive)
-  return end.gather
-}
+const gatherOverWorkers =
+  (log: Logger) =>
+  (own: Metrics): (() => Promise<string>) => {
+    const end = createWorkerEnd(own, (message) => process.send?.(message), log)
+    process.on('message', end.receive)
+    return end.gather
+  }
 
 async function watchWorkers(config: Config, log: Logger, pretty: boolean): Promise<number> {
   const workers = startWorkers(config, log, [...ownCommand(), 'serve', '--worker'])

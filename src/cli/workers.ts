@@ -29,7 +29,7 @@ const killAfterMs = 9500
 export function startWorkers(config: Config, log: Logger, command: string[]): Workers {
   refuseTakenPort(config)
   const running = new Set<Subprocess>()
-  const metrics = createParentEnd()
+  const metrics = createParentEnd(log)
   const { promise: ready, resolve, reject } = Promise.withResolvers<string>()
   const stop = Promise.withResolvers<void>()
   let stopping = false

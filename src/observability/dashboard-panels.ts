@@ -26,7 +26,8 @@ export const panelRows: { title: string; panels: Panel[] }[] = [
         title: 'Instances ready',
         kind: 'stat',
         bad: { value: 1, above: false },
-        queries: [[`sum(${of('minimart_ready', 'part="service"')})`, 'ready']],
+        // Workers of one instance are one.
+        queries: [[`sum(min by (job, instance) (${of('minimart_ready', 'part="service"')}))`, 'ready']],
       },
       {
         title: 'Requests',
@@ -57,7 +58,12 @@ export const panelRows: { title: string; panels: Panel[] }[] = [
       {
         title: 'Versions',
         kind: 'stat',
-        queries: [[`count by (version) (${of('minimart_build_info')})`, '{{version}}']],
+        queries: [
+          [
+            `count by (version) (max by (job, instance, version) (${of('minimart_build_info')}))`,
+            '{{version}}',
+          ],
+        ],
       },
     ],
   },

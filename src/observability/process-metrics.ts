@@ -36,8 +36,19 @@ export function processMetrics(registry: Registry): void {
 function fileDescriptors(registry: Registry): void {
   const limit = /^Max open files +(\d+)/m.exec(read('/proc/self/limits'))?.[1]
   if (limit === undefined) return
-  gauge(registry, 'process_open_fds', 'Open file descriptors.', () => readdirSync('/proc/self/fd').length)
-  gauge(registry, 'process_max_fds', 'File descriptors that may be open.', () => Number(limit))
+  const most = Number(limit)
+  gauge(registry, 'process_open_fds', 'Open file descriptors.', () => countOpen(most))
+  gauge(registry, 'process_max_fds', 'File descriptors that may be open.', () => most)
+}
+
+/** Looking takes one more, and where there is none left all of them are open. */
+function countOpen(most: number): number {
+  try {
+    return readdirSync('/proc/self/fd').length
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EMFILE') return most
+    throw error
+  }
 }
 
 function read(path: string): string {

@@ -3,6 +3,7 @@
  * `worker`. The worker asks the process that started it; that one asks every worker and puts the answers together.
  */
 import { AggregatorRegistry, type Registry } from 'prom-client'
+import type { Logger } from '../log.ts'
 
 type Families = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 
@@ -17,8 +18,8 @@ type Message =
 
 export type Send = (message: Message) => void
 
-/** A worker that is busy for longer is left out of this answer. */
-const collectPatienceMs = 2000
+/** A worker that is busy for longer is left out of this answer. Longer than readiness takes when what it asks is silent. */
+const collectPatienceMs = 3000
 /** The parent is there as long as its workers are, but may be slow. */
 const answerPatienceMs = 4000
 
@@ -59,6 +60,7 @@ export interface WorkerEnd {
 export function createWorkerEnd(
   own: { families(): Promise<Families>; text(): Promise<string> },
   send: Send,
+  log: Logger,
 ): WorkerEnd {
   const asked = createWaiting<string | null>()
   return {
@@ -66,7 +68,10 @@ export function createWorkerEnd(
       if (!isMessage(message)) return
       if (message.metrics === 'answer') asked.settle(message.id, message.text)
       else if (message.metrics === 'collect')
-        void own.families().then((families) => send({ metrics: 'collected', id: message.id, families }))
+        void own
+          .families()
+          .then((families) => send({ metrics: 'collected', id: message.id, families }))
+          .catch(intoLog(log))
     },
     gather: async () =>
       (await asked.wait((id) => send({ metrics: 'ask', id }), answerPatienceMs, null)) ?? own.text(),
@@ -81,7 +86,7 @@ export interface ParentEnd {
   gather(): Promise<string>
 }
 
-export function createParentEnd(): ParentEnd {
+export function createParentEnd(log: Logger): ParentEnd {
   const workers = new Map<number, Send>()
   const asked = createWaiting<Families>()
   const gather = async (): Promise<string> => {
@@ -100,14 +105,22 @@ export function createParentEnd(): ParentEnd {
       if (!isMessage(message)) return
       if (message.metrics === 'collected') asked.settle(message.id, message.families)
       else if (message.metrics === 'ask')
-        void gather().then((text) => {
-          // It may have ended meanwhile.
-          workers.get(worker)?.({ metrics: 'answer', id: message.id, text })
-        })
+        void gather()
+          .then((text) => {
+            // It may have ended meanwhile.
+            workers.get(worker)?.({ metrics: 'answer', id: message.id, text })
+          })
+          .catch(intoLog(log))
     },
     gather,
   }
 }
+
+/** Who asked hears nothing and goes on without it in a moment; the process must not end for it. */
+const intoLog =
+  (log: Logger) =>
+  (error: unknown): void =>
+    log.error('metrics could not be told', { error })
 
 const labelled = (family: Families[number], worker: number): Families[number] => ({
   ...family,
