@@ -12,6 +12,7 @@ import {
   optional,
   origins,
   rateLimit,
+  redisServer,
   type Setting,
   secret,
   sender,
@@ -43,7 +44,7 @@ export const settings = {
   redisUrl: secret(
     optional(
       'REDIS_URL',
-      url('redis:', 'rediss:'),
+      redisServer,
       'Redis for sessions, limits and the bridge between instances. Unset: one instance, state kept in the database.',
     ),
   ),
@@ -209,7 +210,7 @@ function contradictions(config: Config, environment: Record<string, string | und
     faults.push('WORKERS over 1 needs DATABASE_URL and REDIS_URL: the workers share nothing else')
   if (config.metricsPort === config.port && config.port > 0)
     faults.push('METRICS_PORT must not be PORT: leave it unset to have /metrics there')
-  if (config.metricsHost !== null && config.metricsPort === null)
+  if (isSet('METRICS_HOST') && !isSet('METRICS_PORT'))
     faults.push('METRICS_HOST is for METRICS_PORT: set both, or METRICS_PORT alone')
   const password = config.superAdminPassword
   if (password !== null && ([...password].length < 8 || [...password].length > 128))

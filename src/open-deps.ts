@@ -59,7 +59,10 @@ export async function openDeps(
   })
   const tracing = await openTracing(config, log)
   const db = await openDatabase({ ...config, log, tracing, refusePending: !config.autoMigrate })
-  const store = await openStore({ redisUrl: config.redisUrl, db, log })
+  const store = await openStore({ redisUrl: config.redisUrl, db, log }).catch(async (error: unknown) => {
+    await db.close()
+    throw error
+  })
   const jwt = createJwtSigner([secret, ...config.jwtPreviousSecretKeys])
   const revocations = createRevocations(db, log, accessTtlSeconds)
   const background = createBackground(log, maxBackgroundWork)

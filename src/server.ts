@@ -1,9 +1,10 @@
 /** Listens on what open-deps.ts has opened, and takes it all down again in order. */
 import type { Server } from 'bun'
 import { type App, type AppDeps, createApp } from './app.ts'
-import { type Config, ConfigError } from './config.ts'
+import type { Config } from './config.ts'
 import { ensureSuperAdmin, type FirstAdmin } from './features/auth/super-admin.ts'
 import type { Housekeeping, HousekeepingTimes } from './features/housekeeping/job.ts'
+import { cannotListen, ensureFree, hostInUrl } from './http/listening.ts'
 import type { Logger } from './log.ts'
 import { type OpenOptions, openDeps } from './open-deps.ts'
 import { websocketOptions } from './realtime/routes.ts'
@@ -16,7 +17,7 @@ export interface RunningServer {
   readonly housekeeping: Housekeeping
   /** /readyz says 503 from here on and each answer ends its connection; all else goes on, for SHUTDOWN_DELAY_MS. */
   announceStop(): Promise<void>
-  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most some 9 seconds, the above counted. */
+  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most 9 seconds, the above counted. */
   stop(): Promise<void>
 }
 
@@ -31,6 +32,8 @@ const serverBodyLimitBytes = 2 ** 30
 /** Other instances' revocations must be known within a second; the embedded database has no other instance. */
 const revocationsIntervalMs = { shared: 400, embedded: 20_000 }
 const finishRequestsMs = 5000
+/** Whoever stops a service kills it after 10 seconds. */
+const stopWithinMs = 9000
 /** A balancer that asks every second or so has seen it by then; without one, clients leave the connections they keep. */
 const defaultShutdownDelayMs = { shared: 1000, embedded: 250 }
 
@@ -40,6 +43,7 @@ const defaultShutdownDelayMs = { shared: 1000, embedded: 250 }
 export async function start(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
   let leaving = false
   let draining = false
+  if (!options.sharePort) ensureFree(config)
   const { deps, housekeeping, close } = await openDeps(config, log, () => leaving, options)
   const kind = config.databaseUrl === null ? 'embedded' : 'shared'
   const delayMs = config.shutdownDelayMs ?? defaultShutdownDelayMs[kind]
@@ -47,7 +51,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
     const app = createApp(deps)
     const server = listen(app, config, options.sharePort ?? false)
     deps.live.useTopics((topic, text) => void server.publish(topic, text))
-    const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
+    const url = `http://${hostInUrl(config.host)}:${server.port}`
     deps.publicUrl ||= url
     // Only once the port is ours: the password made up here is shown once and must not be lost to a failed start.
     const firstAdmin = await makeFirstAdmin(config, deps).catch(async (error: unknown) => {
@@ -71,10 +75,12 @@ export async function start(config: Config, log: Logger, options: StartOptions =
         draining = true
         leaving = true
         log.info('stopping: finishing requests')
+        const begun = performance.now()
         await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])
         stopFollowing()
-        await close()
-        log.info('stopped')
+        const leftMs = stopWithinMs - delayMs - (performance.now() - begun)
+        if (await endsWithin(leftMs, close())) log.info('stopped')
+        else log.warn('closing took too long and was given up', { after_ms: stopWithinMs })
       },
     }
   } catch (error) {
@@ -107,25 +113,15 @@ function makeFirstAdmin(config: Config, { db, passwords }: AppDeps): Promise<Fir
   return ensureSuperAdmin(db, passwords, given, config.databaseUrl === null)
 }
 
-function cannotListen(error: unknown, host: string, port: number): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'EADDRINUSE')
-    return new ConfigError([
-      `PORT: port ${port} on ${host} is already in use by another program; stop it or choose another port`,
-    ])
-  if (code === 'EACCES')
-    return new ConfigError([`PORT: this user may not listen on port ${port}; choose one above 1023`])
-  return code === undefined
-    ? error
-    : new ConfigError([`HOST: cannot listen on ${host}, port ${port} (${String(code)})`])
-}
-
 async function finishRequests(server: Server<unknown>, log: Logger, withinMs: number): Promise<void> {
-  const { promise: late, resolve } = Promise.withResolvers<'late'>()
-  const timer = setTimeout(() => resolve('late'), withinMs)
-  const outcome = await Promise.race([server.stop(), late])
-  clearTimeout(timer)
-  if (outcome === 'late')
+  if (!(await endsWithin(withinMs, server.stop())))
     log.warn('some requests did not finish in time', { pending: server.pendingRequests })
   await server.stop(true)
+}
+
+/** Whether it does; where not, it goes on unwatched. */
+async function endsWithin(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>()
+  const timer = setTimeout(() => resolve(false), ms)
+  return await Promise.race([work.then(() => true), late]).finally(() => clearTimeout(timer))
 }

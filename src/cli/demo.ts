@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { fillDemo } from '../features/demo/fill.ts'
 import { start } from '../server.ts'
 import type { Command } from './command.ts'
-import { untilStopped } from './serve.ts'
 import { setUp } from './setup.ts'
+import { stopAfter, stopSignal, unlessStopped } from './stopping.ts'
 
 export const demo: Command = {
   summary: 'run the embedded server with a sample tenant to play with',
@@ -12,17 +12,18 @@ export const demo: Command = {
     'REDIS_URL are not used. The passwords are made anew at each start and printed with calls ready to paste.',
   ].join('\n'),
   async run() {
+    const signal = stopSignal()
     const { config, log } = setUp({
       DATABASE_URL: undefined,
       REDIS_URL: undefined,
       DATA_DIR: process.env['DATA_DIR'] ?? './minimart-demo',
       LOG_LEVEL: process.env['LOG_LEVEL'] ?? 'warn',
     })
-    const server = await start(config, log)
+    const server = await unlessStopped(signal, log, start(config, log))
     const password = randomBytes(16).toString('base64url')
     const sample = await fillDemo(server.deps, password)
     process.stdout.write(instructions(server.url, password, sample))
-    await untilStopped(server)
+    await stopAfter(signal, server)
     return 0
   },
 }

@@ -1,3 +1,4 @@
+import { hostInUrl } from '../http/listening.ts'
 import { type Command, Failure } from './command.ts'
 import { setUp } from './setup.ts'
 
@@ -14,8 +15,8 @@ export const healthcheck: Command = {
   async run() {
     const { config } = setUp()
     // A server that listens on all addresses is asked on the loopback one.
-    const host = config.host === '0.0.0.0' ? '127.0.0.1' : config.host === '::' ? '[::1]' : config.host
-    const url = `http://${host}:${config.port}/readyz`
+    const host = config.host === '0.0.0.0' ? '127.0.0.1' : config.host === '::' ? '::1' : config.host
+    const url = `http://${hostInUrl(host)}:${config.port}/readyz`
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((error: unknown) => {
       throw new Failure(`${url} does not answer: ${error instanceof Error ? error.message : String(error)}`)
     })

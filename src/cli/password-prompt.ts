@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
+import { Failure } from './command.ts'
 
 /** From a prompt that shows nothing of it, or the first line of standard input. */
 export async function readPassword(prompt: string): Promise<string> {
@@ -9,7 +10,10 @@ export async function readPassword(prompt: string): Promise<string> {
   // Only now: the terminal shows what is typed before the interface has told it not to.
   process.stderr.write(prompt)
   try {
-    return await new Promise<string>((resolve) => lines.question('', resolve))
+    return await new Promise<string>((resolve, reject) => {
+      lines.on('close', () => reject(new Failure('No password was given, so nothing was made.')))
+      lines.question('', resolve)
+    })
   } finally {
     lines.close()
     process.stderr.write('\n')

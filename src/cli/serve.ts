@@ -7,6 +7,7 @@ import { type RunningServer, start } from '../server.ts'
 import { version } from '../version.ts'
 import type { Command } from './command.ts'
 import { setUp } from './setup.ts'
+import { stopAfter, stopSignal, unlessStopped } from './stopping.ts'
 import { ownCommand, startWorkers } from './workers.ts'
 
 export const serve: Command = {
@@ -24,28 +25,27 @@ export const serve: Command = {
   ].join('\n'),
   options: { worker: { type: 'boolean' } },
   async run({ values }) {
+    const signal = stopSignal()
     const { config, log, pretty } = setUp()
-    if (values['worker']) return work(config, log)
-    if (config.workers > 1) return watchWorkers(config, log, pretty)
-    const server = await start(config, log)
-    // Before the greeting: whoever has read it may send a signal.
-    const stopped = untilStopped(server)
+    if (values['worker']) return work(signal, config, log)
+    if (config.workers > 1) return watchWorkers(signal, config, log, pretty)
+    const server = await unlessStopped(signal, log, start(config, log))
     process.stdout.write(greeting(config, server, pretty))
-    await stopped
+    await stopAfter(signal, server)
     return 0
   },
 }
 
 /** One of several processes on the port; ends with the process that started it, however that one ended. */
-async function work(config: Config, log: Logger): Promise<number> {
+async function work(signal: Promise<void>, config: Config, log: Logger): Promise<number> {
   const orphaned = (): void => void process.kill(process.pid, 'SIGTERM')
   // First of all: whoever started this may be gone before it serves.
   process.once('disconnect', orphaned)
   try {
-    const server = await start(config, log, { sharePort: true, gatherMetrics: gatherOverWorkers(log) })
-    const stopped = untilStopped(server)
+    const options = { sharePort: true, gatherMetrics: gatherOverWorkers(log) }
+    const server = await unlessStopped(signal, log, start(config, log, options))
     process.send?.(server.url)
-    await stopped
+    await stopAfter(signal, server)
     return 0
   } finally {
     // Listening keeps the process alive.
@@ -62,32 +62,24 @@ const gatherOverWorkers =
     return end.gather
   }
 
-async function watchWorkers(config: Config, log: Logger, pretty: boolean): Promise<number> {
+async function watchWorkers(
+  signal: Promise<void>,
+  config: Config,
+  log: Logger,
+  pretty: boolean,
+): Promise<number> {
   const workers = startWorkers(config, log, [...ownCommand(), 'serve', '--worker'])
-  const stopped = untilStopped(workers)
-  const url = await workers.ready
-  process.stdout.write(greeting(config, { url, firstAdmin: null }, pretty))
-  await stopped
-  return 0
-}
-
-const lingerMs = 500
-
-/** Resolves once a signal came and the server has stopped. A second signal does not hurry it: it is bounded anyway. */
-export async function untilStopped(
-  server: Pick<RunningServer, 'stop'> & Partial<Pick<RunningServer, 'announceStop'>>,
-): Promise<void> {
-  await new Promise<void>((resolve) => {
-    // Kept for good: without them a second signal would end the process where it stands.
-    process.on('SIGTERM', () => resolve())
-    process.on('SIGINT', () => resolve())
-    // The terminal it was started from is gone: that is no reason to stop serving.
-    process.on('SIGHUP', () => undefined)
-  })
-  await server.announceStop?.()
-  await server.stop()
-  // A connection that a driver forgot to close must not keep the process from ending.
-  setTimeout(() => process.exit(), lingerMs).unref()
+  const stopped = stopAfter(signal, workers)
+  try {
+    const url = await Promise.race([workers.ready, stopped])
+    if (url !== undefined) process.stdout.write(greeting(config, { url, firstAdmin: null }, pretty))
+    await stopped
+    return 0
+  } catch (error) {
+    // One that could not start is given up, and so are those that still try.
+    await workers.stop()
+    throw error
+  }
 }
 
 /** What a newcomer wants to know: where things are and how to sign in. The password is shown this once. */

@@ -6,6 +6,7 @@
 import type { Subprocess } from 'bun'
 import { Registry } from 'prom-client'
 import type { Config } from '../config.ts'
+import { ensureFree } from '../http/listening.ts'
 import { startMetricsServer } from '../http/metrics-server.ts'
 import type { Logger } from '../log.ts'
 import { createParentEnd } from '../observability/worker-metrics.ts'
@@ -21,13 +22,17 @@ export interface Workers {
 /** A worker that ends sooner than this after its start is restarted more and more slowly. */
 const steadyMs = 10_000
 const maxPauseMs = 10_000
-/** So many ends in a row before any worker has served, and starting is given up. */
+/** So many ends in a row before any worker has served, and starting is given up; at once when one has said why. */
 const maxFailedStarts = 3
+const toldFailure = 1
 const killAfterMs = 9500
 
 /** @param command how to start one worker: a program and its arguments */
 export function startWorkers(config: Config, log: Logger, command: string[]): Workers {
-  refuseTakenPort(config)
+  if (config.port === 0)
+    throw new Failure('PORT must name a port when WORKERS is over 1: all of them share it.')
+  // They share it, so none of them would notice that a stranger has it.
+  ensureFree(config)
   const running = new Set<Subprocess>()
   const metrics = createParentEnd(log)
   const { promise: ready, resolve, reject } = Promise.withResolvers<string>()
@@ -53,7 +58,7 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
       running.delete(worker)
       metrics.remove(index)
       if (stopping) return
-      if (!served && ++failedStarts >= maxFailedStarts)
+      if (!served && (code === toldFailure || ++failedStarts >= maxFailedStarts))
         return reject(new Failure('The workers cannot start; their messages above say why.'))
       quickEnds = performance.now() - startedAt < steadyMs ? quickEnds + 1 : 0
       const pauseMs = quickEnds === 0 ? 0 : Math.min(maxPauseMs, 100 * 2 ** (quickEnds - 1))
@@ -83,18 +88,6 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
       clearTimeout(late)
       await metricsServer?.stop()
     },
-  }
-}
-
-/** Workers share the port, so none of them would notice that a stranger has it. */
-function refuseTakenPort({ host, port }: Config): void {
-  if (port === 0) throw new Failure('PORT must name a port when WORKERS is over 1: all of them share it.')
-  try {
-    Bun.listen({ hostname: host, port, exclusive: true, socket: { data() {} } }).stop(true)
-  } catch (cause) {
-    throw new Failure(`PORT: cannot listen on ${host}, port ${port}; stop what holds it or choose another.`, {
-      cause,
-    })
   }
 }
 

@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts'
 import { newId } from '../lib/ids.ts'
 import type { Logger } from '../log.ts'
 import { problemResponse } from './errors.ts'
+import { hostInUrl } from './listening.ts'
 import { checkMetricsToken } from './metrics-access.ts'
 
 export interface MetricsServer {
@@ -44,7 +45,7 @@ export function startMetricsServer(
     }
   }
   const server = listen(host, config.metricsPort ?? 0, answer)
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${server.port}/metrics`
+  const url = `http://${hostInUrl(host)}:${server.port}/metrics`
   // The service it tells of keeps the process alive, not this.
   server.unref()
   log.info('metrics are served', { at: url })

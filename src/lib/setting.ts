@@ -68,6 +68,14 @@ export const url =
       : expected(`must be a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
   }
 
+/** redis:// with the number of a database behind it, or nothing. */
+export const redisServer = (raw: string): string => {
+  const { pathname } = new URL(url('redis:', 'rediss:')(raw))
+  return /^\/?\d{0,5}$/.test(pathname)
+    ? raw
+    : expected('must name a database by its number, like redis://host:6379/2, or none')
+}
+
 export const email = (raw: string): string =>
   /^[^\s@<>,;"]+@[^\s@<>,;"]+$/.test(raw) ? raw.toLowerCase() : expected('must be an e-mail address')
 

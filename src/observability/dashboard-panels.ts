@@ -1,4 +1,4 @@
-import { of, quantile, quantiles, rate, sumRate } from './promql.ts'
+import { of, ofInstances, quantile, quantiles, rate, sumRate } from './promql.ts'
 
 /** What the dashboard shows: each panel's question in PromQL. A test asks a running server for every name in them. */
 export interface Panel {
@@ -26,8 +26,7 @@ export const panelRows: { title: string; panels: Panel[] }[] = [
         title: 'Instances ready',
         kind: 'stat',
         bad: { value: 1, above: false },
-        // Workers of one instance are one.
-        queries: [[`sum(min by (job, instance) (${of('minimart_ready', 'part="service"')}))`, 'ready']],
+        queries: [[`sum(${ofInstances('minimart_ready', '', 'part="service"')})`, 'ready']],
       },
       {
         title: 'Requests',
@@ -58,12 +57,7 @@ export const panelRows: { title: string; panels: Panel[] }[] = [
       {
         title: 'Versions',
         kind: 'stat',
-        queries: [
-          [
-            `count by (version) (max by (job, instance, version) (${of('minimart_build_info')}))`,
-            '{{version}}',
-          ],
-        ],
+        queries: [[`count by (version) (${ofInstances('minimart_build_info', ', version')})`, '{{version}}']],
       },
     ],
   },

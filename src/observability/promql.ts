@@ -1,6 +1,9 @@
 /** Pieces of PromQL for the dashboard, each narrowed to the jobs and instances that are chosen in it. */
 export const of = (name: string, ...more: string[]): string =>
   `${name}{${['job=~"$job"', 'instance=~"$instance"', ...more].join(',')}}`
+/** Workers of one instance as one. */
+export const ofInstances = (name: string, by: string, ...more: string[]): string =>
+  `min by (job, instance${by}) (${of(name, ...more)})`
 export const rate = (name: string, ...more: string[]): string =>
   `rate(${of(name, ...more)}[$__rate_interval])`
 export const sumRate = (name: string, by = '', ...more: string[]): string =>

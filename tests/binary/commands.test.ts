@@ -4,12 +4,26 @@ import { readdir } from 'node:fs/promises'
 import packageJson from '../../package.json' with { type: 'json' }
 import { describePrograms } from '../support/program.ts'
 
+/** Ctrl-D */
+const endOfTransmission = '\u0004'
+
 describePrograms('the command line', (program) => {
   afterAll(program.clean)
 
   test('version prints the version and nothing else, by each of its names', async () => {
     for (const args of [['version'], ['--version'], ['-v']])
       expect(await program.run(args)).toEqual({ code: 0, stdout: `${packageJson.version}\n`, stderr: '' })
+  })
+
+  test('create-admin that is given no password on a terminal makes nothing and says so', async () => {
+    const env = { DATA_DIR: await program.dataDir('migrated') }
+    const { code, stdout } = await program.run(['create-admin', '--email', 'me@example.com'], {
+      env,
+      terminal: true,
+      stdin: endOfTransmission,
+    })
+    expect(code).toBe(1)
+    expect(stdout).toContain('No password was given, so nothing was made.')
   })
 
   test('help lists every command with a line on each, and tells more about one', async () => {

@@ -31,6 +31,16 @@ describePrograms('PostgreSQL away', (program) => {
       expect(started.output() + started.errors()).not.toContain('sesame')
     })
 
+  test('SIGTERM while it waits for the database ends it at once with 0', async () => {
+    const started = await program.start(['serve'], {
+      env: { PORT: '0', DATABASE_URL: 'postgres://someone@127.0.0.1:1/nowhere', JWT_SECRET_KEY: secret },
+    })
+    await until(() => started.output().includes('Waiting for the database'), 'the wait')
+    started.signal('SIGTERM')
+    expect(await started.exited).toBe(0)
+    expect(started.output()).toContain('stopped before it served')
+  })
+
   describePrivatePostgres('while it runs', () => {
     test('503 with Retry-After, never 500, and healthy again by itself', async () => {
       const [server, inbox] = await Promise.all([startPostgres(), startInbox()])

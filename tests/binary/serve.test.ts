@@ -1,11 +1,21 @@
 /** Starting the service: what a newcomer and an operator see. */
 
 import { afterAll, expect, test } from 'bun:test'
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
 import { describePrograms } from '../support/program.ts'
 import { until } from '../support/until.ts'
+
+const hasIpv6 = ((): boolean => {
+  try {
+    Bun.listen({ hostname: '::1', port: 0, socket: { data() {} } }).stop(true)
+    return true
+  } catch {
+    return false
+  }
+})()
 
 describePrograms('serve', (program) => {
   afterAll(program.clean)
@@ -61,7 +71,7 @@ describePrograms('serve', (program) => {
   test('a port that is taken: exit code 1 and a sentence with the port', async () => {
     const taken = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('mine') })
     const { port } = taken
-    const DATA_DIR = await program.dataDir('migrated')
+    const DATA_DIR = join(await program.folder(), 'data')
     const { code, stderr, stdout } = await program.run(['serve'], { env: { DATA_DIR, PORT: String(port) } })
     expect(await (await fetch(taken.url)).text()).toBe('mine')
     expect(stdout).not.toContain('password')
@@ -70,6 +80,7 @@ describePrograms('serve', (program) => {
     expect(stderr).toMatch(new RegExp(`port ${port}.*(taken|in use)`, 'i'))
     expect(stderr).toContain('PORT')
     expect(stderr).not.toMatch(/^ +at /m)
+    expect(existsSync(DATA_DIR)).toBe(false)
     // The first super admin's password is shown by the first start that succeeds.
     const next = await program.start(['serve'], { env: { DATA_DIR, PORT: '0' } })
     await next.ready()
@@ -78,13 +89,26 @@ describePrograms('serve', (program) => {
     expect(await next.exited).toBe(0)
   })
 
-  test('an address this machine does not have: exit code 1 and a sentence', async () => {
-    const env = { PORT: '0', HOST: '203.0.113.7', DATA_DIR: await program.dataDir('migrated') }
-    const { code, stderr } = await program.run(['serve'], { env })
-    expect(code).toBe(1)
-    expect(stderr).toContain('HOST')
-    expect(stderr).toContain('203.0.113.7')
-    expect(stderr).not.toMatch(/^ +at /m)
+  test.each(['203.0.113.7', 'no-such-name.invalid'])(
+    'an address this machine does not have, %s: exit code 1 and a sentence',
+    async (HOST) => {
+      const env = { PORT: '0', HOST, DATA_DIR: await program.dataDir('migrated') }
+      const { code, stderr } = await program.run(['serve'], { env })
+      expect(code).toBe(1)
+      expect(stderr).toContain('HOST')
+      expect(stderr).toContain(HOST)
+      expect(stderr).not.toMatch(/^ +at /m)
+    },
+  )
+
+  test.skipIf(!hasIpv6)('on an IPv6 address it is asked there for its health, too', async () => {
+    const env = { PORT: '0', HOST: '::1', DATA_DIR: await program.dataDir('migrated') }
+    const running = await (await program.start([], { env })).ready()
+    const { port } = new URL(running.url)
+    const health = await program.run(['healthcheck'], { env: { HOST: '::1', PORT: port } })
+    expect([health.code, JSON.parse(health.stdout)]).toMatchObject([0, { status: 'ready' }])
+    running.signal('SIGTERM')
+    expect(await running.exited).toBe(0)
   })
 
   test('a DATA_DIR that is a file, or that cannot be written: exit code 1 and a sentence', async () => {

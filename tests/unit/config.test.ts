@@ -20,15 +20,22 @@ test('all faults are told at once, each by its variable and none that is not one
     TRUST_PROXY: '10.0.0.0/99',
     RATE_LIMIT_AUTH: '10/fortnight',
     EMAIL_FROM: 'nobody',
+    REDIS_URL: 'redis://127.0.0.1/abc',
+    METRICS_PORT: '70000',
+    METRICS_HOST: '127.0.0.1',
   })
   expect(faults.map((fault) => fault.split(' ')[0])).toEqual([
     'DATABASE_URL',
+    'REDIS_URL',
     'PORT',
     'EMAIL_FROM',
     'SUPER_ADMIN_EMAIL',
     'TRUST_PROXY',
     'RATE_LIMIT_AUTH',
+    'METRICS_PORT',
   ])
+  for (const address of ['redis://db', 'redis://db/', 'rediss://user:word@db:6380/15'])
+    expect(faultsOf({ REDIS_URL: address })).toEqual([])
 })
 
 test('pairs that belong together are told when one is missing', () => {
