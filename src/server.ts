@@ -17,7 +17,7 @@ export interface RunningServer {
   readonly housekeeping: Housekeeping
   /** /readyz says 503 from here on and each answer ends its connection; all else goes on, for SHUTDOWN_DELAY_MS. */
   announceStop(): Promise<void>
-  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most 9 seconds, the above counted. */
+  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most 8.5 seconds, the above counted. */
   stop(): Promise<void>
 }
 
@@ -33,7 +33,7 @@ const serverBodyLimitBytes = 2 ** 30
 const revocationsIntervalMs = { shared: 400, embedded: 20_000 }
 const finishRequestsMs = 5000
 /** Whoever stops a service kills it after 10 seconds. */
-const stopWithinMs = 9000
+const stopWithinMs = 8500
 /** A balancer that asks every second or so has seen it by then; without one, clients leave the connections they keep. */
 const defaultShutdownDelayMs = { shared: 1000, embedded: 250 }
 

@@ -1,9 +1,16 @@
 /** A PostgreSQL that is not there at the start, and one that goes away while the service runs. */
 import { afterAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
+import { createClient } from '../support/client.ts'
 import { makeList, makeTenant } from '../support/people.ts'
-import { describePrivatePostgres, startPostgres } from '../support/postgres.ts'
+import {
+  describePostgres,
+  describePrivatePostgres,
+  startPostgres,
+  testPostgres,
+} from '../support/postgres.ts'
 import { asServer, describePrograms, environmentFor } from '../support/program.ts'
+import { startProxy } from '../support/proxy.ts'
 import { startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
 
@@ -39,6 +46,37 @@ describePrograms('PostgreSQL away', (program) => {
     started.signal('SIGTERM')
     expect(await started.exited).toBe(0)
     expect(started.output()).toContain('stopped before it served')
+  })
+
+  describePostgres('while it stops', () => {
+    test('a database that falls silent does not hold it beyond 10 s', async () => {
+      const { url, drop } = await (await testPostgres()).createDatabase()
+      const throughProxy = new URL(url)
+      const network = await startProxy(`http://${throughProxy.host}`)
+      throughProxy.host = new URL(network.url).host
+      const env = {
+        PORT: '0',
+        DATABASE_URL: throughProxy.href,
+        JWT_SECRET_KEY: secret,
+        RATE_LIMIT_AUTH: 'off',
+      }
+      const running = await (await program.start([], { env })).ready()
+      const api = createClient(running.url)
+      expect((await api.post('/auth/forgot-password', { email: 'nobody@shop.example' })).status).toBe(202)
+      const begun = performance.now()
+      running.signal('SIGTERM')
+      await until(() => running.output().includes('still serving'), 'the announcement')
+      network.hold()
+      const asked = Array.from({ length: 5 }, () =>
+        api.post('/auth/forgot-password', { email: 'nobody@shop.example' }).catch(() => null),
+      )
+      expect(await running.exited).toBe(0)
+      expect(performance.now() - begun).toBeLessThan(10_000)
+      expect(running.output()).toContain('closing took too long and was given up')
+      await Promise.all(asked)
+      await network.stop()
+      await drop()
+    })
   })
 
   describePrivatePostgres('while it runs', () => {
