@@ -30,7 +30,7 @@ export async function buildExecutable(options: ExecutableOptions): Promise<void>
       entrypoints: [join(root, 'src/main.ts')],
       compile: {
         outfile: made,
-        // Of what lies where it is started, only .env is read.
+        // Of what lies where it is started, only .env and its kin (.env.local) are read.
         autoloadBunfig: false,
         ...(runtime === null ? {} : { target: target.bun, executablePath: runtime }),
       },
