@@ -4,8 +4,8 @@
  */
 import { Kind, type TSchema, TypeRegistry } from '@sinclair/typebox'
 import { t } from 'elysia'
-import { generateKeyBetween } from 'fractional-indexing'
 import { isUuid, isUuid7 } from '../lib/ids.ts'
+import { isPosition, maxPositionLength } from '../lib/position.ts'
 
 /** A string schema with a check of its own. `expects` completes the sentence "<field> …". */
 function stringField(
@@ -102,21 +102,10 @@ export const Slug = stringField(
   { maxLength: 63, pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' },
 )
 
-const maxPositionLength = 255
-
-/** A key of the `fractional-indexing` library, which throws on anything it could not have made. */
 export const Position = stringField(
   'Position',
   `must be a fractional-index key of up to ${maxPositionLength} characters`,
-  (value) => {
-    if (value === '' || value.length > maxPositionLength || !/^[0-9A-Za-z]+$/.test(value)) return false
-    try {
-      generateKeyBetween(value, null)
-      return true
-    } catch {
-      return false
-    }
-  },
+  isPosition,
   { maxLength: maxPositionLength, examples: ['a0'] },
 )
 

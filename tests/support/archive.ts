@@ -30,7 +30,7 @@ export async function exportText(
 
 export async function importText(
   db: Database,
-  text: string,
+  text: string | Uint8Array,
   options: Partial<ImportOptions> = {},
 ): Promise<Imported> {
   const archive = await openArchive(bytesOf(text))
@@ -38,7 +38,7 @@ export async function importText(
 }
 
 /** In pieces that cut lines and characters anywhere. */
-async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
+async function* bytesOf(text: string | Uint8Array): AsyncGenerator<Uint8Array> {
   const bytes = Buffer.from(text)
   for (let from = 0; from < bytes.length; from += 4097) yield bytes.subarray(from, from + 4097)
 }

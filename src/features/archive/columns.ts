@@ -1,5 +1,6 @@
 /** The kinds of value in an archive's rows: what each may be, and how the database writes it without losing anything. */
 import { Kind, type TSchema, Type, TypeRegistry } from '@sinclair/typebox'
+import { isPosition } from '../../lib/position.ts'
 
 export interface Column {
   /** Its `expects` completes the sentence "<column> …". */
@@ -43,30 +44,40 @@ export const text = (min: number, max: number, { lines = false } = {}): Column =
 
 export const slug = matching(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'must be a slug')
 
-/** Some capital letters have no small one, so a pattern cannot tell. */
-const lowerCaseEmail = 'MiniMart:LowerCaseEmail'
-TypeRegistry.Set(
-  lowerCaseEmail,
-  (_schema, value) =>
-    typeof value === 'string' && /^[^\s@]{1,64}@[^\s@]{1,252}$/u.test(value) && value === value.toLowerCase(),
-)
-export const email: Column = {
-  schema: Type.Unsafe<string>({ [Kind]: lowerCaseEmail, expects: 'must be an e-mail address in lower case' }),
-  written: asItIs,
+/** What a pattern alone cannot tell. */
+function checked(name: string, expects: string, check: (value: string) => boolean): Column {
+  const kind = `MiniMart:Archived${name}`
+  TypeRegistry.Set(kind, (_schema, value) => typeof value === 'string' && check(value))
+  return { schema: Type.Unsafe<string>({ [Kind]: kind, expects }), written: asItIs }
 }
 
-export const position = matching(/^[0-9A-Za-z]{1,255}$/, 'must be a fractional-index key')
+/** Some capital letters have no small one. */
+export const email = checked(
+  'Email',
+  'must be an e-mail address in lower case',
+  (value) => /^[^\s@]{1,64}@[^\s@]{1,252}$/u.test(value) && value === value.toLowerCase(),
+)
+
+export const position = checked('Position', 'must be a fractional-index key', isPosition)
 
 /** The words before and after a point that name an action of the audit trail. */
 export const action = matching(/^[a-z_]{1,32}\.[a-z_]{1,64}$/, 'must be the name of an action')
 
+const argon2id =
+  /^\$argon2id\$v=19\$m=([1-9]\d{0,4}),t=([1-4]),p=([1-4])\$[A-Za-z0-9+/]{21}[AQgw]\$[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]$/
+const maxKibibytes = 65_536
+
 /**
  * Argon2id with a salt of 16 bytes and a hash of 32, at a cost that a server can afford: what is hashed at sign-in is
- * decided here, by whoever wrote the archive.
+ * decided here, by whoever wrote the archive. Less memory than 8 KiB a lane (RFC 9106) is an error at every sign-in.
  */
-export const passwordHash = matching(
-  /^\$argon2id\$v=19\$m=\d{1,6},t=\d,p=\d\$[A-Za-z0-9+/]{21}[AQgw]\$[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]$/,
-  'must be an argon2id hash',
+export const passwordHash = checked(
+  'PasswordHash',
+  `must be an argon2id hash with m up to ${maxKibibytes} and t and p up to 4`,
+  (value) => {
+    const [, memory, , lanes] = argon2id.exec(value) ?? []
+    return Number(memory) >= 8 * Number(lanes) && Number(memory) <= maxKibibytes
+  },
 )
 
 export const integer = (minimum: number, maximum = 2 ** 31 - 1): Column => ({

@@ -29,11 +29,14 @@ export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
   }
   if (rest !== '')
     throw new ArchiveRefused(`The archive is cut off: line ${number + 1} breaks off in its middle.`)
+  // A character that has begun and does not end is in the decoder still.
+  decode(decoder, null, number + 1)
 }
 
-function decode(decoder: TextDecoder, chunk: Uint8Array, number: number): string {
+/** @param chunk null: that was all */
+function decode(decoder: TextDecoder, chunk: Uint8Array | null, number: number): string {
   try {
-    return decoder.decode(chunk, { stream: true })
+    return chunk === null ? decoder.decode() : decoder.decode(chunk, { stream: true })
   } catch {
     throw new ArchiveRefused(
       `This is no archive, or a damaged one: from line ${number} on it is no UTF-8 text.`,
