@@ -1,6 +1,7 @@
 /**
  * The first entry of a backup, manifest.json: what the others are, in their order. A path names nothing but the key
- * or something below the database's folder, so that no backup, whoever made it, can write elsewhere.
+ * or something below the database's folder, so that no backup, whoever made it, can write elsewhere; and no text is
+ * other than a backup has it, for some of it is shown on a terminal.
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
@@ -23,19 +24,25 @@ const Path = Type.String({
   maxLength: 1000,
 })
 const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
-const Migration = Type.Object({ version: Type.Integer(), name: Type.String(), checksum: Type.String() })
+const MigrationName = Type.String({ pattern: '^\\w{1,100}$' })
+const Migration = Type.Object({
+  version: Type.Integer(),
+  name: MigrationName,
+  checksum: Type.String({ pattern: '^[0-9a-f]{1,128}$' }),
+})
+const Release = Type.String({ pattern: '^[A-Za-z0-9.+-]{1,32}$' })
 
 const File = Type.Object({ path: Path, size: Type.Integer({ minimum: 0 }), sha256: Sha256 })
 
 const Manifest = Type.Object({
   format: Type.Literal(format),
   format_version: Type.Literal(formatVersion),
-  minimart: Type.String(),
-  postgres: Type.String(),
+  minimart: Release,
+  postgres: Release,
   /** The newest, for people; null before the first. */
-  migration: Type.Union([Type.String(), Type.Null()]),
+  migration: Type.Union([MigrationName, Type.Null()]),
   migrations: Type.Array(Migration),
-  created_at: Type.String(),
+  created_at: Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$' }),
   /** Whether the key that signs tokens is in it, as it is where it was generated into DATA_DIR. */
   signing_key: Type.Boolean(),
   folders: Type.Array(Path),
@@ -48,12 +55,12 @@ export type Manifest = Static<typeof Manifest>
 /** @throws BackupRefused when this program cannot restore such a backup */
 export function readManifest(text: string): Manifest {
   const value = parse(text)
-  const { format: found, format_version: version } = value
+  const { format: found, format_version: version, minimart } = value
   if (found !== format) throw notABackup()
   if (typeof version === 'number' && version > formatVersion)
     throw new BackupRefused(
       `This backup has format ${version}, and this program knows ${formatVersion}: restore it with the release that ` +
-        `made it, MiniMart ${String(value['minimart'])}, or a newer one.`,
+        `made it${Value.Check(Release, minimart) ? `, MiniMart ${minimart}` : ''}, or a newer one.`,
     )
   if (!Value.Check(Manifest, value)) {
     const fault = Value.Errors(Manifest, value).First()

@@ -89,6 +89,23 @@ describeExecutable('a bad backup', (program) => {
     await expectUntouched(await withManifest(edited), 'changed after it was applied')
   })
 
+  test('what a terminal would take for something else than text is not shown', async () => {
+    const sly = '1.0\u001b[2J'
+    const changes: Record<string, unknown>[] = [
+      { minimart: sly },
+      { created_at: sly },
+      { postgres: sly },
+      { migrations: [{ version: 1, name: sly, checksum: 'ab' }] },
+    ]
+    for (const change of changes)
+      await expectUntouched(
+        await withManifest({ ...manifest(), ...change }),
+        /^The \P{Cc}*not well-formed\P{Cc}*\n$/u,
+      )
+    const reformed = { ...manifest(), format_version: 2, minimart: sly }
+    await expectUntouched(await withManifest(reformed), /^This \P{Cc}*the release that made it, or a newer/u)
+  }, 90_000)
+
   test('names that lead elsewhere, in the manifest or behind its back', async () => {
     const escaping = [
       '../evil',
