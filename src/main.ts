@@ -1,5 +1,6 @@
 /** argv → command → exit code: 0 fine, 1 failed, 2 wrong usage. */
 import { parseArgs } from 'node:util'
+import { BackupRefused } from './backup/refused.ts'
 import { backup } from './cli/backup.ts'
 import { check } from './cli/check.ts'
 import { type Command, Failure, UsageError } from './cli/command.ts'
@@ -17,6 +18,7 @@ import { serve } from './cli/serve.ts'
 import { ConfigError } from './config.ts'
 import { DatabaseRefused } from './db/errors.ts'
 import { AppError } from './errors.ts'
+import { ArchiveRefused } from './features/archive/refusal.ts'
 import { version } from './version.ts'
 
 const commands: Record<string, Command> = {
@@ -89,6 +91,8 @@ function report(error: unknown): number {
   const told =
     error instanceof ConfigError ||
     error instanceof DatabaseRefused ||
+    error instanceof BackupRefused ||
+    error instanceof ArchiveRefused ||
     error instanceof AppError ||
     error instanceof Failure
   console.error(told ? error.message : error)

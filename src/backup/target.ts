@@ -1,4 +1,8 @@
-/** Where a backup is written: FILE.part until it is whole and on the disk, then FILE. For its owner alone. */
+/**
+ * Where a backup or an export is written: FILE.part until it is whole and on the disk, then FILE. For its owner alone,
+ * for there are keys and password hashes in it.
+ */
+import { rmSync, statSync } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { syncFolder } from '../db/sync-files.ts'
@@ -8,20 +12,26 @@ export interface Target {
   write(chunk: Uint8Array): Promise<void>
   /** Answers the size in bytes. */
   commit(): Promise<number>
-  /** Leaves nothing behind. */
-  discard(): Promise<void>
+  /** Leaves nothing behind, at once: the process may end after it. */
+  discard(): void
+}
+
+export interface WhereFileIs {
+  /** Whether it is replaced. */
+  force: boolean
+  /** What to do about it, where it is not. */
+  instead: string
 }
 
 /** @throws BackupRefused when FILE is there (unless `force`) or cannot be written */
-export async function openTarget(path: string, force: boolean): Promise<Target> {
-  const found = await stat(path).catch(() => null)
-  if (found && !found.isFile())
-    throw new BackupRefused(`${path} is not a file; name one, or - for standard output.`)
-  if (found && !force)
-    throw new BackupRefused(`${path} is there already; name another file, or add --force to replace it.`)
+export async function openTarget(path: string, where: WhereFileIs): Promise<Target> {
   const part = `${path}.part`
   const explain = (error: unknown): never => explainFileError(error, path)
+  await ensureFree(path, where)
   const handle = await openPart(part).catch(explain)
+  const { ino } = await handle.stat().catch(explain)
+  /** Else another one for the same FILE has put its own there, which is not whole yet. */
+  const isOwn = (): boolean => statSync(part, { throwIfNoEntry: false })?.ino === ino
   let bytes = 0
   return {
     write: async (chunk) => {
@@ -30,19 +40,28 @@ export async function openTarget(path: string, force: boolean): Promise<Target> 
     },
     commit: async () => {
       await handle.sync().catch(explain)
+      await ensureFree(path, where)
+      if (!isOwn()) throw new BackupRefused(`Something else writes to ${path} as well; name another file.`)
       await handle.close().catch(explain)
       await rename(part, path).catch(explain)
       syncFolder(dirname(path))
       return bytes
     },
-    discard: async () => {
-      await handle.close().catch(() => undefined)
-      await rm(part, { force: true })
+    discard: () => {
+      if (isOwn()) rmSync(part, { force: true })
+      void handle.close().catch(() => undefined)
     },
   }
 }
 
-/** What an interrupted backup left there is made anew, so that neither its mode nor a link in its place matters. */
+async function ensureFree(path: string, { force, instead }: WhereFileIs): Promise<void> {
+  const found = await stat(path).catch(() => null)
+  if (found && !found.isFile())
+    throw new BackupRefused(`${path} is not a file; name one, or - for standard output.`)
+  if (found && !force) throw new BackupRefused(`${path} is there already; name another file, or ${instead}.`)
+}
+
+/** What an interrupted one left there is made anew, so that neither its mode nor a link in its place matters. */
 async function openPart(part: string): Promise<FileHandle> {
   await rm(part, { force: true })
   return await open(part, 'wx', 0o600)
@@ -53,17 +72,13 @@ export const standardOutput = (): Target => {
   // The write that failed tells.
   process.stdout.on('error', () => undefined)
   return {
-    write: (chunk) =>
-      new Promise((resolve, reject) => {
-        bytes += chunk.length
-        process.stdout.write(chunk, (error) => (error ? reject(explained(error)) : resolve()))
-      }),
+    write: async (chunk) => {
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      process.stdout.write(chunk, (error) => (error ? reject(error) : resolve()))
+      await promise.catch((error: unknown) => explainFileError(error, 'Standard output'))
+      bytes += chunk.length
+    },
     commit: async () => bytes,
-    discard: async () => undefined,
+    discard: () => undefined,
   }
 }
-
-const explained = (error: Error): Error =>
-  'code' in error && error.code === 'EPIPE'
-    ? new BackupRefused('Whoever read the backup stopped before its end.', { cause: error })
-    : error

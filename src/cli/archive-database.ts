@@ -1,13 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { BackupRefused } from '../backup/refused.ts'
 import { onFolderOrCopy } from '../backup/source.ts'
 import type { Config } from '../config.ts'
 import { openDatabase } from '../db/client.ts'
 import { DataDirTaken } from '../db/data-dir-lock.ts'
 import { databaseFolder } from '../db/data-dir-place.ts'
 import type { Database } from '../db/database.ts'
-import { ArchiveRefused } from '../features/archive/refusal.ts'
 import type { Logger } from '../log.ts'
 import { Failure } from './command.ts'
 import { tellAsked } from './embedded-only.ts'
@@ -24,7 +22,6 @@ const readSettings = (): Settings => setUp({}, 'warn', process.stderr)
 
 /**
  * Gives `work` the database that the settings name, and closes it; of an embedded one that a server has, a copy.
- * @throws Failure for what an archive, or the place for it, is refused for
  */
 export async function withDatabaseToExport<T>(work: Work<T>): Promise<T> {
   const { config, log } = readSettings()
@@ -38,11 +35,9 @@ export async function withDatabaseToExport<T>(work: Work<T>): Promise<T> {
   return await onFolderOrCopy({ dataDir, asked: tellAsked }, own, (folder, { gone }) =>
     withDatabase({ config: { ...config, dataDir: folder }, log }, work).catch((error: unknown) => {
       // The copy went with the server, and what was being read of it is not what is at fault.
-      throw gone.aborted ? asFailure(gone.reason) : error
+      throw gone.aborted ? gone.reason : error
     }),
-  ).catch((error: unknown) => {
-    throw asFailure(error)
-  })
+  )
 }
 
 /** The same for an import, which has an embedded database to itself; where there is none it is made. @throws Failure */
@@ -61,14 +56,5 @@ export async function withDatabaseToImport<T>(work: Work<T>): Promise<T> {
 
 async function withDatabase<T>({ config, log }: Settings, work: Work<T>): Promise<T> {
   const db = await openDatabase({ ...config, log, deadlineMs, refusePending: !config.autoMigrate })
-  try {
-    return await work(db)
-  } catch (error) {
-    throw asFailure(error)
-  } finally {
-    await db.close()
-  }
+  return await work(db).finally(() => db.close())
 }
-
-const asFailure = (error: unknown): unknown =>
-  error instanceof ArchiveRefused || error instanceof BackupRefused ? new Failure(error.message) : error

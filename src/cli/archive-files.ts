@@ -1,61 +1,37 @@
-/** Where archives go to and come from: a file, compressed where its name ends in .gz, or the standard streams. */
-import { randomBytes } from 'node:crypto'
+/** Archives as they lie in files, compressed or not, or come from standard input. */
 import { once } from 'node:events'
-import { createReadStream, createWriteStream, existsSync, renameSync, rmSync, statSync } from 'node:fs'
-import { PassThrough, type Transform } from 'node:stream'
+import { createReadStream, statSync } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
+import { BackupRefused, explainFileError } from '../backup/refused.ts'
 import { Failure } from './command.ts'
 
-export interface ArchiveOutput {
-  /** Settles when there is room for more. @throws Failure when it cannot be written */
+export interface ArchiveWriter {
+  /** Settles when there is room for more. */
   write(text: string): Promise<void>
-  /** Only now is there a file of the name that was asked for. */
-  finish(): Promise<void>
-  /** Removes what there is of the file. */
-  abandon(): void
+  /** Settles when all of it is written. */
+  end(): Promise<void>
 }
 
-/** @param target a path, or `-` @throws Failure where the file is there already or cannot be made */
-export function openOutput(target: string): ArchiveOutput {
-  // As a stream of file descriptor 1 a slow reader at the other end of a pipe would be a failed write.
-  if (target === '-') return outputTo(target, process.stdout, [])
-  if (existsSync(target)) throw new Failure(`${target} is there already. Remove it, or name another file.`)
-  // Under another name until it is whole, and for nobody else's eyes.
-  const unfinished = `${target}.${randomBytes(4).toString('hex')}.unfinished`
-  const file = createWriteStream(unfinished, { flags: 'wx', mode: 0o600, flush: true })
-  const output = outputTo(target, file, target.endsWith('.gz') ? [createGzip()] : [])
-  return {
-    ...output,
-    async finish() {
-      await output.finish()
-      renameSync(unfinished, target)
-    },
-    abandon() {
-      output.abandon()
-      rmSync(unfinished, { force: true })
-    },
-  }
+export function plainInto(write: (chunk: Uint8Array) => Promise<void>): ArchiveWriter {
+  return { write: (text) => write(Buffer.from(text)), end: async () => undefined }
 }
 
-function outputTo(target: string, sink: NodeJS.WritableStream, between: Transform[]): ArchiveOutput {
-  const source = new PassThrough()
-  const written = pipeline([source, ...between, sink], { end: sink !== process.stdout }).catch(
-    (error: unknown) => {
-      throw cannot('write', target, error)
-    },
-  )
+export function compressedInto(write: (chunk: Uint8Array) => Promise<void>): ArchiveWriter {
+  const gzip = createGzip()
+  const written = pipeline(gzip, async (compressed: AsyncIterable<Uint8Array>) => {
+    for await (const chunk of compressed) await write(chunk)
+  })
   // Whoever writes hears of it.
   written.catch(() => undefined)
   return {
     async write(text) {
-      if (!source.write(text)) await Promise.race([once(source, 'drain'), written])
+      if (!gzip.write(text)) await Promise.race([once(gzip, 'drain'), written])
     },
-    async finish() {
-      source.end()
+    async end() {
+      gzip.end()
       await written
     },
-    abandon: () => void source.destroy(),
   }
 }
 
@@ -63,20 +39,35 @@ export interface ArchiveInput {
   bytes: AsyncIterable<Uint8Array>
   /** Of the file as it lies there; unknown of a stream. */
   size: number | undefined
+  /** Reads no more, though there may be more to come. */
+  close(): void
 }
 
-/** @param onBytes called with how many bytes were read, as they lie in the file @throws Failure */
+/** @param onBytes called with how many bytes were read, as they lie in the file */
 export function openInput(source: string, onBytes: (count: number) => void): ArchiveInput {
-  const stream = source === '-' ? createReadStream('', { fd: 0, autoClose: false }) : createReadStream(source)
+  const isStream = source === '-'
+  const stream = isStream ? process.stdin : createReadStream(source)
+  // Where nobody listens, one that comes after the end of reading would end the process.
+  stream.on('error', () => undefined)
   return {
-    bytes: unpacked(counted(stream, source, onBytes), source),
-    size: source === '-' ? undefined : statSync(source, { throwIfNoEntry: false })?.size,
+    bytes: unpacked(counted(stream, isStream ? 'Standard input' : source, onBytes), source),
+    size: isStream ? undefined : sizeOf(source),
+    close: () => void stream.destroy(),
+  }
+}
+
+/** What cannot be looked at cannot be read either, and that is where it is told. */
+function sizeOf(path: string): number | undefined {
+  try {
+    return statSync(path).size
+  } catch {
+    return undefined
   }
 }
 
 async function* counted(
   stream: AsyncIterable<Uint8Array>,
-  source: string,
+  name: string,
   onBytes: (count: number) => void,
 ): AsyncGenerator<Uint8Array> {
   try {
@@ -85,7 +76,7 @@ async function* counted(
       yield chunk
     }
   } catch (error) {
-    throw cannot('read', source, error)
+    explainFileError(error, name)
   }
 }
 
@@ -102,7 +93,7 @@ async function* unpacked(bytes: AsyncGenerator<Uint8Array>, source: string): Asy
     for await (const chunk of gunzip) yield chunk
     await fed
   } catch (error) {
-    if (error instanceof Failure) throw error
+    if (error instanceof BackupRefused) throw error
     throw new Failure(`${source} cannot be decompressed: it is cut off or damaged. Nothing was imported.`)
   }
 }
@@ -110,19 +101,4 @@ async function* unpacked(bytes: AsyncGenerator<Uint8Array>, source: string): Asy
 async function* joined(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   yield first
   yield* rest
-}
-
-function cannot(what: 'read' | 'write', target: string, error: unknown): Failure {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-  const name = target === '-' ? `standard ${what === 'read' ? 'input' : 'output'}` : target
-  return new Failure(`${name} cannot be ${what === 'read' ? 'read' : 'written'}: ${reasons[code] ?? code}.`)
-}
-
-const reasons: Record<string, string> = {
-  ENOENT: 'there is no such file or folder',
-  EACCES: 'this user may not',
-  EISDIR: 'it is a folder',
-  ENOSPC: 'the disk is full',
-  EROFS: 'it lies on a read-only file system',
-  EPIPE: 'the program that reads it has ended',
 }

@@ -2,11 +2,11 @@ import { resolve } from 'node:path'
 import { describeBackup, type Watch, writeArchive } from '../backup/archive-writer.ts'
 import { type Manifest, totalBytes } from '../backup/manifest.ts'
 import { withStillFolder } from '../backup/source.ts'
-import { openTarget, standardOutput } from '../backup/target.ts'
-import type { Arguments, Command } from './command.ts'
-import { embeddedOnly, fileArgument, tellAsked, told } from './embedded-only.ts'
+import { type Arguments, type Command, UsageError } from './command.ts'
+import { embeddedOnly, fileArgument, tellAsked } from './embedded-only.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { setUp } from './setup.ts'
+import { withWholeFile } from './whole-file.ts'
 
 export const backup: Command = {
   summary: 'save the embedded database into one file, while the server runs or not',
@@ -29,39 +29,39 @@ export const backup: Command = {
   ].join('\n'),
   options: { force: { type: 'boolean' }, json: { type: 'boolean' } },
   positionals: 1,
-  run: (args) => told(() => run(args)),
+  run,
 }
 
 async function run({ positionals, values }: Arguments): Promise<number> {
   const path = fileArgument('backup', positionals)
+  if (path === '-' && process.stdout.isTTY)
+    throw new UsageError('A backup is nothing for a terminal: name a file, or pipe it on.')
   const { config, log } = setUp({}, 'error')
   embeddedOnly('backup', config)
-  const target = path === '-' ? standardOutput() : await openTarget(path, values['force'] === true)
-  try {
-    const made = await withStillFolder({ dataDir: config.dataDir, log, asked: tellAsked }, async (source) => {
+  const where = { force: values['force'] === true, instead: 'add --force to replace it' }
+  const [made, bytes] = await withWholeFile(path, where, (write) =>
+    withStillFolder({ dataDir: config.dataDir, log, asked: tellAsked }, async (source) => {
       const { folder, signal, pausedMs } = source
       let progress: Progress | undefined
       const watch: Watch = {
         expect: (total) => {
-          progress = createProgress(process.stderr, { label: 'Backing up', total: 2 * total, unit: 'bytes' })
+          progress = createProgress(process.stderr, { label: 'Backing up', total, unit: 'bytes' })
         },
-        advance: (bytes) => progress?.advance(bytes),
+        // Each byte is read twice.
+        advance: (bytes) => progress?.advance(bytes / 2),
         signal,
       }
       const manifest = await describeBackup(folder, source, watch)
-      await writeArchive(folder, manifest, target.write, watch)
+      await writeArchive(folder, manifest, write, watch)
       progress?.done()
       return { manifest, pausedMs }
-    })
-    const bytes = await target.commit()
-    // Where the archive went to standard output, what is said about it must not.
-    const say = path === '-' ? console.error : console.log
-    say(values['json'] === true ? asJson(path, bytes, made) : inWords(path, bytes, made))
-    return 0
-  } catch (error) {
-    await target.discard()
-    throw error
-  }
+    }),
+  )
+  // Where the archive went to standard output, what is said about it must not.
+  const say = path === '-' ? console.error : console.log
+  const hasSetKey = config.jwtSecretKey !== null
+  say(values['json'] === true ? asJson(path, bytes, made) : inWords(path, bytes, made, hasSetKey))
+  return 0
 }
 
 interface Made {
@@ -81,13 +81,15 @@ const asJson = (path: string, bytes: number, { manifest, pausedMs }: Made): stri
     paused_ms: pausedMs,
   })
 
-function inWords(path: string, bytes: number, { manifest, pausedMs }: Made): string {
+function inWords(path: string, bytes: number, { manifest, pausedMs }: Made, hasSetKey: boolean): string {
   const megabytes = (count: number): string => `${(count / 1_000_000).toFixed(1)} MB`
   return [
     `${path === '-' ? 'The backup' : path} is whole: ${megabytes(totalBytes(manifest.files))} of data in ${megabytes(bytes)}.`,
     ...(pausedMs === null ? [] : [`The server went on; its database paused for ${pausedMs} ms.`]),
     manifest.signing_key
       ? 'It holds the signing key: keep it as secret as the server.'
-      : 'It holds no signing key: keep JWT_SECRET_KEY too.',
+      : hasSetKey
+        ? 'It holds no signing key: keep JWT_SECRET_KEY too.'
+        : 'It holds no signing key, for there is none in DATA_DIR: where the server is given JWT_SECRET_KEY, keep that too.',
   ].join('\n')
 }

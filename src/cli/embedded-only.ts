@@ -1,5 +1,4 @@
 /** What the commands that work on the embedded database's files have in common. */
-import { BackupRefused } from '../backup/refused.ts'
 import type { Config } from '../config.ts'
 import { Failure, UsageError } from './command.ts'
 
@@ -21,14 +20,4 @@ export function embeddedOnly(command: 'backup' | 'restore', { databaseUrl }: Con
     `minimart ${command} is for the embedded database, and DATABASE_URL names a PostgreSQL: ${instead[command]}. ` +
       'A single tenant moves with minimart export and minimart import.',
   )
-}
-
-/** Refusals as what they are to an operator: a message without a stack. */
-export async function told(work: () => Promise<number>): Promise<number> {
-  try {
-    return await work()
-  } catch (error) {
-    if (error instanceof BackupRefused) throw new Failure(error.message, { cause: error })
-    throw error
-  }
 }

@@ -2,9 +2,10 @@ import type { Database } from '../db/database.ts'
 import { type Exported, type ExportOptions, exportTenant, findTenant } from '../features/archive/export.ts'
 import { allRows } from '../features/archive/format.ts'
 import { withDatabaseToExport } from './archive-database.ts'
-import { openOutput } from './archive-files.ts'
+import { compressedInto, plainInto } from './archive-files.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { createProgress, type Progress } from './progress.ts'
+import { withWholeFile } from './whole-file.ts'
 
 export const exportCommand: Command = {
   summary: 'write one tenant into an archive that import reads, here or elsewhere',
@@ -65,31 +66,21 @@ async function exportInto(
   db: Database,
   what: Pick<ExportOptions, 'tenantId' | 'credentials'>,
 ): Promise<Exported> {
-  const output = openOutput(file)
-  const stop = (): never => {
-    output.abandon()
-    process.exit(1)
-  }
-  process.once('SIGINT', stop).once('SIGTERM', stop)
   let progress: Progress | undefined
-  try {
-    const exported = await exportTenant(db, {
+  const [exported] = await withWholeFile(file, { force: false, instead: 'remove it' }, async (write) => {
+    const archive = file.endsWith('.gz') ? compressedInto(write) : plainInto(write)
+    const written = await exportTenant(db, {
       ...what,
-      write: output.write,
+      write: archive.write,
       onTotal: (total) => {
         progress = createProgress(process.stderr, { label: 'Exporting', total, unit: 'rows' })
       },
       onRows: (rows) => progress?.advance(rows),
     })
-    await output.finish()
-    return exported
-  } catch (error) {
-    output.abandon()
-    throw error
-  } finally {
-    progress?.done()
-    process.off('SIGINT', stop).off('SIGTERM', stop)
-  }
+    await archive.end()
+    return written
+  }).finally(() => progress?.done())
+  return exported
 }
 
 function asText({ tenant, credentials, rows }: Exported & Pick<ExportOptions, 'credentials'>): string {

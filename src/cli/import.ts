@@ -4,12 +4,11 @@ import type { Database } from '../db/database.ts'
 import { allRows } from '../features/archive/format.ts'
 import { type Imported, importTenant } from '../features/archive/import.ts'
 import { type Archive, openArchive } from '../features/archive/reader.ts'
-import { ArchiveRefused } from '../features/archive/refusal.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { Slug } from '../http/fields.ts'
 import { withDatabaseToImport } from './archive-database.ts'
 import { openInput } from './archive-files.ts'
-import { type Command, Failure, UsageError } from './command.ts'
+import { type Command, UsageError } from './command.ts'
 import { createProgress } from './progress.ts'
 
 export const importCommand: Command = {
@@ -41,7 +40,7 @@ minimart help export tells the format.`,
     const slug = values['slug']?.toString()
     const { archive, imported } = await withProgress(file, async (bytes) => {
       // A file that is none is told before a database is opened, or made.
-      const opened = await openArchive(bytes).catch(asFailure)
+      const opened = await openArchive(bytes)
       const options = { slug, dryRun, unusableHash: await hashOfNothing() }
       const work = (db: Database) => importTenant(db, opened, options)
       return { archive: opened, imported: await withDatabaseToImport(work) }
@@ -55,13 +54,12 @@ async function withProgress<T>(
   file: string,
   work: (bytes: AsyncIterable<Uint8Array>) => Promise<T>,
 ): Promise<T> {
-  const { bytes, size: total } = openInput(file, (count) => progress.advance(count))
+  const { bytes, size: total, close } = openInput(file, (count) => progress.advance(count))
   const progress = createProgress(process.stderr, { label: 'Importing', total, unit: 'bytes' })
-  return await work(bytes).finally(progress.done)
-}
-
-const asFailure = (error: unknown): never => {
-  throw error instanceof ArchiveRefused ? new Failure(error.message) : error
+  return await work(bytes).finally(() => {
+    progress.done()
+    close()
+  })
 }
 
 /** Of a password that is forgotten as soon as it is made. */

@@ -1,8 +1,9 @@
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { totalBytes } from '../backup/manifest.ts'
 import { type Restored, type RestoreProgress, restoreBackup } from '../backup/unpack.ts'
 import { type Arguments, type Command, UsageError } from './command.ts'
-import { embeddedOnly, fileArgument, told } from './embedded-only.ts'
+import { embeddedOnly, fileArgument } from './embedded-only.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { setUp } from './setup.ts'
 
@@ -25,12 +26,12 @@ export const restore: Command = {
   ].join('\n'),
   options: { force: { type: 'boolean' }, json: { type: 'boolean' } },
   positionals: 1,
-  run: (args) => told(() => run(args)),
+  run,
 }
 
 async function run({ positionals, values }: Arguments): Promise<number> {
   const file = fileArgument('restore', positionals)
-  if (file === '-')
+  if (file === '-' || (await isStream(file)))
     throw new UsageError(
       'restore reads its file twice, to check it before it touches anything: give it a file.',
     )
@@ -47,6 +48,12 @@ async function run({ positionals, values }: Arguments): Promise<number> {
   if (values['json'] === true) console.log(JSON.stringify(result))
   else console.log(inWords(result, config.jwtSecretKey !== null))
   return 0
+}
+
+/** What is not there, or a folder, is told about where it is opened. */
+async function isStream(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => null)
+  return found !== null && !found.isFile() && !found.isDirectory()
 }
 
 const labels = { check: 'Checking', unpack: 'Unpacking' }

@@ -1,8 +1,8 @@
-/** What failed about a folder, told by the operating system's, SQLite's or Emscripten's code, never by text. */
+/** What failed about a file or folder, told by the operating system's, SQLite's or Emscripten's code, never by text. */
 
 /**
- * What the operator can do about it, as the end of a sentence that names the folder; null where the error is none of
- * the disk's.
+ * What the operator can do about it, as the end of a sentence that names the file or folder; null where the error is
+ * none of the disk's.
  */
 export function diskFault(error: unknown): string | null {
   const code = codeOf(error)
@@ -13,15 +13,17 @@ export function diskFault(error: unknown): string | null {
 const faults: readonly (readonly [RegExp, string])[] = [
   [
     /^(ENOSPC|EDQUOT|SQLITE_FULL)$/,
-    'cannot be written: the disk or its quota is full; make room and start again',
+    'cannot be written: the disk or its quota is full; make room and try again',
   ],
-  [/^(EROFS|SQLITE_READONLY)/, 'is on a read-only file system; mount it writable or choose another folder'],
+  [/^(EROFS|SQLITE_READONLY)/, 'is on a read-only file system; mount it writable or choose another place'],
   [
     /^(EACCES|EPERM|SQLITE_CANTOPEN)/,
-    'holds something this user may not read or write; mend its permissions and owner, or choose another folder',
+    'cannot be used: this user may not read or write it, or something in it; mend the permissions and the owner, or ' +
+      'choose another place',
   ],
-  [/^ENOENT$/, 'is not there and cannot be made; choose another'],
-  [/^(EEXIST|ENOTDIR)$/, 'is not a folder; choose another'],
+  [/^ENOENT$/, 'cannot be found or made: there is no such file or folder; choose another'],
+  [/^(EEXIST|ENOTDIR)$/, 'is a file, or leads through one, where a folder is needed; choose another'],
+  [/^EISDIR$/, 'is a folder; name a file'],
   [/^ENAMETOOLONG$/, 'has too long a path; choose a shorter one'],
   [/^EFBIG$/, 'cannot be written: a limit on the size of files is in the way (ulimit -f)'],
   [
@@ -32,6 +34,7 @@ const faults: readonly (readonly [RegExp, string])[] = [
     /^(EIO|SQLITE_IOERR)/,
     'cannot be read or written: the disk fails; see the system log, and restore a backup elsewhere',
   ],
+  [/^EPIPE$/, 'was closed before its end: the program that reads it has stopped'],
 ]
 
 /** Emscripten's own numbers, which its errors carry instead of names (WASI's errno). */

@@ -121,8 +121,8 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
       'later.jsonl': /format 7; this program \(MiniMart [\d.]+\) reads format 1/,
       'foreign.txt': /no MiniMart archive/,
       'foreign.bin': /no archive/,
-      'missing.jsonl': /missing\.jsonl cannot be read: there is no such file/,
-      '.': /cannot be read: it is a folder/,
+      'missing.jsonl': /missing\.jsonl cannot be found or made: there is no such file/,
+      '.': /is a folder; name a file/,
     }
     for (const [name, reason] of Object.entries(told)) {
       const { code, stdout, stderr } = await program.run(['import', name], { cwd })

@@ -114,6 +114,19 @@ describeExecutable('cut off', (program) => {
     expect(await readdir(join(dataDir, 'control'))).toEqual([])
   }, 60_000)
 
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'a backup that is interrupted by %s leaves nothing of its file',
+    async (signal) => {
+      const place = await program.folder()
+      const backup = await program.start(['backup', join(place, 'x.tar.gz')], { env: envOf('old') })
+      await until(async () => (await readdir(place)).length > 0, 'the file')
+      expect(await readdir(place)).toEqual(['x.tar.gz.part'])
+      backup.signal(signal)
+      expect([await backup.exited, backup.errors()]).toEqual([1, expect.not.stringContaining(' at ')])
+      expect(await readdir(place)).toEqual([])
+    },
+  )
+
   test('a backup whose reader stalls is alone; killed, its copy goes; a server that stops ends it', async () => {
     server = await serve(program, envOf('old'))
     const { output } = server

@@ -63,6 +63,14 @@ describeExecutable('places', (program) => {
       ).toEqual(['database', 'jwt-secret-key', 'notes.txt'])
     })
 
+    test('from a pipe, which cannot be read twice', async () => {
+      const fifo = join(folder, 'fifo')
+      expect(Bun.spawnSync(['mkfifo', fifo]).exitCode).toBe(0)
+      await giveToProgram(fifo)
+      for (const file of ['-', fifo])
+        expectRefused(await restore(file, join(folder, 'piped')), 'reads its file twice', 2)
+    })
+
     test('under a running server, at once; the server never notices', async () => {
       const running = await serve(program, env)
       expectRefused(
@@ -96,12 +104,27 @@ describeExecutable('places', (program) => {
           .split('\n')
           .map((line) => line.replace(/ of .*/, '')),
       ).toEqual([25, 50, 75, 100].map((part) => `Backing up ${part} %`))
+      const total = Number(/of ([\d,]+) bytes/.exec(stderr)?.[1]?.replaceAll(',', ''))
+      expect(stdout).toContain(`whole: ${(total / 1_000_000).toFixed(1)} MB of data`)
       expect(stdout).toContain('keep it as secret as the server')
       expect((await readdir(folder)).filter((name) => name.endsWith('.part'))).toEqual([])
       expect(Bun.spawnSync(['tar', '-tzf', file]).stdout.toString()).toStartWith('manifest.json\n')
       expectRefused(await backup(folder, '--force'), 'not a file')
       expectRefused(await backup('/dev/null', '--force'), 'not a file')
       expectRefused(await backup(join(folder, 'no/such/place')), 'no such file or folder')
+    })
+
+    test('to a terminal; and it tells which key must be kept', async () => {
+      const shown = await program.run(['backup', '-'], { env, terminal: true })
+      expect([shown.code, shown.stdout]).toEqual([2, expect.stringContaining('nothing for a terminal')])
+      const keyless = { DATA_DIR: await program.dataDir('migrated') }
+      const file = join(await program.folder(), 'x.tar.gz')
+      const unset = await program.run(['backup', file], { env: keyless })
+      expect(unset.stdout).toContain('there is none in DATA_DIR')
+      const set = { ...keyless, JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789' }
+      expect((await program.run(['backup', file, '--force'], { env: set })).stdout).toContain(
+        'It holds no signing key: keep JWT_SECRET_KEY too.',
+      )
     })
 
     test('into a place this user may not write to: nothing is left there', async () => {
@@ -135,7 +158,7 @@ describeExecutable('places', (program) => {
     const unmount = () => Bun.spawnSync(['umount', '-l', disk])
     mount('2m')
     try {
-      expectRefused(await program.run(['backup', join(disk, 'x.tar.gz')], { env }), 'the disk is full')
+      expectRefused(await program.run(['backup', join(disk, 'x.tar.gz')], { env }), 'quota is full')
       expectRefused(
         await restore(join(folder, 'good.tar.gz'), join(disk, 'data')),
         /MB are needed.*2 MB free/,

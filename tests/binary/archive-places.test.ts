@@ -1,0 +1,88 @@
+/** Where archives are written to and read from, and what is said where that does not work: a sentence, exit code 1. */
+import { beforeAll, describe, expect, test } from 'bun:test'
+import { chmod, mkdir, open, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { emptyArchive } from '../support/archive.ts'
+import type { RunOptions } from '../support/program.ts'
+import { describeExecutable, expectRefused, giveToProgram } from './backup-setup.ts'
+import { mayMount, onTmpfs } from './edges-tmpfs.ts'
+
+describeExecutable('places of archives', (program) => {
+  let folder: string
+  let env: Record<string, string>
+  beforeAll(async () => {
+    folder = await program.folder()
+    env = { DATA_DIR: await program.dataDir('migrated') }
+    await writeFile(
+      join(folder, 'house.jsonl'),
+      emptyArchive({ id: '01890000-0000-7000-8000-00000000abcd', slug: 'house' }),
+    )
+    expect((await program.run(['import', join(folder, 'house.jsonl')], { env })).code).toBe(0)
+  }, 60_000)
+
+  const exportTo = (file: string, options: RunOptions = {}) =>
+    program.run(['export', '--tenant', 'house', file], { cwd: folder, env, ...options })
+  const inShell = (script: string): string[] => ['bash', '-c', script, 'bash']
+  /** A folder that the program's user may not look into. */
+  const closedFolder = async (): Promise<string> => {
+    const closed = join(await program.folder(), 'closed')
+    await mkdir(closed)
+    await giveToProgram(closed)
+    await chmod(closed, 0o000)
+    return closed
+  }
+
+  describe('an export', () => {
+    test('whose file or standard output cannot be written', async () => {
+      for (const command of [
+        ['export', '--tenant', 'house', '-'],
+        ['backup', '-'],
+      ]) {
+        const full = await program.run(command, { env, under: inShell('exec "$@" >/dev/full') })
+        expectRefused(full, 'Standard output cannot be written: the disk or its quota is full')
+        const unread = await program.run(command, { env, under: inShell('"$@" | true; exit $PIPESTATUS') })
+        expectRefused(unread, 'Standard output was closed before its end')
+      }
+      const nowhere = join(folder, 'no/such/place')
+      expectRefused(
+        await exportTo(nowhere),
+        `${nowhere} cannot be found or made: there is no such file or folder`,
+      )
+      expectRefused(
+        await exportTo('house.jsonl'),
+        'house.jsonl is there already; name another file, or remove it.',
+      )
+      const closed = join(await closedFolder(), 'x.jsonl')
+      expectRefused(await exportTo(closed), `${closed} cannot be used: this user may not`)
+      expect(await readdir(folder)).toEqual(['house.jsonl'])
+    })
+
+    test.skipIf(!mayMount)('onto a disk that is full', async () => {
+      const at = await program.folder()
+      for (const name of ['x.jsonl', 'x.jsonl.gz'])
+        expectRefused(
+          await exportTo(join(at, name), { under: onTmpfs({ size: '1m', at, fill: true }) }),
+          `${name} cannot be written: the disk or its quota is full`,
+        )
+    })
+  })
+
+  describe('an import', () => {
+    test('that is refused does not wait for the end of its input', async () => {
+      const fifo = join(folder, 'fifo')
+      expect(Bun.spawnSync(['mkfifo', fifo]).exitCode).toBe(0)
+      await giveToProgram(fifo)
+      // More could come as long as this is open.
+      const writer = await open(fifo, 'r+')
+      await writer.write('nonsense\n')
+      const told = await program.run(['import', '-'], { env, under: inShell(`exec "$@" <'${fifo}'`) })
+      await writer.close()
+      expectRefused(told, 'no MiniMart archive')
+    })
+
+    test('of a file in a folder that this user may not look into', async () => {
+      const file = join(await closedFolder(), 'house.jsonl')
+      expectRefused(await program.run(['import', file], { env }), `${file} cannot be used: this user may not`)
+    })
+  })
+})

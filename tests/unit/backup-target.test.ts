@@ -1,0 +1,36 @@
+/** A file that is written has its name only when it is whole, whoever else writes there. */
+import { afterAll, expect, test } from 'bun:test'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openTarget } from '../../src/backup/target.ts'
+
+const folder = await mkdtemp(join(tmpdir(), 'minimart-target-'))
+afterAll(() => rm(folder, { recursive: true, force: true }))
+const where = { force: false, instead: 'remove it' }
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+test('two that write the same file at once: the one whose file it is has all of it, the other is told', async () => {
+  const path = join(folder, 'both')
+  const first = await openTarget(path, where)
+  const second = await openTarget(path, where)
+  await first.write(bytes('first'))
+  await second.write(bytes('sec'))
+  await expect(first.commit()).rejects.toThrow('Something else writes to')
+  first.discard()
+  await second.write(bytes('ond'))
+  expect(await second.commit()).toBe(6)
+  expect(await readFile(path, 'utf8')).toBe('second')
+  expect((await stat(path)).mode & 0o777).toBe(0o600)
+})
+
+test('a file that was put there meanwhile stays', async () => {
+  const path = join(folder, 'meanwhile')
+  const target = await openTarget(path, where)
+  await target.write(bytes('new'))
+  await writeFile(path, 'precious')
+  await expect(target.commit()).rejects.toThrow('is there already; name another file, or remove it.')
+  target.discard()
+  expect(await readFile(path, 'utf8')).toBe('precious')
+  expect((await readdir(folder)).filter((name) => name.startsWith('meanwhile'))).toEqual(['meanwhile'])
+})
