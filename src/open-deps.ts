@@ -6,6 +6,7 @@ import { type Control, openControl } from './control/server.ts'
 import { generatedSecret, prepareDataDir } from './data-dir.ts'
 import { openDatabase } from './db/client.ts'
 import { completeRestore } from './db/data-dir-place.ts'
+import { recordExport } from './features/archive/export.ts'
 import { createAccessTokens } from './features/auth/access-tokens.ts'
 import { createOtps } from './features/auth/otp.ts'
 import { createPasswordResets } from './features/auth/password-resets.ts'
@@ -129,7 +130,13 @@ export async function openDeps(
   try {
     await revocations.load()
     if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
-    if (db.atRest) control = await openControl({ dataDir: config.dataDir, db: { atRest: db.atRest }, log })
+    if (db.atRest)
+      control = await openControl({
+        dataDir: config.dataDir,
+        db: { atRest: db.atRest },
+        recordExport: (entry) => recordExport(db, entry),
+        log,
+      })
     return { deps, housekeeping, close }
   } catch (error) {
     await close()

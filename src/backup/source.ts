@@ -1,6 +1,7 @@
 /** A data folder that holds still: the running server's copy of it, or the folder itself where no server has it. */
 import { join } from 'node:path'
 import { type CopyLine, requestCopy } from '../control/client.ts'
+import type { CopyFor } from '../control/messages.ts'
 import { withDataDirAtRest } from '../db/client.ts'
 import { DataDirTaken } from '../db/data-dir-lock.ts'
 import { copyFolder } from '../db/data-dir-place.ts'
@@ -31,7 +32,7 @@ export async function withStillFolder<T>(
 ): Promise<T> {
   const signal = new AbortController().signal
   return await onFolderOrCopy(
-    { dataDir, asked },
+    { dataDir, copyFor: 'backup', asked },
     () =>
       withDataDirAtRest({ dataDir, log }, (resting) =>
         work({ ...resting, folder: dataDir, pausedMs: null, signal }),
@@ -46,7 +47,7 @@ export async function withStillFolder<T>(
  * @throws DataDirTaken when whoever has the folder never answers, BackupRefused when the server makes no copy
  */
 export async function onFolderOrCopy<T>(
-  { dataDir, asked }: WhoeverHasIt,
+  { dataDir, copyFor, asked }: WhoeverHasIt & { copyFor: CopyFor },
   own: () => Promise<T>,
   onCopy: (folder: string, line: CopyLine) => Promise<T>,
 ): Promise<T> {
@@ -56,7 +57,7 @@ export async function onFolderOrCopy<T>(
       return await own()
     } catch (error) {
       if (!(error instanceof DataDirTaken)) throw error
-      const line = await requestCopy(dataDir, asked)
+      const line = await requestCopy(dataDir, copyFor, asked)
       if (line) return await onCopy(join(dataDir, copyFolder), line).finally(line.release)
       if (attempt === tries) throw error
       await Bun.sleep(pauseMs)

@@ -6,6 +6,7 @@ import { openDatabase } from '../db/client.ts'
 import { DataDirTaken } from '../db/data-dir-lock.ts'
 import { databaseFolder } from '../db/data-dir-place.ts'
 import type { Database } from '../db/database.ts'
+import { type ExportOptions, recordExport } from '../features/archive/export.ts'
 import type { Logger } from '../log.ts'
 import { Failure } from './command.ts'
 import { tellAsked } from './embedded-only.ts'
@@ -15,6 +16,7 @@ import { setUp } from './setup.ts'
 const deadlineMs = 24 * 60 * 60 * 1000
 
 type Work<T> = (db: Database) => Promise<T>
+export type Source = { db: Database } & Pick<ExportOptions, 'record'>
 type Settings = { config: Config; log: Logger }
 
 /** What is logged goes to standard error, for standard output may carry an archive. */
@@ -23,20 +25,26 @@ const readSettings = (): Settings => setUp({}, 'warn', process.stderr)
 /**
  * Gives `work` the database that the settings name, and closes it; of an embedded one that a server has, a copy.
  */
-export async function withDatabaseToExport<T>(work: Work<T>): Promise<T> {
+export async function withDatabaseToExport<T>(work: (source: Source) => Promise<T>): Promise<T> {
   const { config, log } = readSettings()
   const { databaseUrl, dataDir } = config
-  const own = (): Promise<T> => withDatabase({ config, log }, work)
+  const own = (): Promise<T> =>
+    withDatabase({ config, log }, (db) => work({ db, record: (entry) => recordExport(db, entry) }))
   if (databaseUrl !== null) return await own()
   if (!existsSync(join(dataDir, databaseFolder, 'PG_VERSION')))
     throw new Failure(
       `There is no embedded database in ${dataDir}. Set DATA_DIR to the folder of one, or DATABASE_URL for PostgreSQL.`,
     )
-  return await onFolderOrCopy({ dataDir, asked: tellAsked }, own, (folder, { gone }) =>
-    withDatabase({ config: { ...config, dataDir: folder }, log }, work).catch((error: unknown) => {
-      // The copy went with the server, and what was being read of it is not what is at fault.
-      throw gone.aborted ? gone.reason : error
-    }),
+  return await onFolderOrCopy(
+    { dataDir, copyFor: 'export', asked: tellAsked },
+    own,
+    (folder, { gone, record }) =>
+      withDatabase({ config: { ...config, dataDir: folder }, log }, (db) => work({ db, record })).catch(
+        (error: unknown) => {
+          // The copy went with the server, and what was being read of it is not what is at fault.
+          throw gone.aborted ? gone.reason : error
+        },
+      ),
   )
 }
 

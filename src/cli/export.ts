@@ -1,7 +1,6 @@
-import type { Database } from '../db/database.ts'
 import { type Exported, type ExportOptions, exportTenant, findTenant } from '../features/archive/export.ts'
 import { allRows } from '../features/archive/format.ts'
-import { withDatabaseToExport } from './archive-database.ts'
+import { type Source, withDatabaseToExport } from './archive-database.ts'
 import { compressedInto, plainInto } from './archive-files.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -25,7 +24,8 @@ into the large one.
 FILE                compressed when its name ends in .gz; only its owner may read it. - is standard output
 
 The embedded database's running server is asked for a copy to export from (the disk of DATA_DIR needs room for it) and
-goes on serving. Before a tenant moves, stop the server: what changes after the export does not move along.
+goes on serving. Before a tenant moves, stop the server: what changes after the export does not move along. An export
+stands in the audit trail of the platform and of the tenant; one that cannot be recorded there is not completed.
 
 The format, JSON Lines in UTF-8:
   first line   {"minimart":"archive","version":1,"program":…,"tenant":{"id","slug","name"},"credentials":false}
@@ -48,10 +48,10 @@ The format, JSON Lines in UTF-8:
       throw new UsageError('Name a file for the archive, or - to have it printed here.')
     const file = named ?? '-'
     const credentials = values['with-credentials'] === true
-    const outcome = await withDatabaseToExport(async (db) => {
-      const tenantId = await findTenant(db, wanted)
+    const outcome = await withDatabaseToExport(async (source) => {
+      const tenantId = await findTenant(source.db, wanted)
       if (tenantId === null) throw new Failure(`There is no tenant "${wanted}". Give its slug or its id.`)
-      return { file, credentials, ...(await exportInto(file, db, { tenantId, credentials })) }
+      return { file, credentials, ...(await exportInto(file, source, { tenantId, credentials })) }
     })
     const told = values['json'] ? JSON.stringify(outcome) : asText(outcome)
     // Standard output is the archive's own where it goes there.
@@ -63,7 +63,7 @@ The format, JSON Lines in UTF-8:
 
 async function exportInto(
   file: string,
-  db: Database,
+  { db, record }: Source,
   what: Pick<ExportOptions, 'tenantId' | 'credentials'>,
 ): Promise<Exported> {
   let progress: Progress | undefined
@@ -71,6 +71,7 @@ async function exportInto(
     const archive = file.endsWith('.gz') ? compressedInto(write) : plainInto(write)
     const written = await exportTenant(db, {
       ...what,
+      record,
       write: archive.write,
       onTotal: (total) => {
         progress = createProgress(process.stderr, { label: 'Exporting', total, unit: 'rows' })

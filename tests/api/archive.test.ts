@@ -205,6 +205,19 @@ describeBackends('an export', (backend) => {
       await expect(exportText(db, none)).rejects.toThrow('no tenant')
   })
 
+  test('that cannot be recorded has no end, without which nobody can use it', async () => {
+    const { db } = (await sharedServer(backend)).running.deps
+    const { id } = await makeTenant(await sharedServer(backend))
+    let text = ''
+    const write = async (piece: string) => {
+      text += piece
+    }
+    const record = () => Promise.reject(new Error('no room in the trail'))
+    await expect(exportText(db, id, { write, record })).rejects.toThrow('no room in the trail')
+    expect(text).toContain('"table":"audit_log"')
+    expect(text).not.toContain('"minimart":"end"')
+  })
+
   test('holds no secret of the installation and no row of another tenant', async () => {
     const server = await sharedServer(backend)
     const { db } = server.running.deps

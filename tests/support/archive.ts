@@ -1,7 +1,12 @@
 /** Archives of tenants in memory, and archives that somebody has been at. */
 import { createHash } from 'node:crypto'
 import type { Database } from '../../src/db/database.ts'
-import { type ExportOptions, exportTenant, findTenant } from '../../src/features/archive/export.ts'
+import {
+  type ExportOptions,
+  exportTenant,
+  findTenant,
+  recordExport,
+} from '../../src/features/archive/export.ts'
 import { tableNames } from '../../src/features/archive/format.ts'
 import { type Imported, type ImportOptions, importTenant } from '../../src/features/archive/import.ts'
 import { openArchive } from '../../src/features/archive/reader.ts'
@@ -24,7 +29,8 @@ export async function exportText(
   const write = async (piece: string) => {
     text += piece
   }
-  await exportTenant(db, { tenantId, credentials: false, write, ...options })
+  const record: ExportOptions['record'] = (entry) => recordExport(db, entry)
+  await exportTenant(db, { tenantId, credentials: false, write, record, ...options })
   return text
 }
 

@@ -1,6 +1,7 @@
 /** Writes the archive of one tenant (format.ts): one moment of the database, read page by page. */
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
+import type { ExportRecord } from '../../control/messages.ts'
 import type { Database, Query } from '../../db/database.ts'
 import { platformTenantId } from '../../db/schema.ts'
 import { notFound } from '../../errors.ts'
@@ -27,6 +28,8 @@ export interface ExportOptions {
   credentials: boolean
   /** Takes the next piece of the archive; settles when there is room for another. */
   write(text: string): Promise<void>
+  /** Has it recorded (recordExport), in the database that is served where this is a copy. */
+  record(entry: ExportRecord): Promise<void>
   /** Called with how many rows there are before the first, and after each page with how many it had. */
   onTotal?(rows: number): void
   onRows?(rows: number): void
@@ -52,7 +55,7 @@ export async function findTenant(db: Database, idOrSlug: string): Promise<string
 }
 
 /**
- * Records it with the platform and the tenant before the trailer, without which nobody can use the archive.
+ * Has it recorded before the trailer, without which nobody can use the archive.
  * @throws AppError not_found
  */
 export async function exportTenant(db: Database, options: ExportOptions): Promise<Exported> {
@@ -72,7 +75,7 @@ export async function exportTenant(db: Database, options: ExportOptions): Promis
     return { tenant, rows: await writeTables(query, options, write) }
   }
   const { tenant, rows } = await db.transaction({ tenantId }, work, 'snapshot')
-  await db.write('system', ...exportEntries(tenantId, { credentials, rows: allRows(rows) }))
+  await options.record({ tenantId, credentials, rows: allRows(rows) })
   const sha256 = hash.digest('hex')
   const trailer: Trailer = { minimart: 'end', rows, sha256, exported_at: new Date().toISOString() }
   await options.write(`${JSON.stringify(trailer)}\n`)
@@ -132,8 +135,14 @@ async function countRows(query: Query): Promise<number> {
   return row?.total ?? 0
 }
 
-/** By whom is not known: whoever may run the program on the installation's settings. */
-const exportEntries = (id: string, details: Record<string, unknown>): [SQL, SQL] => {
+/**
+ * With the platform and with the tenant. By whom is not known: whoever may run the program on the installation's
+ * settings.
+ */
+export async function recordExport(
+  db: Database,
+  { tenantId: id, credentials, rows }: ExportRecord,
+): Promise<void> {
   const entry = (tenantId: string): SQL =>
     auditStatement({
       tenantId,
@@ -141,9 +150,9 @@ const exportEntries = (id: string, details: Record<string, unknown>): [SQL, SQL]
       actor: null,
       source: fromWithin,
       target: { type: 'tenant', id },
-      details,
+      details: { credentials, rows },
     })
-  return [entry(platformTenantId), entry(id)]
+  await db.write('system', entry(platformTenantId), entry(id))
 }
 
 /** Row-level security says the same; an index is found by this. */
