@@ -1,5 +1,8 @@
-import { existsSync } from 'node:fs'
+import { statSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { explainFileError } from '../backup/refused.ts'
 import { onFolderOrCopy } from '../backup/source.ts'
 import type { Config } from '../config.ts'
 import { openDatabase } from '../db/client.ts'
@@ -15,23 +18,26 @@ import { setUp } from './setup.ts'
 /** For one transaction over everything a tenant has. */
 const deadlineMs = 24 * 60 * 60 * 1000
 
-type Work<T> = (db: Database) => Promise<T>
 export type Source = { db: Database } & Pick<ExportOptions, 'record'>
 type Settings = { config: Config; log: Logger }
+type Migrations = 'apply' | 'refuse pending'
 
 /** What is logged goes to standard error, for standard output may carry an archive. */
 const readSettings = (): Settings => setUp({}, 'warn', process.stderr)
 
 /**
  * Gives `work` the database that the settings name, and closes it; of an embedded one that a server has, a copy.
+ * Nothing is migrated but a copy.
  */
 export async function withDatabaseToExport<T>(work: (source: Source) => Promise<T>): Promise<T> {
   const { config, log } = readSettings()
   const { databaseUrl, dataDir } = config
   const own = (): Promise<T> =>
-    withDatabase({ config, log }, (db) => work({ db, record: (entry) => recordExport(db, entry) }))
+    withDatabase({ config, log }, 'refuse pending', (db) =>
+      work({ db, record: (entry) => recordExport(db, entry) }),
+    )
   if (databaseUrl !== null) return await own()
-  if (!existsSync(join(dataDir, databaseFolder, 'PG_VERSION')))
+  if (!hasDatabase(dataDir))
     throw new Failure(
       `There is no embedded database in ${dataDir}. Set DATA_DIR to the folder of one, or DATABASE_URL for PostgreSQL.`,
     )
@@ -39,30 +45,61 @@ export async function withDatabaseToExport<T>(work: (source: Source) => Promise<
     { dataDir, copyFor: 'export', asked: tellAsked },
     own,
     (folder, { gone, record }) =>
-      withDatabase({ config: { ...config, dataDir: folder }, log }, (db) => work({ db, record })).catch(
-        (error: unknown) => {
-          // The copy went with the server, and what was being read of it is not what is at fault.
-          throw gone.aborted ? gone.reason : error
-        },
-      ),
+      withDatabase({ config: { ...config, dataDir: folder }, log }, 'apply', (db) =>
+        work({ db, record }),
+      ).catch((error: unknown) => {
+        // The copy went with the server, and what was being read of it is not what is at fault.
+        throw gone.aborted ? gone.reason : error
+      }),
   )
 }
 
-/** The same for an import, which has an embedded database to itself; where there is none it is made. @throws Failure */
-export async function withDatabaseToImport<T>(work: Work<T>): Promise<T> {
+/**
+ * The same for an import, which has an embedded database to itself; where there is none it is made.
+ * @param dryRun changes nothing of the schema, and makes no database but one that is removed
+ */
+export async function withDatabaseToImport<T>(
+  dryRun: boolean,
+  work: (db: Database) => Promise<T>,
+): Promise<T> {
   const settings = readSettings()
+  const { config } = settings
+  if (dryRun && config.databaseUrl === null && !hasDatabase(config.dataDir))
+    return await inPassing((dataDir) =>
+      withDatabase({ ...settings, config: { ...config, dataDir } }, 'apply', work),
+    )
   try {
-    return await withDatabase(settings, work)
+    return await withDatabase(settings, dryRun || !config.autoMigrate ? 'refuse pending' : 'apply', work)
   } catch (error) {
     if (!(error instanceof DataDirTaken)) throw error
     throw new Failure(
-      `A running MiniMart holds the embedded database in ${settings.config.dataDir}. Stop it for the import, or import into ` +
+      `A running MiniMart holds the embedded database in ${config.dataDir}. Stop it for the import, or import into ` +
         'PostgreSQL, where it may go on serving.',
     )
   }
 }
 
-async function withDatabase<T>({ config, log }: Settings, work: Work<T>): Promise<T> {
-  const db = await openDatabase({ ...config, log, deadlineMs, refusePending: !config.autoMigrate })
+function hasDatabase(dataDir: string): boolean {
+  try {
+    return statSync(join(dataDir, databaseFolder, 'PG_VERSION'), { throwIfNoEntry: false }) !== undefined
+  } catch (error) {
+    return explainFileError(error, dataDir)
+  }
+}
+
+async function inPassing<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'minimart-dry-run-'))
+  return await work(folder).finally(() => rm(folder, { recursive: true, force: true }))
+}
+
+/** One transaction is all there is, so what is slow about it is no news. */
+async function withDatabase<T>(
+  { config, log }: Settings,
+  migrations: Migrations,
+  work: (db: Database) => Promise<T>,
+): Promise<T> {
+  const refusePending = migrations === 'refuse pending'
+  const options = { ...config, log, deadlineMs, slowQueryMs: 0, autoMigrate: !refusePending, refusePending }
+  const db = await openDatabase(options)
   return await work(db).finally(() => db.close())
 }

@@ -25,7 +25,8 @@ FILE                compressed when its name ends in .gz; only its owner may rea
 
 The embedded database's running server is asked for a copy to export from (the disk of DATA_DIR needs room for it) and
 goes on serving. Before a tenant moves, stop the server: what changes after the export does not move along. An export
-stands in the audit trail of the platform and of the tenant; one that cannot be recorded there is not completed.
+stands in the audit trail of the platform and of the tenant; one that cannot be recorded there is not completed. It
+migrates nothing: a database that lacks migrations is refused.
 
 The format, JSON Lines in UTF-8:
   first line   {"minimart":"archive","version":1,"program":…,"tenant":{"id","slug","name"},"credentials":false}

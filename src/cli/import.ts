@@ -21,7 +21,8 @@ that clients go on where they were; into a running PostgreSQL service too, where
 there yet, and none of its people's addresses may belong to an account here.
 
 --slug SLUG   give the tenant this slug, where its own is taken
---dry-run     try everything, keep nothing
+--dry-run     try everything, keep nothing; a database that lacks migrations is refused, and where there is none yet
+              it is tried in one that is made for it and removed
 --json        tell the outcome as one JSON line
 -             read the archive from standard input; compressed or not is told by its first bytes
 
@@ -43,7 +44,7 @@ minimart help export tells the format.`,
       const opened = await openArchive(bytes)
       const options = { slug, dryRun, unusableHash: await hashOfNothing() }
       const work = (db: Database) => importTenant(db, opened, options)
-      return { archive: opened, imported: await withDatabaseToImport(work) }
+      return { archive: opened, imported: await withDatabaseToImport(dryRun, work) }
     })
     console.log(values['json'] ? asJson(archive, imported, dryRun) : asText(archive, imported, dryRun))
     return 0

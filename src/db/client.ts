@@ -131,7 +131,7 @@ async function bringUpToDate(connection: MigrationConnection, options: DatabaseO
   const pending = (await migrationStatus(connection)).filter(({ appliedAt }) => appliedAt === null)
   if (pending.length > 0)
     throw new DatabaseRefused(
-      `The database lacks migrations (${pending.map(({ name }) => name).join(', ')}) and AUTO_MIGRATE is false: ` +
+      `The database lacks migrations (${pending.map(({ name }) => name).join(', ')}), which are not applied here: ` +
         'apply them with minimart migrate up.',
     )
 }

@@ -65,6 +65,20 @@ describeExecutable('places of archives', (program) => {
           `${name} cannot be written: the disk or its quota is full`,
         )
     })
+
+    test('from a DATA_DIR that this user may not look into', async () => {
+      const closed = await closedFolder()
+      expectRefused(
+        await exportTo('x.jsonl', { env: { DATA_DIR: closed } }),
+        `${closed} cannot be used: this user may not`,
+      )
+    })
+
+    test('tells nothing of how slow the database was', async () => {
+      const slow = { ...env, SLOW_QUERY_MS: '1' }
+      const { code, stderr } = await exportTo('slow.jsonl', { env: slow })
+      expect([code, stderr]).toEqual([0, expect.not.stringContaining('slow database call')])
+    })
   })
 
   describe('an import', () => {
@@ -84,5 +98,27 @@ describeExecutable('places of archives', (program) => {
       const file = join(await closedFolder(), 'house.jsonl')
       expectRefused(await program.run(['import', file], { env }), `${file} cannot be used: this user may not`)
     })
+
+    test('that is tried where there is no database leaves none behind', async () => {
+      const cwd = await program.folder()
+      const tried = await program.run(['import', '--dry-run', join(folder, 'house.jsonl')], { cwd })
+      expect([tried.code, tried.stdout]).toEqual([0, expect.stringContaining('can be imported')])
+      expect(await readdir(cwd)).toEqual([])
+    })
+  })
+
+  test('neither an export nor a dry run migrates a database; a real import does', async () => {
+    const old = { DATA_DIR: await program.dataDir('migrated') }
+    const status = async () => (await program.run(['migrate', 'status'], { env: old })).stdout
+    expect((await program.run(['migrate', 'down'], { env: old })).code).toBe(0)
+    const before = await status()
+    expect(before).toContain('pending')
+    expectRefused(await exportTo('old.jsonl', { env: old }), /lacks migrations .*minimart migrate up/)
+    const archive = join(folder, 'house.jsonl')
+    expectRefused(await program.run(['import', '--dry-run', archive], { env: old }), 'lacks migrations')
+    expectRefused(await program.run(['import', '-'], { env: old, stdin: 'letter\n' }), 'no MiniMart archive')
+    expect(await status()).toBe(before)
+    expect((await program.run(['import', archive], { env: old })).code).toBe(0)
+    expect(await status()).not.toContain('pending')
   })
 })
