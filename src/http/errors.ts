@@ -6,7 +6,7 @@
 
 import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { type Context, Elysia, ValidationError } from 'elysia'
+import { type Context, Elysia, ParseError, ValidationError } from 'elysia'
 import { ConstraintError } from '../db/errors.ts'
 import { AppError, type FieldFault } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -21,6 +21,7 @@ export interface RouteTable {
 
 export const errorAnswers = (log: Logger, routes: () => RouteTable) =>
   new Elysia({ name: 'error-answers' }).onError({ as: 'global' }, ({ error, request, set, path }) => {
+    if (isCutOff(error)) return toNobody(set)
     const info = requestInfo(request)
     const known = toAppError(error, path, routes)
     if (known.status >= 500)
@@ -30,6 +31,16 @@ export const errorAnswers = (log: Logger, routes: () => RouteTable) =>
       })
     return problemResponse(known, info.id, set)
   })
+
+/** The connection ended before the body was whole: the client left, or broke its chunks, or we stop. */
+const isCutOff = (error: unknown): boolean =>
+  error instanceof ParseError && error.cause instanceof DOMException && error.cause.name === 'AbortError'
+
+/** Nobody gets it; the log and the metrics tell by it that nothing went wrong here. 499 is nginx's word for it. */
+function toNobody(set: Context['set']): Response {
+  set.status = 499
+  return new Response(null, { status: 499 })
+}
 
 /** Also sets `Retry-After` and the other headers the error asks for. */
 export function problemResponse(error: AppError, requestId: string, set: Context['set']): Response {

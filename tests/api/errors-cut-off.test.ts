@@ -1,0 +1,98 @@
+/** Clients that leave before their body is whole: nothing of theirs is done, and none of it is our fault. */
+import { expect, test } from 'bun:test'
+import { connect, type Socket } from 'node:net'
+import { scrape, sumOf } from '../support/metrics.ts'
+import { makeList, makeTenant } from '../support/people.ts'
+import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+/** Each sends less of the body than it says it will. */
+const halves = {
+  'with its length': 'Content-Length: 1000\r\n\r\n{"name":"Ha',
+  'with its length, and nothing of it': 'Content-Length: 1000\r\n\r\n',
+  'in chunks': 'Transfer-Encoding: chunked\r\n\r\n6\r\n{"name\r\n',
+  'in the middle of a chunk': 'Transfer-Encoding: chunked\r\n\r\nff\r\n{"name',
+  'in chunks that break': 'Transfer-Encoding: chunked\r\n\r\n6\r\n{"name\r\nzz\r\n',
+}
+
+const leave = {
+  closing: (socket: Socket) => socket.destroy(),
+  resetting: (socket: Socket) => socket.resetAndDestroy(),
+  'saying that no more comes': (socket: Socket) => socket.end(),
+}
+
+/** Once this is answered, the server has begun with what was sent before it on other connections. */
+const begun = ({ url }: TestServer) => fetch(`${url}/healthz`, { headers: { connection: 'close' } })
+
+async function sendHalf(server: TestServer, path: string, rest: string, token?: string): Promise<Socket> {
+  const { hostname, port } = new URL(server.url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => undefined)
+  const authorization = token ? `Authorization: Bearer ${token}\r\n` : ''
+  socket.write(
+    `POST /api/v1${path} HTTP/1.1\r\nHost: localhost\r\n${authorization}Content-Type: application/json\r\n${rest}`,
+  )
+  await new Promise((sent) => socket.write('', sent))
+  await begun(server)
+  return socket
+}
+
+/** What the figures and the log say of requests to a route, by status. */
+async function told({ url, log }: TestServer, route: string) {
+  const families = await scrape(`${url}/metrics`)
+  const counted = (status: string) =>
+    sumOf(families, 'minimart_http_request_duration_seconds_count', { route, status })
+  const logged = log.lines.filter(
+    ({ message, fields }) => message === 'request' && fields?.['route'] === route,
+  )
+  return { left: counted('499'), failed: counted('500'), logged }
+}
+
+describeBackends('a client that leaves in the middle of its body', (backend) => {
+  for (const [way, goodbye] of Object.entries(leave))
+    test(`by ${way} is counted and logged as one that left, with a token and without`, async () => {
+      const server = await sharedServer(backend)
+      const { admin } = await makeTenant(server, 'Cut off')
+      const route = '/api/v1/shopping-lists'
+      const before = await told(server, route)
+      const tokens = [undefined, admin.accessToken]
+      for (const rest of Object.values(halves))
+        for (const token of tokens) goodbye(await sendHalf(server, '/shopping-lists', rest, token))
+      const expected = before.left + Object.keys(halves).length * tokens.length
+      await until(async () => (await told(server, route)).left >= expected, 'the count')
+      const after = await told(server, route)
+      expect(after.left).toBe(expected)
+      expect(after.failed).toBe(0)
+      const lines = after.logged.slice(before.logged.length)
+      expect(new Set(lines.map(({ level, fields }) => [level, fields?.['status']].join(' ')))).toEqual(
+        new Set(['info 499']),
+      )
+      expect(server.log.lines.filter(({ level }) => level === 'error' || level === 'warn')).toEqual([])
+    })
+
+  test('has nothing done, not on a route that needs no body either', async () => {
+    const server = await sharedServer(backend)
+    const { admin } = await makeTenant(server, 'Half meant')
+    const { id } = await makeList(admin)
+    expect((await admin.api.delete(`/shopping-lists/${id}`)).status).toBe(204)
+    const route = '/api/v1/shopping-lists/:id/restore'
+    const { left } = await told(server, route)
+    const path = `/shopping-lists/${id}/restore`
+    ;(await sendHalf(server, path, halves['with its length'], admin.accessToken)).destroy()
+    await until(async () => (await told(server, route)).left > left, 'the count')
+    expect((await admin.api.get(`/shopping-lists/${id}`)).status).toBe(404)
+  })
+
+  test('because the server stops is no fault either', async () => {
+    // What is left of the five seconds for finishing requests is short.
+    const server = await startServer(backend, { SHUTDOWN_DELAY_MS: '4000' })
+    const socket = await sendHalf(server, '/auth/login', halves['with its length'])
+    await server.stop()
+    socket.destroy()
+    const { lines } = server.log
+    const cut = () => lines.find(({ fields }) => fields?.['route'] === '/api/v1/auth/login')
+    await until(cut, 'its line in the log')
+    expect(cut()).toMatchObject({ level: 'info', message: 'request', fields: { status: 499 } })
+    expect(lines.filter(({ level }) => level === 'error')).toEqual([])
+  })
+})
