@@ -55,6 +55,7 @@ export const publicAuthRoutes = (deps: Deps) => {
             'account_deactivated',
             'tenant_deactivated',
             'busy',
+            'redis_unavailable',
           ],
         }),
       },

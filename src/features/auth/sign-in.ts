@@ -17,7 +17,7 @@ import { isOutdated } from './passwords.ts'
 import { recordingRefusal } from './refusals.ts'
 import { revocationStatement } from './revocations.ts'
 import type { Session } from './sessions.ts'
-import { sendOtp } from './verification.ts'
+import { newOtpMail } from './verification.ts'
 
 export interface Device extends Source {
   userAgent: string
@@ -71,7 +71,7 @@ async function refuseUnready(deps: Deps, account: Account): Promise<void> {
   if (!account.isActive) throw new AppError('account_deactivated', 'This account has been deactivated.')
   if (!account.tenantIsActive) throw new AppError('tenant_deactivated', 'This tenant has been deactivated.')
   if (account.emailVerified) return
-  deps.background.run('sending a code', () => sendOtp(deps, account))
+  deps.mailer.send(await newOtpMail(deps, account))
   throw new AppError('email_not_verified', 'Verify your e-mail address first: a code has been mailed to it.')
 }
 

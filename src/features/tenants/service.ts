@@ -14,7 +14,7 @@ import { auditOfTenant, auditStatement, differences } from '../audit/entry.ts'
 import type { Caller } from '../auth/actor.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { onRepeatedRevocation } from '../auth/revocations.ts'
-import { sendOtp } from '../auth/verification.ts'
+import { newOtpMail } from '../auth/verification.ts'
 import { creationOf, emailTaken, insertUser } from '../users/service.ts'
 import type { NewTenant, TenantChange, TenantQuery } from './model.ts'
 import { freeSlug, slugFrom } from './slug.ts'
@@ -25,7 +25,7 @@ interface Body {
 
 /**
  * The tenant and its first admin, both or neither. The admin gets a code by mail.
- * @throws AppError slug_taken, email_taken (409), invalid (422), busy (503)
+ * @throws AppError slug_taken, email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
  */
 export async function createTenant(deps: Deps, actor: Caller, input: NewTenant): Promise<string> {
   const email = input.admin.email.toLowerCase()
@@ -33,10 +33,12 @@ export async function createTenant(deps: Deps, actor: Caller, input: NewTenant):
   checkNewPassword(input.admin.password, email, 'admin.password')
   const passwordHash = await deps.passwords.hash(input.admin.password)
   const tenantId = newId()
+  const userId = newId()
+  const mail = await newOtpMail(deps, { userId, email, fullName })
   const body = await deps.db
     .transaction('system', async (query) => {
       const tenant = await insertTenant(query, tenantId, input)
-      const row = { id: newId(), tenantId, email, fullName, role: 'tenant_admin', passwordHash }
+      const row = { id: userId, tenantId, email, fullName, role: 'tenant_admin', passwordHash }
       const [admin] = await query(insertUser(row))
       if (!admin) throw new Error('an inserted user was not returned')
       const made = { action: 'tenant.created' as const, details: { name: input.name, admin: email } }
@@ -49,7 +51,7 @@ export async function createTenant(deps: Deps, actor: Caller, input: NewTenant):
     .catch((error: unknown) => {
       throw emailTaken(error)
     })
-  deps.background.run('sending a code', () => sendOtp(deps, { email, fullName }))
+  deps.mailer.send(mail)
   return body
 }
 

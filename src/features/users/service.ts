@@ -12,7 +12,7 @@ import { auditStatement, by, differences } from '../audit/entry.ts'
 import type { Actor, Caller } from '../auth/actor.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { onRepeatedRevocation } from '../auth/revocations.ts'
-import { sendOtp } from '../auth/verification.ts'
+import { newOtpMail } from '../auth/verification.ts'
 import type { NewUser, UserChange, UserQuery } from './model.ts'
 
 interface Body {
@@ -55,7 +55,10 @@ export function emailTaken(error: unknown): unknown {
     : error
 }
 
-/** The user gets a code by mail. @throws AppError email_taken (409), invalid (422), busy (503) */
+/**
+ * The user gets a code by mail.
+ * @throws AppError email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
+ */
 export async function createUser(deps: Deps, actor: Caller, input: NewUser): Promise<string> {
   const { tenantId } = actor
   const email = input.email.toLowerCase()
@@ -63,13 +66,14 @@ export async function createUser(deps: Deps, actor: Caller, input: NewUser): Pro
   const passwordHash = await deps.passwords.hash(input.password)
   const role = input.role ?? 'member'
   const row = { id: newId(), tenantId, email, fullName: input.full_name, role, passwordHash }
+  const mail = await newOtpMail(deps, { ...row, userId: row.id })
   const [created] = await deps.db
     .write({ tenantId }, auditStatement({ ...by(actor), ...creationOf(row) }), insertUser(row))
     .catch((error: unknown) => {
       throw emailTaken(error)
     })
   if (!created) throw new Error('an inserted user was not returned')
-  deps.background.run('sending a code', () => sendOtp(deps, row))
+  deps.mailer.send(mail)
   return created.body
 }
 
