@@ -4,7 +4,8 @@ import { type Mail, type MailKind, type Recipient, shortened } from './mail.ts'
 
 interface Addressed {
   to: Recipient
-  requestId?: string | undefined
+  /** Null, as in a call's source, where no call caused it. */
+  requestId?: string | null | undefined
 }
 
 /** `code` is the only six-digit number in the mail: programs and people can pick it out without a doubt. */
@@ -133,7 +134,7 @@ function mail(kind: MailKind, { to, requestId }: Addressed, subject: string, lay
     subject: shortened(subject, 120),
     text: renderText(layout),
     html: renderHtml(layout),
-    ...(requestId === undefined ? {} : { requestId }),
+    ...(requestId ? { requestId } : {}),
   }
 }
 

@@ -1,9 +1,9 @@
 /** One request can be followed by its id through everything it sets off; slow database calls are told without values. */
 import { afterAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
-import { createClient } from '../support/client.ts'
+import { type Answer, createClient } from '../support/client.ts'
 import type { LogLine } from '../support/log.ts'
-import { makeList, makeTenant, makeUser } from '../support/people.ts'
+import { freshEmail, goodPassword, makeList, makeTenant, makeUser, superAdmin } from '../support/people.ts'
 import {
   describeBackends,
   describeFull,
@@ -18,6 +18,10 @@ import { until } from '../support/until.ts'
 
 const linesOf = ({ log }: TestServer, requestId: string): LogLine[] =>
   log.lines.filter(({ fields }) => fields?.['request_id'] === requestId)
+
+interface Given {
+  headers: Record<string, string>
+}
 
 const slowServer = oncePerBackend((backend) => startServer(backend, { SLOW_QUERY_MS: '30' }))
 
@@ -62,6 +66,58 @@ describeBackends('a request', (backend) => {
     )
     const audit = await admin.api.get('/audit')
     expect(JSON.stringify(audit.body)).toContain('trace-me:mail')
+  })
+
+  test('is known by its id in every mail it sets off, and in the line that says so', async () => {
+    const server = await sharedServer(backend)
+    const root = await superAdmin(server)
+    const { admin } = await makeTenant(server)
+    const open = createClient(server.url)
+    const person = { email: freshEmail('mailed'), full_name: 'Mailed', password: goodPassword }
+    const newAdmin = { ...person, email: freshEmail('mailed-admin') }
+    const { email, password } = person
+    const next = 'another long passphrase'
+    const change = { current_password: admin.password, new_password: next }
+    const calls: [what: string, to: string, call: (given: Given) => Promise<Answer>][] = [
+      ['created', email, (given) => admin.api.post('/users', person, given)],
+      ['resent', email, (given) => open.post('/auth/resend-otp', { email }, given)],
+      ['not-verified', email, (given) => open.post('/auth/login', { email, password }, given)],
+      ['tenant', newAdmin.email, (given) => root.api.post('/tenants', { name: 'M', admin: newAdmin }, given)],
+      [
+        'forgotten',
+        admin.email,
+        (given) => open.post('/auth/forgot-password', { email: admin.email }, given),
+      ],
+      ['changed', admin.email, (given) => admin.api.post('/auth/change-password', change, given)],
+    ]
+    for (const [what, to, call] of calls) {
+      const id = `mailed-by:${what}`
+      expect((await call({ headers: { 'x-request-id': id } })).headers.get('x-request-id')).toBe(id)
+      const mail = await server.inbox.waitFor(to)
+      expect(mail.parsed.headers.find(({ key }) => key === 'x-request-id')?.value).toBe(id)
+      await until(() => linesOf(server, id).some(({ message }) => message === 'mail sent'), 'its line')
+    }
+  })
+
+  test('is known by its id in the line that says that what went on after it failed', async () => {
+    const server = await sharedServer(backend)
+    const { deps } = server.running
+    const { passwordResets } = deps
+    const issue = () => Promise.reject(new Error('as told by the test'))
+    Object.assign(deps, { passwordResets: { ...passwordResets, issue } })
+    try {
+      const given = { headers: { 'x-request-id': 'fails-later' } }
+      const { email } = server.superAdmin
+      expect((await createClient(server.url).post('/auth/forgot-password', { email }, given)).status).toBe(
+        202,
+      )
+      await deps.background.drain()
+    } finally {
+      Object.assign(deps, { passwordResets })
+    }
+    expect(linesOf(server, 'fails-later')).toContainEqual(
+      expect.objectContaining({ level: 'error', message: 'mailing a password reset failed' }),
+    )
   })
 
   test('that waits long for the database is told with its statement, its kind and its id, and never a value', async () => {

@@ -58,7 +58,7 @@ export async function requestPasswordReset(deps: Deps, email: string, source: So
   const token = await deps.passwordResets.issue(account)
   const url = `${deps.publicUrl}/reset-password?token=${token}`
   await deps.db.write(account, auditStatement(entryOf(account, 'auth.password_reset_requested', source)))
-  const requestId = source.requestId ?? undefined
+  const { requestId } = source
   deps.mailer.send(passwordResetMail({ to: account, url, ttlMinutes: resetTtlMinutes, requestId }))
 }
 
@@ -133,6 +133,7 @@ async function setPassword(
       ? {}
       : { spared: { sessionId: sparedSession, fromEpoch: changed.sparedEpoch } }),
   })
-  deps.mailer.send(passwordChangedMail({ to: account, at: new Date(), publicUrl: deps.publicUrl }))
+  const { requestId } = entry.source
+  deps.mailer.send(passwordChangedMail({ to: account, at: new Date(), publicUrl: deps.publicUrl, requestId }))
   return changed.sessionEpoch
 }

@@ -5,6 +5,7 @@ import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import { requestInfo, sourceOf } from '../../http/request-info.ts'
+import type { Source } from './actor.ts'
 import * as model from './model.ts'
 import { changePassword, requestPasswordReset, resetPassword } from './password-changes.ts'
 import { changeProfile, getProfile } from './profile.ts'
@@ -21,10 +22,15 @@ export const publicAuthRoutes = (deps: Deps) => {
   const { limits } = deps
 
   /** Answered before it is done, so that its time tells nothing about the address. */
-  const later = async (what: string, work: () => Promise<unknown>): Promise<Response> => {
+  const later = async (
+    what: string,
+    request: Request,
+    work: (source: Source) => Promise<unknown>,
+  ): Promise<Response> => {
     // Whoever the address belongs to, an outage is told rather than swallowed.
     await ensureReachable(deps)
-    if (!deps.background.run(what, work))
+    const source = sourceOf(request)
+    if (!deps.background.run(what, source.requestId, () => work(source)))
       throw new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
         retryAfterSeconds: 5,
       })
@@ -90,7 +96,7 @@ export const publicAuthRoutes = (deps: Deps) => {
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
         await limits.ofAuth(requestInfo(request), email)
-        return later('resending a code', () => resendOtp(deps, email))
+        return later('resending a code', request, (source) => resendOtp(deps, email, source))
       },
       {
         body: model.OnlyEmail,
@@ -129,7 +135,9 @@ export const publicAuthRoutes = (deps: Deps) => {
       async ({ body, request }) => {
         const email = body.email.toLowerCase()
         await limits.ofAuth(requestInfo(request), email)
-        return later('mailing a password reset', () => requestPasswordReset(deps, email, sourceOf(request)))
+        return later('mailing a password reset', request, (source) =>
+          requestPasswordReset(deps, email, source),
+        )
       },
       {
         body: model.OnlyEmail,

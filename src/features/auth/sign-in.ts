@@ -37,7 +37,7 @@ async function beginSession(deps: Deps, email: string, password: string, device:
   const right = await deps.passwords.verify(account?.passwordHash ?? null, password)
   if (!account || !right)
     throw new AppError('invalid_credentials', 'The e-mail address or the password is wrong.')
-  await refuseUnready(deps, account)
+  await refuseUnready(deps, account, device)
   if (isOutdated(account.passwordHash))
     await replaceHash(deps.db, account, await deps.passwords.hash(password))
   const { userId, tenantId, sessionEpoch, tenantEpoch } = account
@@ -67,11 +67,11 @@ const signedInEntry = ({ tenantId, userId, role }: Account, sessionId: string, d
   })
 
 /** Only whoever knows the password learns what state the account is in. */
-async function refuseUnready(deps: Deps, account: Account): Promise<void> {
+async function refuseUnready(deps: Deps, account: Account, source: Source): Promise<void> {
   if (!account.isActive) throw new AppError('account_deactivated', 'This account has been deactivated.')
   if (!account.tenantIsActive) throw new AppError('tenant_deactivated', 'This tenant has been deactivated.')
   if (account.emailVerified) return
-  deps.mailer.send(await newOtpMail(deps, account))
+  deps.mailer.send(await newOtpMail(deps, account, source))
   throw new AppError('email_not_verified', 'Verify your e-mail address first: a code has been mailed to it.')
 }
 

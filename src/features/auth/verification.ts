@@ -22,9 +22,10 @@ export interface OtpRecipient {
 export async function newOtpMail(
   { otps, otpTtlMinutes }: Pick<Deps, 'otps' | 'otpTtlMinutes'>,
   { userId, email, fullName }: OtpRecipient,
+  { requestId }: Source,
 ): Promise<Mail> {
   const code = await otps.issue(userId)
-  return otpMail({ to: { email, fullName }, code, ttlMinutes: otpTtlMinutes })
+  return otpMail({ to: { email, fullName }, code, ttlMinutes: otpTtlMinutes, requestId })
 }
 
 /**
@@ -36,10 +37,10 @@ export async function ensureReachable({ db, store }: Pick<Deps, 'db' | 'store'>)
 }
 
 /** Does nothing for an address that is unknown, verified already or deactivated. The caller answers before. */
-export async function resendOtp(deps: Deps, email: string): Promise<void> {
+export async function resendOtp(deps: Deps, email: string, source: Source): Promise<void> {
   const account = await findAccountByEmail(deps.db, email)
   if (account?.isActive && account.tenantIsActive && !account.emailVerified)
-    deps.mailer.send(await newOtpMail(deps, account))
+    deps.mailer.send(await newOtpMail(deps, account, source))
 }
 
 /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429) */

@@ -71,7 +71,7 @@ export async function invite(
       role,
       url,
       ttlHours: deps.invitationTtlHours,
-      requestId: actor.requestId ?? undefined,
+      requestId: actor.requestId,
     }),
   )
   return JSON.stringify({

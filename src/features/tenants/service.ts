@@ -34,7 +34,7 @@ export async function createTenant(deps: Deps, actor: Caller, input: NewTenant):
   const passwordHash = await deps.passwords.hash(input.admin.password)
   const tenantId = newId()
   const userId = newId()
-  const mail = await newOtpMail(deps, { userId, email, fullName })
+  const mail = await newOtpMail(deps, { userId, email, fullName }, actor)
   const body = await deps.db
     .transaction('system', async (query) => {
       const tenant = await insertTenant(query, tenantId, input)

@@ -66,7 +66,7 @@ export async function createUser(deps: Deps, actor: Caller, input: NewUser): Pro
   const passwordHash = await deps.passwords.hash(input.password)
   const role = input.role ?? 'member'
   const row = { id: newId(), tenantId, email, fullName: input.full_name, role, passwordHash }
-  const mail = await newOtpMail(deps, { ...row, userId: row.id })
+  const mail = await newOtpMail(deps, { ...row, userId: row.id }, actor)
   const [created] = await deps.db
     .write({ tenantId }, auditStatement({ ...by(actor), ...creationOf(row) }), insertUser(row))
     .catch((error: unknown) => {
