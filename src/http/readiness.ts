@@ -1,5 +1,6 @@
 /** Whether the service can do its work: what /readyz says, and the metrics with it. */
 import type { Database } from '../db/database.ts'
+import { withDeadline } from '../db/deadline.ts'
 import { migrationState } from '../db/migration-state.ts'
 import type { OpenStore } from '../store/client.ts'
 
@@ -17,6 +18,9 @@ export interface ReadinessDeps {
   isDraining: () => boolean
 }
 
+/** A frozen database takes all of its own deadline to say nothing, longer than any probe waits. Redis has two seconds. */
+const patienceMs = 2000
+
 export async function readiness({ db, store, isDraining }: ReadinessDeps): Promise<Readiness> {
   const [database, redis] = await Promise.all([checkDatabase(db), checkRedis(store)])
   const ready = isUsable(database) && redis !== 'down'
@@ -29,7 +33,8 @@ export const isUsable = ({ migrations }: Pick<Readiness, 'migrations'>): boolean
 
 async function checkDatabase(db: Database): Promise<Pick<Readiness, 'database' | 'migrations'>> {
   try {
-    return { database: 'up', migrations: (await migrationState(db)).state }
+    const { state } = await withDeadline(migrationState(db), patienceMs, () => undefined)
+    return { database: 'up', migrations: state }
   } catch {
     // What exactly is wrong is in the log of the adapters; a probe only needs to know that it is.
     return { database: 'down', migrations: 'unknown' }

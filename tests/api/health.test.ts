@@ -2,9 +2,16 @@
 import { expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
 import { makeList, makeTenant, signIn } from '../support/people.ts'
-import { describePrivatePostgres, startPostgres } from '../support/postgres.ts'
+import { describePrivatePostgres, startPostgres, testPostgres } from '../support/postgres.ts'
+import { startProxy } from '../support/proxy.ts'
 import { describePrivateRedis, startRedis } from '../support/redis.ts'
-import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
+import {
+  describeBackends,
+  describeFull,
+  sharedServer,
+  startServer,
+  type TestServer,
+} from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const readiness = async ({ url }: TestServer) => {
@@ -99,6 +106,32 @@ describePrivatePostgres('without its database', () => {
         await postgres.end()
       }
     })
+})
+
+describeFull('with a database that has gone silent', () => {
+  test('the service says so before any probe gives up, and comes back by itself', async () => {
+    const database = await (await testPostgres()).createDatabase()
+    const network = await startProxy(database.url)
+    const { hostname, port } = new URL(network.url)
+    const through = Object.assign(new URL(database.url), { hostname, port })
+    const server = await startServer('full', { DATABASE_URL: through.href })
+    try {
+      network.hold()
+      const startedAt = performance.now()
+      expect(await readiness(server)).toEqual({
+        status: 503,
+        body: { status: 'not_ready', database: 'down', migrations: 'unknown', redis: 'up' },
+      })
+      expect(performance.now() - startedAt).toBeLessThan(2900)
+      network.flow()
+      await until(ready(server), 'ready')
+    } finally {
+      network.flow()
+      await server.stop()
+      await network.stop()
+      await database.drop()
+    }
+  })
 })
 
 describePrivateRedis('without its Redis', () => {
