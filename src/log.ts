@@ -1,4 +1,6 @@
 /** Structured logging: one JSON object a line, or one readable line on a terminal. Secrets never get through. */
+import { AppError } from './errors.ts'
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export type LogFields = Record<string, unknown>
 
@@ -64,16 +66,23 @@ function redact(value: unknown): unknown {
   return value
 }
 
-/** The driver's own fields (query, parameters) are left out: they hold what people wrote. */
-function describeError(error: Error): LogFields {
+/**
+ * The driver's own fields (query, parameters) are left out: they hold what people wrote. So is the stack of what is
+ * expected to happen, and of its causes: the codes say all, and an outage makes many such lines a second.
+ */
+function describeError(error: Error, isEffectExpected = false): LogFields {
+  const isExpected = isEffectExpected || (error instanceof AppError && error.code !== 'internal_error')
   return {
     name: error.name,
     message: redactText(error.message),
     ...('code' in error ? { code: error.code } : {}),
-    ...(error.stack ? { stack: redactText(error.stack) } : {}),
-    ...(error.cause instanceof Error ? { cause: describeError(error.cause) } : {}),
+    ...(!isExpected && hasFrames(error) ? { stack: redactText(error.stack) } : {}),
+    ...(error.cause instanceof Error ? { cause: describeError(error.cause, isExpected) } : {}),
   }
 }
+
+/** The drivers append to the stack of errors that have none, and make it the word "undefined". */
+const hasFrames = (error: Error): error is Error & { stack: string } => /^ +at /m.test(error.stack ?? '')
 
 const colour: Record<LogLevel, string> = {
   debug: '\x1b[90m',

@@ -40,7 +40,11 @@ export async function signIn(options: LoginOptions): Promise<Login> {
       if (error instanceof DatabaseRefused) throw error
       if (!comesBack(error)) throw explain(options, error)
       if (performance.now() + pauseMs > giveUpAt) throw stayedAway(options, error)
-      if (attempt === 1) options.log.warn('Waiting for the database', { address: addressOf(options), error })
+      if (attempt === 1)
+        options.log.warn('Waiting for the database', {
+          address: addressOf(options),
+          error: databaseError(error),
+        })
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
   }

@@ -24,11 +24,9 @@ export const errorAnswers = (log: Logger, routes: () => RouteTable) =>
     if (isCutOff(error)) return toNobody(set)
     const info = requestInfo(request)
     const known = toAppError(error, path, routes)
-    if (known.status >= 500)
-      log[known.code === 'internal_error' ? 'error' : 'warn'](known.message, {
-        request_id: info.id,
-        error: known.extras.cause ?? known,
-      })
+    if (known.code === 'internal_error')
+      log.error(known.message, { request_id: info.id, error: known.extras.cause ?? known })
+    else if (known.status >= 500) log.warn(known.message, { request_id: info.id, error: known })
     return problemResponse(known, info.id, set)
   })
 

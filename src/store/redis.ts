@@ -172,7 +172,8 @@ function watch(log: Logger) {
     const now = performance.now()
     if (closing || (loggedAt > 0 && now - loggedAt < repeatLogEveryMs)) return
     loggedAt = now
-    log.error('Redis is away', { error, seconds: away.size === 0 ? 0 : Math.round((now - begunAt) / 1000) })
+    const seconds = away.size === 0 ? 0 : Math.round((now - begunAt) / 1000)
+    log.error('Redis is away', { error: isFault(error) ? error : unavailable(error), seconds })
   }
   return {
     begin: (address: string, error: unknown): void => {

@@ -36,6 +36,9 @@ describePrograms('PostgreSQL away', (program) => {
       expect(started.errors()).toContain('DATABASE_URL')
       expect(started.errors()).not.toMatch(/^ +at /m)
       expect(started.output() + started.errors()).not.toContain('sesame')
+      const waiting = started.lines().find(({ level }) => level === 'warn')
+      expect(waiting?.['error']).toMatchObject({ cause: { code: 'ECONNREFUSED' } })
+      expect(started.output()).not.toContain('"stack"')
     })
 
   test('SIGTERM while it waits for the database ends it at once with 0', async () => {
@@ -123,6 +126,10 @@ describePrograms('PostgreSQL away', (program) => {
       expect([...seen.keys()].toSorted()).toEqual([201, 503])
       running.signal('SIGTERM')
       expect(await running.exited).toBe(0)
+      const refusals = running.lines().filter(({ level, request_id }) => level === 'warn' && request_id)
+      expect(refusals.length).toBeGreaterThan(0)
+      for (const { error } of refusals) expect(error).toMatchObject({ code: 'database_unavailable' })
+      expect(running.output()).not.toContain('"stack"')
       await Promise.all([server.end(), inbox.stop()])
     })
   })

@@ -1,6 +1,7 @@
 /** What people send reaches the log as text alone: no line, field or terminal command of their own. */
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import { AppError } from '../../src/errors.ts'
 import { createLogger, type LogFields, redactText } from '../../src/log.ts'
 
 function printed(format: 'json' | 'pretty', message: string, fields: LogFields = {}): string {
@@ -63,6 +64,47 @@ describe('a line of the log', () => {
   test('on a terminal quotes what is more than a word, so that no value passes for another field', () => {
     const line = printed('pretty', 'request', { request_id: 'a status=200 user="root"', status: 401 })
     expect(line).toContain('request_id="a status=200 user=\\"root\\"" status=401')
+  })
+})
+
+describe('an error in the log', () => {
+  const described = (error: unknown) => JSON.parse(printed('json', 'failed', { error })).error
+  const refused = () => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+
+  test('that was to be expected has its codes and those of its causes, and no stack', () => {
+    const cause = Object.assign(refused(), { cause: new Error('the deepest') })
+    expect(described(new AppError('database_unavailable', 'Away.', { cause }))).toEqual({
+      name: 'AppError',
+      message: 'Away.',
+      code: 'database_unavailable',
+      cause: {
+        name: 'Error',
+        message: 'connect ECONNREFUSED',
+        code: 'ECONNREFUSED',
+        cause: { name: 'Error', message: 'the deepest' },
+      },
+    })
+  })
+
+  test('that is a fault has its stack, and that of its cause but where it was to be expected', () => {
+    const cause = new AppError('redis_unavailable', 'Away.', { cause: refused() })
+    for (const fault of [new AppError('internal_error', 'Oh.', { cause: refused() }), refused()])
+      expect(described(fault).stack).toMatch(/^ +at /m)
+    expect(described(new AppError('internal_error', 'Oh.', { cause: refused() })).cause.stack).toBeString()
+    const { stack, cause: shown } = described(new Error('Oh.', { cause }))
+    expect(stack).toBeString()
+    expect(shown).toEqual({
+      name: 'AppError',
+      message: 'Away.',
+      code: 'redis_unavailable',
+      cause: expect.anything(),
+    })
+    expect(shown.cause.stack).toBeUndefined()
+  })
+
+  test('that has no stack is not given one', () => {
+    for (const stack of [undefined, 'undefined', 'Error: without frames'])
+      expect(described(Object.assign(new Error('no such host'), { stack })).stack).toBeUndefined()
   })
 })
 
