@@ -75,7 +75,8 @@ const description = [
   'Open `/ws?token=<access token>`, or send the subprotocols `minimart.v1, bearer.<access token>`. Messages are JSON ' +
     'objects in text frames, answered in the order sent; an `id` is repeated by the answer.',
   'Per list, `seq` counts events from 1 without holes. A subscriber gets each once, in order, none missing, from the ' +
-    '`seq` that `subscribed` named, or from `since`. After a close, reconnect and subscribe with the last `seq` seen.',
+    '`seq` that `subscribed` named, or from `since`. After a close, reconnect and subscribe with the last `seq` seen. ' +
+    'Subscribing to a list again takes the place of what was followed; if it fails, that goes on.',
   `Limits: ${limits.messageBytes} bytes a message, ${limits.messageBurst} messages at once and ` +
     `${limits.messagesPerSecond} a second, ${limits.subscriptions} lists a socket, ${limits.socketsPerUser} sockets a user.`,
   `Close codes: ${Object.values(closeCodes)

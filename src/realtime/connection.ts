@@ -121,8 +121,8 @@ export function createConnection(
   const handlers = {
     async subscribe({ payload, id }: Extract<ClientMessage, { type: 'subscribe' }>) {
       const listId = payload.list_id.toLowerCase()
-      drop(listId)
-      if (subscribed.size >= limits.subscriptions)
+      // A repeat takes the place of what is followed only once it is answered; if it fails, that goes on.
+      if (!subscribed.has(listId) && subscribed.size >= limits.subscriptions)
         return fail(
           'too_many_subscriptions',
           `A socket may follow ${limits.subscriptions} lists.`,
@@ -134,7 +134,11 @@ export function createConnection(
         isGone: () => gone,
         writable: carrier.writable,
         send: carrier.send,
-        answer: (message) => carrier.send(encode(message, id)),
+        heard: () => subscribed.get(listId)?.subscription.stream.head() ?? 0,
+        answer(message) {
+          drop(listId)
+          carrier.send(encode(message, id))
+        },
         join(subscription) {
           subscribed.set(listId, { list, subscription })
           carrier.subscribe(topicOf(list))

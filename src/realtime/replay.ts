@@ -15,6 +15,9 @@ export interface Replayed {
   isGone(): boolean
   writable(): Promise<void>
   send(text: string): void
+  /** The last number it was sent while it follows the list already, else 0. */
+  heard(): number
+  /** `subscribed`. What it followed of the list before ends with it. */
   answer(message: Parameters<typeof encode>[0]): void
   /** Called when the client has everything up to the stream's head. Must not wait. */
   join(subscription: Subscription): void
@@ -34,8 +37,10 @@ export async function replay(
   let joined = false
   try {
     // Asked again now that the stream listens: at this number the actor could see the list.
-    const seq = await findSeq(db, actor, list.listId)
-    if (seq === null) return 'not_found'
+    const found = await findSeq(db, actor, list.listId)
+    if (found === null) return 'not_found'
+    // What it heard in the meantime is not to come again.
+    const seq = Math.max(found, client.heard())
     let cursor = since ?? seq
     const first = since === undefined || since > seq ? null : await readEvents(db, list, since)
     const recovered = first !== null && !first.expired
