@@ -120,10 +120,11 @@ function finishParameters(
   return parameters.filter(isJsonObject).map((parameter) => {
     const schema = schemas.show(parameter['schema'] ?? {})
     const { description: fromSchema, ...shown } = isJsonObject(schema) ? schema : {}
-    const { name } = parameter
-    const description =
-      parameter['description'] ?? describeParameter(String(name), path) ?? fromSchema ?? String(name)
-    return { ...parameter, description, schema: shown }
+    // The plugin repeats the schema's list of examples where a map of Example Objects belongs; the schema keeps it.
+    const { examples: _, ...given } = parameter
+    const name = String(parameter['name'])
+    const description = parameter['description'] ?? describeParameter(name, path) ?? fromSchema ?? name
+    return { ...given, description, schema: shown }
   })
 }
 

@@ -13,6 +13,7 @@ export const tags = [
   { name: 'Members', description: 'Who may see and change a list: owner, editors, viewers.' },
   { name: 'Invitations', description: 'Asking a colleague to a list, by mail, and their answer.' },
   { name: 'Items', description: 'What is to be bought, one by one or up to 200 in a call.' },
+  { name: 'Audit', description: 'Who did what, for the admins of a tenant and of the platform.' },
   { name: 'Service', description: 'Whether the service lives and can do its work.' },
 ]
 
