@@ -38,7 +38,10 @@ export interface OperationOptions {
   selfContained?: boolean
   ok: Answer
   alsoOk?: Answer[]
-  /** What this route adds to the errors that its kind always has. `version_mismatch` documents If-Match. */
+  /**
+   * What this route adds to the errors that its kind always has: `redis_unavailable` where it asks the store before it
+   * answers. `version_mismatch` documents If-Match.
+   */
   errors?: ErrorCode[]
 }
 
@@ -47,6 +50,7 @@ export const requestExampleKey = 'x-request-example'
 
 const signInErrors: ErrorCode[] = ['token_missing', 'token_invalid', 'token_expired', 'token_revoked']
 const bodyErrors: ErrorCode[] = ['malformed_json', 'body_too_large', 'not_json', 'invalid']
+const databaseErrors: ErrorCode[] = ['busy', 'database_unavailable']
 
 /** What every answer carries that was counted against a limit. The document's components describe them. */
 export const rateLimitHeaderNames = [
@@ -67,7 +71,7 @@ export function operation(o: OperationOptions): DocumentDecoration {
     ...(o.body ? bodyErrors : []),
     ...(o.errors ?? []),
     ...(limited ? ['rate_limited' as const] : []),
-    ...(o.selfContained ? [] : ['database_unavailable' as const]),
+    ...(o.selfContained ? [] : databaseErrors),
   ]
   return {
     summary: o.summary,

@@ -44,8 +44,9 @@ export interface World {
   people: Record<Who, Person>
 }
 
-export const worldOf = oncePerBackend(async (backend): Promise<World> => {
-  const server = await sharedServer(backend)
+export const worldOf = oncePerBackend(async (backend) => makeWorld(await sharedServer(backend)))
+
+export async function makeWorld(server: TestServer): Promise<World> {
   const [tenant, other, root] = await Promise.all([
     makeTenant(server, 'Permissions'),
     makeTenant(server, 'Elsewhere'),
@@ -59,7 +60,7 @@ export const worldOf = oncePerBackend(async (backend): Promise<World> => {
   if (!owner || !editor || !viewer || !outsider || !stranger) throw new Error('somebody is missing')
   const insiders = { super_admin: root, tenant_admin: tenant.admin, owner, editor, viewer }
   return { tenant, people: { ...insiders, outsider, stranger, other_admin: other.admin } }
-})
+}
 
 /** A list of the owner's with an editor, a viewer and an item, and whatever else the call needs. */
 export async function makeTarget({ tenant, people }: World, given?: Call['given']): Promise<Target> {

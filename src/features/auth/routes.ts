@@ -60,7 +60,6 @@ export const publicAuthRoutes = (deps: Deps) => {
             'email_not_verified',
             'account_deactivated',
             'tenant_deactivated',
-            'busy',
             'redis_unavailable',
           ],
         }),
@@ -87,7 +86,7 @@ export const publicAuthRoutes = (deps: Deps) => {
             description: 'Verified.',
             schema: t.Object({ email_verified: t.Literal(true) }),
           },
-          errors: ['otp_invalid', 'otp_attempts_exceeded'],
+          errors: ['otp_invalid', 'otp_attempts_exceeded', 'redis_unavailable'],
         }),
       },
     )
@@ -107,6 +106,7 @@ export const publicAuthRoutes = (deps: Deps) => {
           public: true,
           body: true,
           ok: accepted,
+          errors: ['redis_unavailable'],
         }),
       },
     )
@@ -126,7 +126,7 @@ export const publicAuthRoutes = (deps: Deps) => {
           limited: false,
           body: true,
           ok: tokens,
-          errors: ['refresh_token_invalid', 'refresh_token_reused'],
+          errors: ['refresh_token_invalid', 'refresh_token_reused', 'redis_unavailable'],
         }),
       },
     )
@@ -148,6 +148,7 @@ export const publicAuthRoutes = (deps: Deps) => {
           public: true,
           body: true,
           ok: accepted,
+          errors: ['redis_unavailable'],
         }),
       },
     )
@@ -167,7 +168,7 @@ export const publicAuthRoutes = (deps: Deps) => {
           public: true,
           body: true,
           ok: { status: 204, description: 'Changed; every session of the user has ended.' },
-          errors: ['reset_token_invalid', 'busy'],
+          errors: ['reset_token_invalid', 'redis_unavailable'],
         }),
       },
     )
@@ -214,7 +215,7 @@ export const ownAccountRoutes = (deps: Deps) =>
           summary: 'Change my password',
           body: true,
           ok: { status: 204, description: 'Changed; every other session has ended.' },
-          errors: ['current_password_wrong', 'busy'],
+          errors: ['current_password_wrong', 'redis_unavailable'],
         }),
       },
     )
@@ -228,6 +229,7 @@ export const ownAccountRoutes = (deps: Deps) =>
           description: 'At most 50, the last used first.',
           schema: t.Object({ data: t.Array(model.SessionView), next_cursor: t.Null() }),
         },
+        errors: ['redis_unavailable'],
       }),
     })
     .delete(
@@ -243,7 +245,7 @@ export const ownAccountRoutes = (deps: Deps) =>
           id: 'endSession',
           summary: 'Sign a device out',
           ok: { status: 204, description: 'Its tokens and sockets have ended.' },
-          errors: ['not_found', 'invalid'],
+          errors: ['not_found', 'invalid', 'redis_unavailable'],
         }),
       },
     )

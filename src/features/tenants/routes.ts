@@ -20,7 +20,7 @@ export const tenantRoutes = (deps: Deps) =>
         description: 'Either both exist afterwards or neither. The admin gets a code by mail.',
         body: true,
         ok: { status: 201, description: 'Created.', schema: model.CreatedTenant },
-        errors: ['forbidden', 'slug_taken', 'email_taken', 'busy', 'redis_unavailable'],
+        errors: ['forbidden', 'slug_taken', 'email_taken', 'redis_unavailable'],
       }),
     })
     .get('/', async ({ query }) => json(await listTenants(deps, query)), {

@@ -47,7 +47,7 @@ export const userAdminRoutes = (deps: Deps) =>
         description: 'They get a code by mail to prove their address.',
         body: true,
         ok: { status: 201, description: 'Added.', schema: User },
-        errors: ['forbidden', 'email_taken', 'busy', 'redis_unavailable'],
+        errors: ['forbidden', 'email_taken', 'redis_unavailable'],
       }),
     })
     .patch(
