@@ -161,7 +161,9 @@ function conditionalHeaders(operation: JsonObject): JsonObject[] {
   })
   return [
     ...(responses['412'] ? [header('If-Match', 'Only if it is still at this `ETag`, like `"3"`.')] : []),
-    ...(responses['304'] ? [header('If-None-Match', 'Answers 304 if it is still at this `ETag`.')] : []),
+    ...(responses['304']
+      ? [header('If-None-Match', 'Answers 304 if it is still at this `ETag`, or for `*` at any.')]
+      : []),
   ]
 }
 

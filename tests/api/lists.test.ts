@@ -124,18 +124,20 @@ describeBackends('lists', (backend) => {
     const read = (tag: string) => ann.api.get(`/shopping-lists/${id}`, { headers: { 'if-none-match': tag } })
     const full = await ann.api.get(`/shopping-lists/${id}`)
     expect(full.headers.get('etag')).toBe('"seq-0"')
-    for (const tag of ['"seq-0"', 'W/"seq-0"', '"seq-9", "seq-0"']) {
+    for (const tag of ['"seq-0"', 'W/"seq-0"', '"seq-9", "seq-0"', '*']) {
       const same = await read(tag)
       expect([same.status, same.text, same.headers.get('etag')]).toEqual([304, '', '"seq-0"'])
     }
-    for (const tag of ['"1"', '"seq-00"', '"seq-1"', 'seq-0', '"xseq-0"'])
+    for (const tag of ['"1"', '"seq-00"', '"seq-1"', 'seq-0', '"xseq-0"', '"*"'])
       expect((await read(tag)).status).toBe(200)
     await addItem(ann, id)
     const changed = await read('"seq-0"')
     expect([changed.status, changed.headers.get('etag')]).toEqual([200, '"seq-1"'])
     expect(changed.body.items).toHaveLength(1)
-    const stranger = await ben.api.get(`/shopping-lists/${id}`, { headers: { 'if-none-match': '"seq-1"' } })
-    expect(outcome(stranger)).toBe('404 not_found')
+    for (const tag of ['"seq-1"', '*']) {
+      const stranger = await ben.api.get(`/shopping-lists/${id}`, { headers: { 'if-none-match': tag } })
+      expect(outcome(stranger)).toBe('404 not_found')
+    }
   })
 
   test('everyone reads what he is on the list; an admin who is no member reads tenant_admin', async () => {
@@ -191,7 +193,8 @@ describeBackends('lists', (backend) => {
     await addItem(ann, id)
     const path = `/shopping-lists/${id}`
     const withTag = (tag: string) => ({ headers: { 'if-match': tag } })
-    for (const stale of ['"2"', '"seq-0"', '"seq-2"', 'W/"1"', '1', '"nonsense"'])
+    const never = ['W/"1"', '1', '"01"', '"001"', '"1.0"', '"+1"', '"seq-01"', '"SEQ-1"', '"nonsense"', '""']
+    for (const stale of ['"2"', '"seq-0"', '"seq-2"', ...never])
       for (const answer of [
         await ann.api.patch(path, { name: 'Lost' }, withTag(stale)),
         await ann.api.delete(path, withTag(stale)),

@@ -7,6 +7,7 @@ import { AppError, notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { EventsQuery, ListsQuery, PageQuery } from './model.ts'
+import type { KnownSeqs } from './precondition.ts'
 
 /** What the reader is on the list `l`, over his membership `m`. */
 const ownRole = sql.raw(`coalesce(m.role, 'tenant_admin')`)
@@ -73,7 +74,7 @@ export async function getList(
   db: Database,
   actor: Actor,
   listId: string,
-  knownSeqs: readonly number[],
+  knownSeqs: KnownSeqs,
 ): Promise<{ body: string | null; seq: number }> {
   const detail = sql`${ownRole} as role,
     (select coalesce(json_agg(${memberJson('c', 'u')} order by c.joined_at, c.user_id), '[]')
@@ -81,10 +82,12 @@ export async function getList(
       where c.tenant_id = l.tenant_id and c.list_id = l.id) as members,
     (select coalesce(json_agg(${itemJson('i')} order by i.position, i.id), '[]')
       from items i where i.tenant_id = l.tenant_id and i.list_id = l.id and i.deleted_at is null) as items`
+  const isKnown =
+    knownSeqs === 'any' ? sql`true` : sql`${JSON.stringify(knownSeqs)}::jsonb @> to_jsonb(l.seq)`
   const [row] = await db.read(
     actor,
     sql<{ body: string | null; seq: string }>`
-      select case when not ${JSON.stringify(knownSeqs)}::jsonb @> to_jsonb(l.seq) then ${listJson('l', detail)} end::text as body,
+      select case when not ${isKnown} then ${listJson('l', detail)} end::text as body,
         l.seq::text as seq
       from shopping_lists l left join ${membership(actor)}
       where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
