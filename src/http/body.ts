@@ -1,10 +1,10 @@
 /**
  * Reads JSON bodies: at most 1 MiB, UTF-8, declared as JSON. Text is trimmed and NFC-normalised here, once, for
  * every route, and its lines end in a newline alone; passwords are NFC-normalised only, for their blanks count.
- * No body at all is none: routes that need one refuse it.
+ * No body at all is none: routes that need one refuse it, and those that take none refuse any other (fields.ts).
  *
  * A fault is handed on as a BodyFault in place of the body, which no schema takes: who may call a route is decided
- * first, a stranger learns nothing about his JSON, and a route that takes no body does not mind one.
+ * first, and a stranger learns nothing about his JSON.
  */
 import { AppError, invalidField } from '../errors.ts'
 

@@ -163,3 +163,6 @@ export const QueryId = t.Optional(PathId)
 
 /** An object that refuses what it does not know. */
 export const strict = { additionalProperties: false } as const
+
+/** Of a route that takes no body: none, an empty one or an empty object. Anything else is refused, not dropped. */
+export const NoBody = t.Union([t.Object({}, strict), t.Null()], { documented: false })

@@ -104,7 +104,7 @@ function finishOperation(operation: JsonObject, path: string, schemas: SchemaCol
   return {
     ...rest,
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...(isJsonObject(requestBody) ? { requestBody: finishBody(requestBody, example, schemas) } : {}),
+    ...(isJsonObject(requestBody) ? finishBody(requestBody, example, schemas) : {}),
     responses: mapObject(isJsonObject(responses) ? responses : {}, (response) =>
       finishResponse(response, schemas),
     ),
@@ -169,9 +169,11 @@ function conditionalHeaders(operation: JsonObject): JsonObject[] {
 
 function finishBody(body: JsonObject, example: Json | undefined, schemas: SchemaCollector): JsonObject {
   const [first] = Object.values(objectIn(body, 'content'))
-  const schema = isJsonObject(first) ? schemas.show(first['schema'] ?? {}) : {}
-  const media: JsonObject = { schema, ...(example === undefined ? {} : { example }) }
-  return { ...body, content: { 'application/json': media } }
+  const given = isJsonObject(first) ? objectIn(first, 'schema') : {}
+  // Of a route that takes none, and whose schema only refuses what comes all the same.
+  if (given['documented'] === false) return {}
+  const media: JsonObject = { schema: schemas.show(given), ...(example === undefined ? {} : { example }) }
+  return { requestBody: { ...body, content: { 'application/json': media } } }
 }
 
 function finishResponse(response: Json, schemas: SchemaCollector): Json {

@@ -28,7 +28,7 @@ export interface OperationOptions {
   id: string
   /** No bearer token wanted; without it the 401 answers are documented. */
   public?: boolean
-  /** The route takes a JSON body: adds what can be wrong with it. */
+  /** The route takes a JSON body, or refuses any but an empty one (`NoBody`): adds what can be wrong with it. */
   body?: boolean
   /** An example of the body; left out, one is made from the route's `body` schema. */
   request?: unknown

@@ -3,6 +3,7 @@ import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
+import { NoBody } from '../../http/fields.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import { requestInfo, sourceOf } from '../../http/request-info.ts'
 import type { Source } from './actor.ts'
@@ -192,10 +193,12 @@ export const ownAccountRoutes = (deps: Deps) =>
         return noContent()
       },
       {
+        body: NoBody,
         detail: operation({
           tag,
           id: 'logout',
           summary: 'End this session',
+          body: true,
           ok: { status: 204, description: "This session's tokens and sockets have ended." },
         }),
       },
@@ -240,12 +243,14 @@ export const ownAccountRoutes = (deps: Deps) =>
       },
       {
         params: model.SessionPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'endSession',
           summary: 'Sign a device out',
+          body: true,
           ok: { status: 204, description: 'Its tokens and sockets have ended.' },
-          errors: ['not_found', 'invalid', 'redis_unavailable'],
+          errors: ['not_found', 'redis_unavailable'],
         }),
       },
     )

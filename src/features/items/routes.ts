@@ -3,6 +3,7 @@ import type { Deps } from '../../deps.ts'
 import { invalidField } from '../../errors.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
+import { NoBody } from '../../http/fields.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import { ListPath } from '../lists/model.ts'
 import { readPrecondition } from '../lists/precondition.ts'
@@ -73,16 +74,18 @@ export const listItemRoutes = (deps: Deps) =>
       },
       {
         params: ListPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'clearPurchased',
           summary: 'Delete every purchased item',
+          body: true,
           ok: {
             status: 200,
             description: 'How many there were.',
             schema: t.Object({ deleted: t.Integer() }),
           },
-          errors: ['not_found', 'forbidden', 'invalid'],
+          errors: ['not_found', 'forbidden'],
         }),
       },
     )
@@ -132,12 +135,14 @@ export const itemRoutes = (deps: Deps) =>
       },
       {
         params: model.ItemPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'deleteItem',
           summary: 'Delete an item',
+          body: true,
           ok: { status: 204, description: 'Deleted.' },
-          errors: ['not_found', 'forbidden', 'version_mismatch', 'invalid'],
+          errors: ['not_found', 'forbidden', 'version_mismatch'],
         }),
       },
     )

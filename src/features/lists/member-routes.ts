@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import type { Deps } from '../../deps.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
+import { NoBody } from '../../http/fields.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import { requestInfo } from '../../http/request-info.ts'
 import { invite } from '../invitations/service.ts'
@@ -79,12 +80,14 @@ export const memberRoutes = (deps: Deps) => {
       },
       {
         params: model.MemberPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'removeMember',
           summary: 'Remove a member, or leave',
+          body: true,
           ok: { status: 204, description: 'No longer a member.' },
-          errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'version_mismatch', 'invalid'],
+          errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'version_mismatch'],
         }),
       },
     )

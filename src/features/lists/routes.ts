@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import type { Deps } from '../../deps.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent, notModified } from '../../http/answers.ts'
+import { NoBody } from '../../http/fields.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import * as model from './model.ts'
 import { readKnownSeqs, readPrecondition } from './precondition.ts'
@@ -99,13 +100,15 @@ export const listRoutes = (deps: Deps) => {
       },
       {
         params: model.ListPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'deleteList',
           summary: 'Delete a list',
           description: 'Its owner and admins can restore it.',
+          body: true,
           ok: { status: 204, description: 'Deleted.' },
-          errors: ['forbidden', 'not_found', 'version_mismatch', 'invalid'],
+          errors: ['forbidden', 'not_found', 'version_mismatch'],
         }),
       },
     )
@@ -117,12 +120,14 @@ export const listRoutes = (deps: Deps) => {
       },
       {
         params: model.ListPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'restoreList',
           summary: 'Bring a deleted list back',
+          body: true,
           ok: { status: 200, description: 'As it is now.', schema: model.List },
-          errors: ['forbidden', 'not_found', 'invalid'],
+          errors: ['forbidden', 'not_found'],
         }),
       },
     )

@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import type { Deps } from '../../deps.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
+import { NoBody } from '../../http/fields.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import * as model from './model.ts'
 import { changeTenant, createTenant, getTenant, listTenants } from './service.ts'
@@ -67,14 +68,16 @@ export const tenantRoutes = (deps: Deps) =>
       },
       {
         params: model.TenantPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'deactivateTenant',
           summary: 'Deactivate a tenant',
           description:
             'Every session of its users ends; its data stays. PATCH with is_active true brings it back.',
+          body: true,
           ok: { status: 204, description: 'Deactivated.' },
-          errors: ['invalid', 'forbidden', 'not_found'],
+          errors: ['forbidden', 'not_found'],
         }),
       },
     )

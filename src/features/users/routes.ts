@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import type { Deps } from '../../deps.ts'
 import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
+import { NoBody } from '../../http/fields.ts'
 import { operation } from '../../http/openapi-operation.ts'
 import { User } from '../auth/model.ts'
 import * as model from './model.ts'
@@ -75,14 +76,16 @@ export const userAdminRoutes = (deps: Deps) =>
       },
       {
         params: model.UserPath,
+        body: NoBody,
         detail: operation({
           tag,
           id: 'deactivateUser',
           summary: 'Deactivate someone',
           description:
             'Every session of theirs ends; what they wrote stays. PATCH with is_active true brings them back.',
+          body: true,
           ok: { status: 204, description: 'Deactivated.' },
-          errors: ['invalid', 'forbidden', 'not_found', 'cannot_deactivate_self', 'last_admin'],
+          errors: ['forbidden', 'not_found', 'cannot_deactivate_self', 'last_admin'],
         }),
       },
     )
