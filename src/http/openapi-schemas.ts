@@ -49,6 +49,13 @@ export function collectSchemas(): SchemaCollector {
   return { show, components: () => Object.fromEntries([...components].sort()) }
 }
 
+/** The schemas that these name by their `$id`, themselves too, as a document's components. */
+export function namedSchemas(schemas: readonly object[]): JsonObject {
+  const collected = collectSchemas()
+  for (const schema of schemas) collected.show(JSON.parse(JSON.stringify(schema)))
+  return collected.components()
+}
+
 const mapsOfSchemas = new Set(['properties', 'patternProperties', '$defs'])
 const listsOfSchemas = new Set(['anyOf', 'oneOf', 'allOf', 'prefixItems'])
 const singleSchemas = new Set(['items', 'additionalProperties', 'not', 'propertyNames'])

@@ -18,8 +18,8 @@ const fromServer: TSchema[] = [
 
 const nameOf = (schema: TSchema): string => String(schema.title)
 
-/** @param version the program's */
-export function asyncapiDocument(version: string): object {
+/** @param version the program's @param schemas what the API answers and events carry, by name */
+export function asyncapiDocument(version: string, schemas: object): object {
   const messages = Object.fromEntries(
     [...fromClient, ...fromServer].map((schema) => [
       nameOf(schema),
@@ -65,7 +65,7 @@ export function asyncapiDocument(version: string): object {
         messages: references(fromServer),
       },
     },
-    components: { messages },
+    components: { messages, schemas },
   }
 }
 

@@ -6,6 +6,9 @@ import type { Server, ServerWebSocket } from 'bun'
 import { Elysia } from 'elysia'
 import { AppError } from '../errors.ts'
 import type { VerifiedToken } from '../features/auth/access-tokens.ts'
+import { Item } from '../features/items/model.ts'
+import { List, Member } from '../features/lists/model.ts'
+import { namedSchemas } from '../http/openapi-schemas.ts'
 import { asyncapiDocument } from './asyncapi.ts'
 import { type Carrier, type Connection, createConnection } from './connection.ts'
 import { limits } from './limits.ts'
@@ -34,6 +37,8 @@ export const websocketOptions = {
   publishToSelf: true,
 } as const
 
+const carried = namedSchemas([Item, List, Member])
+
 /** By then sockets whose other end has gone silent are closed. */
 const crowdedRetrySeconds = limits.silenceSeconds
 
@@ -47,7 +52,9 @@ export interface SocketDeps {
 
 export const socketRoutes = ({ sockets, isOriginAllowed, version }: SocketDeps) =>
   new Elysia()
-    .get('/asyncapi.json', () => Response.json(asyncapiDocument(version)), { detail: { hide: true } })
+    .get('/asyncapi.json', () => Response.json(asyncapiDocument(version, carried)), {
+      detail: { hide: true },
+    })
     .get(
       '/ws',
       async ({ request, server }) => {

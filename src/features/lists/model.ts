@@ -115,12 +115,37 @@ export const Event = t.Object(
         'list_restored',
       ].map((type) => t.Literal(type)),
     ),
-    payload: t.Object({ list_id: id }, { additionalProperties: true }),
+    payload: t.Object(
+      {
+        list_id: id,
+        item: t.Optional(Item),
+        changed: t.Optional(t.Array(t.String(), { description: 'Of `item_updated`: the fields that did.' })),
+        item_id: t.Optional(id),
+        member: t.Optional(Member),
+        user_id: t.Optional(id),
+        list: t.Optional(List),
+      },
+      { description: 'Which of them there are depends on the `type`; /asyncapi.json says it for each.' },
+    ),
     seq: t.Integer(),
     at: time,
     actor_id: id,
   },
-  { $id: 'Event' },
+  {
+    $id: 'Event',
+    examples: [
+      {
+        type: 'item_deleted',
+        payload: {
+          list_id: '019ab3f4-7c21-7d0e-9b6a-2f5c8e1d4a70',
+          item_id: '019ab3f4-9d10-7a52-8c3e-6b1f0a7d5e22',
+        },
+        seq: 42,
+        at: '2026-11-22T07:00:00.000Z',
+        actor_id: '019ab3f0-1e4b-7c88-a1d2-5f9c3b7e6d04',
+      },
+    ],
+  },
 )
 export const Events = t.Object(
   {
