@@ -3,6 +3,7 @@ import type { PGlite } from '@electric-sql/pglite'
 import type { SQL } from 'drizzle-orm'
 import type { Query, Scope, TransactionKind } from './database.ts'
 import { databaseError, databaseUnavailable } from './errors.ts'
+import { endProcess } from './fail-stop.ts'
 import { beginOf, compileStatement, type Statement } from './statement.ts'
 import { settings } from './tenancy.ts'
 
@@ -32,11 +33,7 @@ export interface EmbeddedSession {
 export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSession> {
   await pglite.exec(stepDown)
   let scopeInForce: string | undefined
-  let broken: unknown
 
-  const ensureWhole = (): void => {
-    if (broken !== undefined) throw databaseUnavailable('The embedded database has stopped.', broken)
-  }
   const run = async ({ text, parameters }: Statement): Promise<Rows> => {
     try {
       return (await pglite.query<Rows[number]>(text, parameters)).rows
@@ -44,13 +41,9 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
       throw databaseError(error, text)
     }
   }
+  /** What cannot even be undone must not be gone on with. */
   const rollBack = async (): Promise<void> => {
-    try {
-      await pglite.exec('rollback')
-    } catch (error) {
-      // PostgreSQL stops where it can no longer vouch for the data, as when fsync fails.
-      broken = error
-    }
+    await pglite.exec('rollback').catch((error: unknown) => endProcess(String(error)))
   }
   const writeOne = async ({
     scope,
@@ -70,7 +63,6 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
 
   return {
     read: async (scope, statement) => {
-      ensureWhole()
       const settings = setScope(scope, false)
       if (scopeInForce !== settings) {
         scopeInForce = undefined
@@ -82,19 +74,17 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
     writeTogether: async (writes) => {
       const outcomes: ({ rows: Rows } | { error: unknown })[] = []
       try {
-        ensureWhole()
         await pglite.exec('begin read write')
         for (const write of writes) outcomes.push(await writeOne(write))
         await pglite.exec('commit')
       } catch (error) {
-        if (broken === undefined) await rollBack()
+        await rollBack()
         outcomes.splice(0, outcomes.length, ...writes.map(() => ({ error: databaseError(error) })))
       }
       for (const [index, write] of writes.entries())
         write.settle(outcomes[index] ?? { error: new Error('no outcome') })
     },
     transaction: async (scope, work, giveUp, kind = 'read write') => {
-      ensureWhole()
       let failed = false
       let over = false
       const query: Query = async <Row>(statement: SQL<Row>) => {

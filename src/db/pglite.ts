@@ -7,6 +7,7 @@ import { fdatasyncSync } from 'node:fs'
 import type { PGlite } from '@electric-sql/pglite'
 import type { NodeFS } from '@electric-sql/pglite/nodefs'
 import { databaseError } from './errors.ts'
+import { createFailStop, type FailStop } from './fail-stop.ts'
 import { ensureDatabaseFolder } from './first-start.ts'
 import type { MigrationConnection } from './migrate.ts'
 import { assets } from './pglite-assets.ts'
@@ -43,8 +44,10 @@ async function open(folder: string, durable = true): Promise<PGlite> {
     compile(assets.postgresWasm),
     assets.initdbWasm === null ? undefined : compile(assets.initdbWasm),
   ])
-  return await PGlite.create({
-    fs: makeDurable(new NodeFS(folder)),
+  const failStop = createFailStop()
+  const pglite = await PGlite.create({
+    fs: adapt(new NodeFS(folder), failStop),
+    onStderr: failStop.onStderr,
     fsBundle: new Blob([await read(assets.data)]),
     pgliteWasmModule,
     ...(initdbWasmModule && { initdbWasmModule }),
@@ -53,6 +56,8 @@ async function open(folder: string, durable = true): Promise<PGlite> {
       ...['-c', 'wal_sync_method=fsync'],
     ],
   })
+  failStop.arm()
+  return pglite
 }
 
 /** Its one session as migrations take it. */
@@ -73,12 +78,12 @@ async function read(path: string): Promise<Uint8Array<ArrayBuffer>> {
 
 const compile = async (path: string): Promise<WebAssembly.Module> => WebAssembly.compile(await read(path))
 
-function makeDurable(files: NodeFS): NodeFS {
+function adapt(files: NodeFS, { onAbort }: FailStop): NodeFS {
   const init = files.init.bind(files)
   files.init = async (pglite, options) => {
     const { emscriptenOpts } = await init(pglite, options)
     const preRun = [...(emscriptenOpts.preRun ?? []), adaptFiles]
-    return { emscriptenOpts: { ...emscriptenOpts, preRun } }
+    return { emscriptenOpts: { ...emscriptenOpts, preRun, onAbort } }
   }
   return files
 }
