@@ -3,10 +3,10 @@
  * as the user who signed in, one process at a time (a session's advisory lock; others wait), and only onto a
  * database whose applied migrations are the very ones this program knows, told by their checksums.
  */
-import { createHash } from 'node:crypto'
 import { AppError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { DatabaseRefused, StatementError } from './errors.ts'
+import { DatabaseRefused, errorCode, StatementError } from './errors.ts'
+import { lockNotAvailable, migrationChecksum, type Patience, takeStep } from './migration-step.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
 
 /** A connection of the migrating user, for nothing else meanwhile. */
@@ -19,6 +19,9 @@ export interface MigrateOptions {
   log: Logger
   /** Others than the program's own, for tests. */
   migrations?: readonly Migration[]
+  /** With tables in use, and with others that migrate; left out: minutes. */
+  patience?: Patience
+  queueMinutes?: number
 }
 
 export interface AppliedMigration {
@@ -30,12 +33,13 @@ export interface AppliedMigration {
 
 /** Applies what is pending; answers the names of what it applied. @throws DatabaseRefused, see `ensureKnown` */
 export function migrateUp(connection: MigrationConnection, options: MigrateOptions): Promise<string[]> {
-  const { log, migrations = allMigrations } = options
-  return underLock(connection, log, async () => {
+  const { log, migrations = allMigrations, patience } = options
+  return underLock(connection, options, async () => {
     const applied = await readApplied(connection)
     ensureKnown(applied, migrations)
     const pending = migrations.slice(applied.length)
-    for (const migration of pending) await step(connection, log, 'up', migration)
+    for (const migration of pending)
+      await takeStep(connection, log, { direction: 'up', migration, ...(patience && { patience }) })
     await letApplicationRead(connection)
     return pending.map(({ name }) => name)
   })
@@ -47,19 +51,16 @@ export function migrateDown(
   options: MigrateOptions,
   count = 1,
 ): Promise<string[]> {
-  const { log, migrations = allMigrations } = options
-  return underLock(connection, log, async () => {
+  const { log, migrations = allMigrations, patience } = options
+  return underLock(connection, options, async () => {
     const applied = await readApplied(connection)
     ensureKnown(applied, migrations)
     const taken = migrations.slice(Math.max(0, applied.length - count), applied.length).toReversed()
-    for (const migration of taken) await step(connection, log, 'down', migration)
+    for (const migration of taken)
+      await takeStep(connection, log, { direction: 'down', migration, ...(patience && { patience }) })
     return taken.map(({ name }) => name)
   })
 }
-
-/** SHA-256 of the up file, blind to how its lines end. */
-export const migrationChecksum = ({ up }: Migration): string =>
-  createHash('sha256').update(up.replaceAll('\r\n', '\n')).digest('hex')
 
 /** @throws DatabaseRefused naming the first applied migration that this program has otherwise or not at all */
 export function ensureKnown(
@@ -105,13 +106,15 @@ const lockKey = '7883954021774488180'
 
 async function underLock<T>(
   connection: MigrationConnection,
-  log: Logger,
+  { log, queueMinutes = 20 }: MigrateOptions,
   work: () => Promise<T>,
 ): Promise<T> {
   const [tried] = await connection.query('select pg_try_advisory_lock($1::bigint) as taken', [lockKey])
   if (tried?.['taken'] !== true) {
     log.info('Waiting: another instance is migrating the database')
-    await connection.query('select pg_advisory_lock($1::bigint)', [lockKey])
+    await connection.query(`set lock_timeout = ${Math.round(queueMinutes * 60_000)}`)
+    await connection.query('select pg_advisory_lock($1::bigint)', [lockKey]).catch(explainQueue(queueMinutes))
+    await connection.query('reset lock_timeout')
   }
   try {
     await connection.query(createTable).catch(explainMissingRight)
@@ -121,6 +124,17 @@ async function underLock<T>(
     await connection.query('select pg_advisory_unlock($1::bigint)', [lockKey]).catch(() => undefined)
   }
 }
+
+const explainQueue =
+  (queueMinutes: number) =>
+  (error: unknown): never => {
+    if (!(error instanceof AppError) || errorCode(error.cause) !== lockNotAvailable) throw error
+    throw new DatabaseRefused(
+      `Another process has been migrating the database for ${queueMinutes} minutes. See what holds it up (application_name ` +
+        "'minimart migrations' in pg_stat_activity), and start again once it is done.",
+      { cause: error },
+    )
+  }
 
 const createTable = `create table if not exists schema_migrations (
   version integer primary key, name text not null, checksum text not null,
@@ -135,52 +149,6 @@ function explainMissingRight(error: unknown): never {
       'ALTER DATABASE … OWNER TO …',
   )
 }
-
-async function step(
-  connection: MigrationConnection,
-  log: Logger,
-  direction: 'up' | 'down',
-  migration: Migration,
-): Promise<void> {
-  const startedAt = performance.now()
-  await connection.query('begin')
-  try {
-    for (const statement of statementsOf(migration[direction])) await connection.query(statement)
-    await (direction === 'up' ? record(connection, migration) : forget(connection, migration))
-    await connection.query('commit')
-  } catch (error) {
-    await connection.query('rollback').catch(() => undefined)
-    const failed = `The migration ${migration.name} (${direction}) failed; nothing of it was applied`
-    // The database went away, or has no room: told without a stack, for the next start goes on where this one was.
-    if (error instanceof AppError)
-      throw new DatabaseRefused(`${failed}: ${reasonOf(error)}`, { cause: error })
-    throw new Error(failed, { cause: error })
-  }
-  const ms = Math.round(performance.now() - startedAt)
-  log.info(direction === 'up' ? 'Migration applied' : 'Migration taken back', {
-    migration: migration.name,
-    ms,
-  })
-}
-
-const reasonOf = ({ message, cause }: AppError): string =>
-  cause instanceof Error ? `${message} (${cause.message})` : message
-
-const statementsOf = (text: string): string[] =>
-  text
-    .split('--> statement-breakpoint')
-    .map((statement) => statement.trim())
-    .filter((statement) => statement !== '')
-
-const record = (connection: MigrationConnection, migration: Migration) =>
-  connection.query('insert into schema_migrations (version, name, checksum) values ($1, $2, $3)', [
-    String(migration.version),
-    migration.name,
-    migrationChecksum(migration),
-  ])
-
-const forget = (connection: MigrationConnection, { version }: Migration) =>
-  connection.query('delete from schema_migrations where version = $1', [String(version)])
 
 /** The running service compares the table with its own migrations. The role may be there only after 0001. */
 async function letApplicationRead(connection: MigrationConnection): Promise<void> {

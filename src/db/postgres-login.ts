@@ -22,7 +22,6 @@ export interface Login extends MigrationConnection {
 const applicationRole = 'minimart_app'
 const oldestVersion = 15
 const pauseMs = 500
-const lockTimeoutMinutes = 10
 
 /**
  * A connection as the user of the URL, as which migrations run; nothing limits how long a statement takes.
@@ -88,7 +87,6 @@ const openLogin = ({ url, connectTimeoutSeconds }: LoginOptions, role: string | 
     parameters: {
       application_name: 'minimart migrations',
       statement_timeout: '0',
-      lock_timeout: `${lockTimeoutMinutes}min`,
       ...(role === null ? {} : { role }),
     },
   })
