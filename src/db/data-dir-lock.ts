@@ -6,7 +6,7 @@
  * to it in this process would let the lock go.
  */
 import { SQLiteError, Database as Sqlite } from 'bun:sqlite'
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { diskFault } from '../lib/disk-fault.ts'
 import { DatabaseRefused } from './errors.ts'
@@ -41,13 +41,26 @@ function refusedByDisk(error: unknown, dataDir: string): unknown {
 
 /** What opening the database there failed with, told to the operator; the cause is for the log. */
 export function cannotOpen(error: unknown, dataDir: string): DatabaseRefused {
-  const told = refusedByDisk(error, dataDir)
+  if (error instanceof DatabaseRefused) return error
+  const told = refusedByDisk(isFull(dataDir) ? { code: 'ENOSPC', cause: error } : error, dataDir)
   if (told instanceof DatabaseRefused) return told
   return new DatabaseRefused(
     `DATA_DIR: the database in ${dataDir} does not open. See that this user may read and write all of it ` +
       'and that the disk has room; if it has and still does not open, restore a backup.',
     { cause: error },
   )
+}
+
+/** PostgreSQL says so in words alone where it wants to make another file of its log, of this size. */
+const logFileBytes = 16 * 1024 * 1024
+
+function isFull(dataDir: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(dataDir)
+    return bavail * bsize < logFileBytes
+  } catch {
+    return false
+  }
 }
 
 function takeLock(dataDir: string): DataDirLock {

@@ -67,6 +67,20 @@ describePrograms('folders that cannot be used', (program) => {
     expect(stdout).toMatch(/"check":"data folder","ok":false,"detail":"[^"]*full/)
   })
 
+  test.skipIf(!mayMount)(
+    'a database that does not open, where there is no room: that is told first',
+    async () => {
+      const [at, from] = [await program.folder(), await program.dataDir('migrated')]
+      await writeFile(join(from, 'database', 'global', 'pg_control'), '')
+      const DATA_DIR = join(at, 'data')
+      const env = { DATA_DIR, JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789' }
+      expectSentence(await serve({ ...env, DATA_DIR: from }), 'restore a backup')
+      const outcome = await serve(env, onTmpfs({ size: '60m', at, from, to: DATA_DIR, fill: true }))
+      expectSentence(outcome, 'DATA_DIR', 'disk', 'full')
+      expect(outcome.stderr).not.toContain('restore a backup')
+    },
+  )
+
   test.skipIf(!mayMount)('a DATA_DIR on a read-only file system', async () => {
     const at = await program.folder()
     const from = await program.dataDir('migrated')
