@@ -1,14 +1,24 @@
 /** What `minimart check` tries, one thing after the other, each whether or not those before it were well. */
+import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { type Config, ConfigError } from '../config.ts'
 import { prepareDataDir, tryWriting } from '../data-dir.ts'
 import { openDatabase, withMigrationConnection } from '../db/client.ts'
-import { migrationStatus } from '../db/migration-state.ts'
+import { holdsDatabase } from '../db/data-dir-place.ts'
+import { DatabaseRefused, errorCode, SignInRefused } from '../db/errors.ts'
+import type { MigrationConnection } from '../db/migrate.ts'
+import {
+  compareMigrations,
+  ensureMayMigrate,
+  type MigrationStatus,
+  migrationStatus,
+} from '../db/migration-state.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
-import type { Logger } from '../log.ts'
+import { type Logger, redactText } from '../log.ts'
 import { createMailer } from '../mail/mailer.ts'
-import { openRedisStore } from '../store/redis.ts'
+import { isRefusal, openRedisStore } from '../store/redis.ts'
 
 export interface CheckLine {
   check: string
@@ -21,12 +31,23 @@ export interface CheckLine {
 
 interface Probe {
   what: string
-  remedy: string
+  remedy: string | ((error: unknown) => string)
   /** Answers what was found. @throws Error saying what is wrong */
   try: () => Promise<string>
 }
 
 export async function* probes(config: Config, log: Logger): AsyncGenerator<CheckLine> {
+  const made = [config.dataDir, join(config.dataDir, 'outbox')].filter((folder) => !existsSync(folder))
+  try {
+    yield* tryAll(config, log)
+  } finally {
+    // Inside first; what somebody else has put something into meanwhile stays.
+    for (const folder of made.toReversed())
+      if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
+  }
+}
+
+async function* tryAll(config: Config, log: Logger): AsyncGenerator<CheckLine> {
   const { folders, database, role, migrations, services } = probesOf(config, log)
   for (const probe of folders) yield await outcomeOf(probe)
   const reached = await outcomeOf(database)
@@ -41,18 +62,24 @@ export async function* probes(config: Config, log: Logger): AsyncGenerator<Check
 const outcomeOf = ({ what, remedy, try: attempt }: Probe): Promise<CheckLine> =>
   attempt().then(
     (detail) => ({ check: what, ok: true, detail }),
-    (error: unknown) => ({ check: what, ok: false, detail: wordsOf(error), remedy }),
+    (error: unknown) => ({
+      check: what,
+      ok: false,
+      detail: wordsOf(error),
+      remedy: typeof remedy === 'string' ? remedy : remedy(error),
+    }),
   )
 
 const wordsOf = (error: unknown): string =>
   error instanceof ConfigError
     ? error.faults.join('; ')
     : error instanceof Error
-      ? error.message
+      ? error.message || errorCode(error)
       : String(error)
 
 function probesOf(config: Config, log: Logger) {
   const options = { ...config, log, autoMigrate: false, waitSeconds: 0 }
+  const none = config.databaseUrl === null && !holdsDatabase(config.dataDir)
   const folders: Probe[] = [
     {
       what: 'data folder',
@@ -76,10 +103,14 @@ function probesOf(config: Config, log: Logger) {
   ]
   const database: Probe = {
     what: 'database',
-    remedy: config.databaseUrl
-      ? 'Check DATABASE_URL, that the server runs, and that this machine may reach it.'
-      : 'Stop the MiniMart that uses DATA_DIR, or mend what the message names.',
+    remedy: (error) =>
+      error instanceof SignInRefused
+        ? "Mend DATABASE_URL, or the server's users, databases and pg_hba.conf."
+        : config.databaseUrl
+          ? 'Check DATABASE_URL, that the server runs, and that this machine may reach it.'
+          : 'Stop the MiniMart that uses DATA_DIR, or mend what the message names.',
     try: async () => {
+      if (none) return 'embedded, none yet: serve will make it'
       const version = await withMigrationConnection(options, async (connection) => {
         const [row] = await connection.query(`select current_setting('server_version') as version`)
         return String(row?.['version'])
@@ -93,26 +124,38 @@ function probesOf(config: Config, log: Logger) {
     what: 'role',
     remedy:
       'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or let it take minimart_app.',
-    try: () => tryRole(options),
+    try: async () => (none ? roleWillBeMade : await tryRole(options)),
   }
   const migrations: Probe = {
     what: 'migrations',
-    remedy: 'Apply what is pending with: minimart migrate up. For a newer database, start the newer release.',
+    remedy: (error) =>
+      error instanceof DatabaseRefused
+        ? 'Do what the message says; minimart migrate status lists how each migration stands.'
+        : 'Apply what is pending with: minimart migrate up.',
     try: async () => {
-      const steps = await withMigrationConnection(options, (connection) => migrationStatus(connection))
+      const steps = none ? compareMigrations([]) : await withMigrationConnection(options, stepsToTake)
       const pending = steps.filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
       if (pending.length === 0) return `all ${steps.length} applied`
       if (config.autoMigrate) return `pending, serve will apply them: ${pending.join(', ')}`
       throw new Error(`pending, and AUTO_MIGRATE is false: ${pending.join(', ')}`)
     },
   }
-  return { folders, database, role, migrations, services: [redisProbe(config, log), mailProbe(config, log)] }
+  return { folders, database, role, migrations, services: [redisProbe(config), mailProbe(config, log)] }
 }
+
+/** @throws DatabaseRefused where what is pending could not be applied */
+async function stepsToTake(connection: MigrationConnection): Promise<MigrationStatus[]> {
+  const steps = await migrationStatus(connection)
+  if (steps.some(({ appliedAt }) => appliedAt === null)) await ensureMayMigrate(connection)
+  return steps
+}
+
+const roleWillBeMade = 'minimart_app: the migrations will make it'
 
 /** Opening it finds a role that row-level security applies to, or refuses; the table says whether it does apply. */
 async function tryRole(options: Parameters<typeof openDatabase>[0]): Promise<string> {
   const [made] = await withMigrationConnection(options, (connection) => connection.query(roleToCome))
-  if (made?.['missing'] === true) return 'minimart_app: the migrations will make it'
+  if (made?.['missing'] === true) return roleWillBeMade
   const db = await openDatabase(options)
   try {
     const [row] = await db.read<{ user: string; active: boolean | null }>(
@@ -131,17 +174,32 @@ async function tryRole(options: Parameters<typeof openDatabase>[0]): Promise<str
 const roleToCome = `select to_regrole('minimart_app') is null and (rolsuper or rolcreaterole)
   and to_regclass('tenants') is null as missing from pg_roles where rolname = current_user`
 
-const redisProbe = ({ redisUrl }: Config, log: Logger): Probe => ({
+/** A server that answers, and says no. */
+class RedisRefused extends Error {}
+
+const redisProbe = ({ redisUrl }: Config): Probe => ({
   what: 'redis',
-  remedy: 'Check REDIS_URL, that the server runs, and that this machine may reach it.',
+  remedy: (error) =>
+    error instanceof RedisRefused
+      ? 'Mend user, password and database number in REDIS_URL.'
+      : 'Check REDIS_URL (rediss:// is for TLS alone), that the server runs, and that this machine may reach it.',
   try: async () => {
     if (redisUrl === null) return 'not used: state is kept in the database, for one instance'
     const { host } = new URL(redisUrl)
-    const store = await openRedisStore({ url: redisUrl, log })
+    let reason: unknown
+    const ignore = (): void => undefined
+    const listening: Logger = {
+      ...{ debug: ignore, info: ignore, warn: ignore },
+      error: (_, fields) => {
+        reason ??= fields?.['error']
+      },
+    }
+    const store = await openRedisStore({ url: redisUrl, log: listening })
     try {
       await store.ping()
     } catch (error) {
-      throw new Error(`Redis at ${host} cannot be used: ${wordsOf(error)}`, { cause: error })
+      const words = `Redis at ${host} cannot be used: ${redactText(wordsOf(reason ?? error))}`
+      throw isRefusal(reason) ? new RedisRefused(words) : new Error(words)
     } finally {
       await store.close()
     }

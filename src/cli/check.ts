@@ -9,7 +9,7 @@ export const check: Command = {
   details: [
     'Tries the settings, DATA_DIR, TMPDIR, the database, the role it works as (row-level security must apply), the',
     'migrations, Redis and the mail server, and says what to do about each fault. Nothing is changed: pending',
-    'migrations are told, not applied. With the embedded database, stop the server first.',
+    'migrations are told, not applied, and an embedded database that is not there yet is not made. With the embedded database, stop the server first.',
     '',
     'A terminal gets words; a pipe, or anything with --json, a JSON object a line: {"check", "ok", "detail", "remedy"},',
     'where ok is null for what could not be tried.',

@@ -1,6 +1,7 @@
-import { withMigrationConnection } from '../db/client.ts'
-import { type MigrationConnection, migrateDown, migrateUp } from '../db/migrate.ts'
-import { migrationStatus } from '../db/migration-state.ts'
+import { type DatabaseOptions, withMigrationConnection } from '../db/client.ts'
+import { holdsDatabase } from '../db/data-dir-place.ts'
+import { type MigrationConnection, migrateDown, migrateUp, readApplied } from '../db/migrate.ts'
+import { compareMigrations, type MigrationStatus } from '../db/migration-state.ts'
 import type { Logger } from '../log.ts'
 import { type Command, UsageError } from './command.ts'
 import { setUp } from './setup.ts'
@@ -11,7 +12,8 @@ export const migrate: Command = {
   details: [
     'up       applies what is pending, each migration in a transaction of its own',
     'down n   takes the last n steps back (1 if left out); what those steps hold is lost',
-    'status   lists the migrations and when each was applied',
+    'status   lists the migrations and when each was applied; exit code 1 where the database has one that this program',
+    '         does not know, or had another text of',
     '--json   prints one JSON object instead of words, for scripts',
     '',
     'Instances and operators wait for each other, so it may be called while others serve or start. Progress goes to',
@@ -29,11 +31,11 @@ export const migrate: Command = {
       throw new UsageError('Say: minimart migrate up, minimart migrate down [n], or minimart migrate status.')
     const { config, log } = setUp({}, undefined, process.stderr)
     const options = { ...config, log, autoMigrate: false }
-    const { result, words } = await withMigrationConnection(options, (connection) =>
-      direction === 'status' ? tellStatus(connection) : move(connection, log, steps),
-    )
+    const { result, words, code } = await (direction === 'status'
+      ? readStatus(options).then(tellStatus)
+      : withMigrationConnection(options, (connection) => move(connection, log, steps)))
     console.log(values['json'] === true ? JSON.stringify(result) : words)
-    return 0
+    return code
   },
 }
 
@@ -41,19 +43,36 @@ interface Told {
   /** For `--json`. */
   result: object
   words: string
+  /** The exit code. */
+  code: number
 }
 
-async function tellStatus(connection: MigrationConnection): Promise<Told> {
-  const steps = await migrationStatus(connection)
-  const line = ({ version, name, appliedAt }: (typeof steps)[number]): string =>
-    `${String(version).padStart(4, '0')}  ${name.padEnd(32)}  ${appliedAt ?? 'pending'}`
+/** Where there is no embedded database yet, none is made for this. */
+const readStatus = async (options: DatabaseOptions): Promise<MigrationStatus[]> =>
+  compareMigrations(
+    options.databaseUrl === null && !holdsDatabase(options.dataDir)
+      ? []
+      : await withMigrationConnection(options, readApplied),
+  )
+
+function tellStatus(steps: MigrationStatus[]): Told {
+  const line = ({ version, name, appliedAt, state }: MigrationStatus): string =>
+    `${String(version).padStart(4, '0')}  ${name.padEnd(32)}  ${appliedAt ?? ''}${remarks[state]}`
   return {
     result: {
-      current: steps.every(({ appliedAt }) => appliedAt !== null),
-      migrations: steps.map(({ version, name, appliedAt }) => ({ version, name, applied_at: appliedAt })),
+      current: steps.every(({ state }) => state === 'applied'),
+      migrations: steps.map(({ appliedAt, ...step }) => ({ ...step, applied_at: appliedAt })),
     },
     words: steps.map(line).join('\n'),
+    code: steps.some(({ state }) => state === 'unknown' || state === 'changed') ? 1 : 0,
   }
+}
+
+const remarks: Record<MigrationStatus['state'], string> = {
+  applied: '',
+  pending: 'pending',
+  unknown: '  unknown to this program: the release that made it can take it back',
+  changed: '  changed: applied with another text than this program has',
 }
 
 /** @param steps how many to take back; null: up */
@@ -64,6 +83,7 @@ async function move(connection: MigrationConnection, log: Logger, steps: number 
   return {
     result: { direction, migrations: done },
     words: done.length === 0 ? 'Nothing to do.' : `${direction}: ${done.join(', ')}`,
+    code: 0,
   }
 }
 

@@ -17,7 +17,7 @@ import { DatabaseRefused } from './errors.ts'
 import { type MigrationConnection, migrateUp } from './migrate.ts'
 import { migrationStatus } from './migration-state.ts'
 import { connectionTo, openPglite } from './pglite.ts'
-import { chooseRole, signIn } from './postgres-login.ts'
+import { chooseRole, ensureMayStepDown, signIn } from './postgres-login.ts'
 import { bringToRest, type Resting } from './resting.ts'
 
 export interface DatabaseOptions {
@@ -94,6 +94,7 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Meas
   const all = { ...defaults, ...options, url }
   const login = await signIn(all)
   try {
+    await ensureMayStepDown(login)
     await bringUpToDate(login, options)
   } finally {
     await login.close()

@@ -78,6 +78,11 @@ export function settleDataDir(dataDir: string): void {
   }
 }
 
+/** Whether opening the folder would find a database, be it one whose restore was cut off, rather than make one. */
+export const holdsDatabase = (dataDir: string): boolean =>
+  existsSync(join(dataDir, databaseFolder, 'PG_VERSION')) ||
+  (existsSync(dataDir) && readdirSync(dataDir).some((name) => unpacked.test(name) || placing.test(name)))
+
 /** What keeps a restore from being into an empty place. */
 export const occupants = (dataDir: string): string[] =>
   existsSync(dataDir) ? readdirSync(dataDir).filter((name) => !unimportant.test(name)) : []

@@ -32,6 +32,9 @@ export class DatabaseRefused extends Error {
   override readonly name = 'DatabaseRefused'
 }
 
+/** The server answers, and lets this user not in. */
+export class SignInRefused extends DatabaseRefused {}
+
 const retryAfterSeconds = 2
 
 export const databaseUnavailable = (detail: string, cause?: unknown): AppError =>

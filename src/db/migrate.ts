@@ -28,6 +28,7 @@ export interface AppliedMigration {
   readonly version: number
   readonly name: string
   readonly checksum: string
+  /** RFC 3339 */
   readonly appliedAt: string
 }
 
@@ -99,7 +100,9 @@ export async function readApplied(connection: MigrationConnection): Promise<Appl
   }))
 }
 
-const selectApplied = 'select version, name, checksum, applied_at from schema_migrations order by version'
+const selectApplied = `select version, name, checksum,
+  to_char(applied_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as applied_at
+  from schema_migrations order by version`
 
 /** "minimart" in ASCII; advisory locks are the database's own, so other databases of the server do not wait. */
 const lockKey = '7883954021774488180'
@@ -144,11 +147,14 @@ const insufficientPrivilege = '42501'
 
 function explainMissingRight(error: unknown): never {
   if (!(error instanceof StatementError) || error.sqlState !== insufficientPrivilege) throw error
-  throw new DatabaseRefused(
+  throw mayNotCreateTables()
+}
+
+export const mayNotCreateTables = (): DatabaseRefused =>
+  new DatabaseRefused(
     'The user of DATABASE_URL may not create tables in this database. Make it the owner of the database: ' +
       'ALTER DATABASE … OWNER TO …',
   )
-}
 
 /** The running service compares the table with its own migrations. The role may be there only after 0001. */
 async function letApplicationRead(connection: MigrationConnection): Promise<void> {

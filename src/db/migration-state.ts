@@ -2,14 +2,23 @@
 import { sql } from 'drizzle-orm'
 import type { Database } from './database.ts'
 import { DatabaseRefused, StatementError } from './errors.ts'
-import { type AppliedMigration, ensureKnown, type MigrationConnection, readApplied } from './migrate.ts'
+import {
+  type AppliedMigration,
+  ensureKnown,
+  type MigrationConnection,
+  mayNotCreateTables,
+  readApplied,
+} from './migrate.ts'
+import { migrationChecksum } from './migration-step.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
 
 export interface MigrationStatus {
   readonly version: number
   readonly name: string
-  /** Null while pending. */
+  /** RFC 3339; null while pending. */
   readonly appliedAt: string | null
+  /** `unknown`: another release's; `changed`: applied with another text than this program has. */
+  readonly state: 'applied' | 'pending' | 'unknown' | 'changed'
 }
 
 /** Every migration this program knows. @throws DatabaseRefused where the database has others */
@@ -19,12 +28,39 @@ export async function migrationStatus(
 ): Promise<MigrationStatus[]> {
   const applied = await readApplied(connection)
   ensureKnown(applied, migrations)
-  return migrations.map(({ version, name }, index) => ({
-    version,
-    name,
-    appliedAt: applied[index]?.appliedAt ?? null,
-  }))
+  return compareMigrations(applied, migrations)
 }
+
+/** Every migration that this program knows or the database has. */
+export function compareMigrations(
+  applied: readonly AppliedMigration[],
+  migrations: readonly Migration[] = allMigrations,
+): MigrationStatus[] {
+  const found = applied.map(({ version, name, checksum, appliedAt }) => {
+    const known = migrations.find((migration) => migration.version === version && migration.name === name)
+    const isSame = known !== undefined && migrationChecksum(known) === checksum
+    return { version, name, appliedAt, state: isSame ? 'applied' : known ? 'changed' : 'unknown' } as const
+  })
+  const pending = migrations
+    .filter(({ name }) => !applied.some((one) => one.name === name))
+    .map(({ version, name }) => ({ version, name, appliedAt: null, state: 'pending' }) as const)
+  return [...found, ...pending].toSorted((one, other) => one.version - other.version)
+}
+
+/** @throws DatabaseRefused where the user of this connection could not apply migrations */
+export async function ensureMayMigrate(connection: MigrationConnection): Promise<void> {
+  const [row] = await connection.query(selectRights)
+  if (row?.['may_create'] !== true) throw mayNotCreateTables()
+  if (row['owns_all'] !== true)
+    throw new DatabaseRefused(
+      'Tables of this database belong to another user than that of DATABASE_URL, who may not change them. ' +
+        'Run minimart migrate up as their owner, or hand them over: REASSIGN OWNED BY … TO …',
+    )
+}
+
+const selectRights = `select has_schema_privilege(current_schema(), 'CREATE') as may_create,
+  not exists (select from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'r'
+    and relname in ('tenants', 'schema_migrations') and not pg_has_role(relowner, 'USAGE')) as owns_all`
 
 export type MigrationState =
   | { readonly state: 'current' }

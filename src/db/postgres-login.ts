@@ -3,7 +3,7 @@
  * goes on, which must be someone to whom row-level security applies.
  */
 import type { Logger } from '../log.ts'
-import { DatabaseRefused, databaseError, errorCode, isConnectionFailure } from './errors.ts'
+import { DatabaseRefused, databaseError, errorCode, isConnectionFailure, SignInRefused } from './errors.ts'
 import { answersOf, type Lane, openLane } from './lane.ts'
 import type { MigrationConnection } from './migrate.ts'
 
@@ -67,12 +67,26 @@ export async function chooseRole(options: LoginOptions): Promise<string | null> 
       await connection.close()
     }
   }
-  throw new DatabaseRefused(
+  throw notSubject()
+}
+
+/** @throws DatabaseRefused where chooseRole is going to, whatever the migrations do: before anything is changed */
+export async function ensureMayStepDown(login: MigrationConnection): Promise<void> {
+  const [user] = await login.query(inspectMembership)
+  if (user?.['stuck'] === true) throw notSubject()
+}
+
+const inspectMembership = `
+  select rolbypassrls and not (rolsuper or rolcreaterole) and not exists (
+    select from pg_roles where rolname = '${applicationRole}' and pg_has_role(current_user, oid, 'MEMBER')) as stuck
+  from pg_roles where rolname = current_user`
+
+const notSubject = (): DatabaseRefused =>
+  new DatabaseRefused(
     'Row-level security, which keeps the tenants apart, would not apply: the user of DATABASE_URL is a superuser or ' +
       `has BYPASSRLS, and cannot take the role ${applicationRole}. Run the migrations as a user who may create that ` +
       'role, or use an ordinary user that owns the database.',
   )
-}
 
 /** Before the first migration there are no tables to be entitled to. */
 const inspectUser = `
@@ -132,7 +146,7 @@ const stayedAway = (options: LoginOptions, error: unknown): DatabaseRefused =>
 
 const explain = (options: LoginOptions, error: unknown): Error =>
   /^(28|3D)/.test(errorCode(error))
-    ? new DatabaseRefused(
+    ? new SignInRefused(
         `PostgreSQL at ${addressOf(options)} refuses the sign-in: ${error instanceof Error ? error.message : ''}. ` +
           'Check user, password and database name in DATABASE_URL.',
       )

@@ -206,6 +206,9 @@ const unavailable = (cause?: unknown): AppError =>
 const passing =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|NOAUTH|WRONGPASS)\b/
 
+/** The server answered, and the answer is an error. */
+export const isRefusal = (error: unknown): boolean => error instanceof ErrorReply
+
 const isFault = (error: unknown): boolean => error instanceof ErrorReply && !passing.test(error.message)
 
 async function before<T>(deadlineMs: number, answer: Promise<T>): Promise<T> {

@@ -111,7 +111,12 @@ describePrograms('operating', (program) => {
       const status = await program.run(['migrate', 'status', '--json'], { env })
       const { current, migrations } = JSON.parse(status.stdout)
       expect(current).toBe(false)
-      expect(migrations[0]).toEqual({ version: 0, name: '0000_initial', applied_at: null })
+      expect(migrations[0]).toEqual({
+        version: 0,
+        name: '0000_initial',
+        state: 'pending',
+        applied_at: null,
+      })
     })
   })
 

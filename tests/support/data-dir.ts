@@ -21,7 +21,7 @@ export async function fillDataDir(dataDir: string, state: DataDirState = 'migrat
 export async function makeDataDirs(folder: string): Promise<string> {
   const migrate = (state: DataDirState, ...args: string[]) =>
     run([process.execPath, 'src/main.ts', 'migrate', ...args], { DATA_DIR: join(folder, state) })
-  await migrate('empty', 'status')
+  await migrate('empty', 'down')
   await copy(join(folder, 'empty'), join(folder, 'migrated'))
   await migrate('migrated', 'up')
   return folder

@@ -46,10 +46,14 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     expect(await whoAndWhat(await databaseOf('plain_owner', ''))).toEqual({ user: 'plain_owner', n: 1 })
   })
 
-  test('a user who bypasses row-level security and cannot step down is refused', async () => {
-    const error = await failureOf(openDatabase(optionsFor(await databaseOf('bypasser', 'bypassrls'))))
+  test('a user who bypasses row-level security and cannot step down is refused before anything is changed', async () => {
+    const url = await databaseOf('bypasser', 'bypassrls')
+    const error = await failureOf(openDatabase(optionsFor(url)))
     expect(error).toBeInstanceOf(DatabaseRefused)
     expect(error).toMatchObject({ message: expect.stringContaining('BYPASSRLS') })
+    const own = postgres(url, { max: 1 })
+    expect(await own`select relname from pg_class where relname = 'schema_migrations'`).toHaveLength(0)
+    await own.end({ timeout: 2 })
   })
 
   test('a user who may make roles makes the role and takes it', async () => {
