@@ -21,7 +21,7 @@ import { observe } from './http/observe.ts'
 import { openapi } from './http/openapi.ts'
 import { rateLimitHeaderNames } from './http/openapi-operation.ts'
 import { originCheck } from './http/origin.ts'
-import type { ReadinessDeps } from './http/readiness.ts'
+import type { Phase, ReadinessDeps } from './http/readiness.ts'
 import { routeTable } from './http/route-table.ts'
 import { createLogger } from './log.ts'
 import type { Tracing } from './observability/tracing.ts'
@@ -29,7 +29,7 @@ import type { Live } from './realtime/live.ts'
 import { socketRoutes } from './realtime/routes.ts'
 import { version } from './version.ts'
 
-export interface AppDeps extends Deps, Pick<ReadinessDeps, 'isDraining'> {
+export interface AppDeps extends Deps, Pick<ReadinessDeps, 'phase'> {
   live: Live
   store: ReadinessDeps['store']
   metrics: Metrics
@@ -87,8 +87,8 @@ export function createDocumentedApp(): App {
   const log = createLogger({ level: 'error', format: 'json', write: () => undefined })
   const servedMetrics: ServedMetrics = { text: async () => '', contentType: 'text/plain' }
   const metrics = { countRequest: () => undefined }
-  const isDraining = (): boolean => false
-  return createApp({ config, log, metrics, servedMetrics, tracing: null, isDraining } as unknown as AppDeps)
+  const phase = (): Phase => 'serving'
+  return createApp({ config, log, metrics, servedMetrics, tracing: null, phase } as unknown as AppDeps)
 }
 
 /** Tokens travel in a header, so no cookies are allowed along. Without origins nothing is added at all. */

@@ -18,6 +18,7 @@ import { createJwtSigner } from './http/jwt.ts'
 import { createMetrics, type Metrics } from './http/metrics.ts'
 import { type MetricsServer, startMetricsServer } from './http/metrics-server.ts'
 import { createRateLimits } from './http/rate-limits.ts'
+import type { Phase } from './http/readiness.ts'
 import { createBackground } from './lib/background.ts'
 import { createCursors } from './lib/cursor.ts'
 import { deriveKey } from './lib/keys.ts'
@@ -42,7 +43,7 @@ const sendTracesMs = 1000
 export async function openDeps(
   config: Config,
   log: Logger,
-  isDraining: () => boolean,
+  phase: () => Phase,
   { gatherMetrics }: OpenOptions,
 ) {
   prepareDataDir(config.dataDir)
@@ -70,7 +71,7 @@ export async function openDeps(
   const tokens = createAccessTokens(jwt, revocations, accessTtlSeconds)
   const live = createLive({ config, db, log, tokens, revocations })
   const limits = createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config)
-  const metrics = createMetrics({ mailer, passwords, live, limits, db, store, isDraining })
+  const metrics = createMetrics({ mailer, passwords, live, limits, db, store, phase })
   const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
   let metricsServer: MetricsServer | null = null
   const deps: AppDeps = {
@@ -84,7 +85,7 @@ export async function openDeps(
     passwords,
     revocations,
     background,
-    isDraining,
+    phase,
     jwt,
     metrics,
     servedMetrics: config.metricsPort === null ? served : null,

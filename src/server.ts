@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { ensureSuperAdmin, type FirstAdmin } from './features/auth/super-admin.ts'
 import type { Housekeeping, HousekeepingTimes } from './features/housekeeping/job.ts'
 import { cannotListen, ensureFree, hostInUrl } from './http/listening.ts'
+import type { Phase } from './http/readiness.ts'
 import type { Logger } from './log.ts'
 import { type OpenOptions, openDeps } from './open-deps.ts'
 import { websocketOptions } from './realtime/routes.ts'
@@ -41,10 +42,10 @@ const defaultShutdownDelayMs = { shared: 1000, embedded: 250 }
  * @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do
  */
 export async function start(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
-  let leaving = false
+  let phase: Phase = 'starting'
   let draining = false
   if (!options.sharePort) ensureFree(config)
-  const { deps, housekeeping, close } = await openDeps(config, log, () => leaving, options)
+  const { deps, housekeeping, close } = await openDeps(config, log, () => phase, options)
   const kind = config.databaseUrl === null ? 'embedded' : 'shared'
   const delayMs = config.shutdownDelayMs ?? defaultShutdownDelayMs[kind]
   try {
@@ -60,20 +61,21 @@ export async function start(config: Config, log: Logger, options: StartOptions =
     })
     const stopFollowing = deps.revocations.follow(revocationsIntervalMs[kind])
     housekeeping.start(options.housekeepingTimes)
+    phase = 'serving'
     return {
       url,
       firstAdmin,
       deps,
       housekeeping,
       async announceStop() {
-        leaving = true
+        phase = 'leaving'
         if (delayMs > 0) log.info('stopping: no longer ready, still serving', { ms: delayMs })
         await Bun.sleep(delayMs)
       },
       async stop() {
         if (draining) return
         draining = true
-        leaving = true
+        phase = 'leaving'
         log.info('stopping: finishing requests')
         const begun = performance.now()
         await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])

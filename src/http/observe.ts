@@ -10,6 +10,7 @@ import type { Logger } from '../log.ts'
 import type { Tracing } from '../observability/tracing.ts'
 import { clientAddress } from './client-address.ts'
 import type { Metrics } from './metrics.ts'
+import type { Phase } from './readiness.ts'
 import { rememberRequest, requestInfo } from './request-info.ts'
 
 export interface ObserveDeps {
@@ -20,8 +21,7 @@ export interface ObserveDeps {
   publicUrl: string | null
   /** Null where nothing is traced, and nothing is then done for it. */
   tracing: Tracing | null
-  /** True from the moment the server was told to stop. */
-  isDraining: () => boolean
+  phase: () => Phase
 }
 
 /** What may be written into a log and a header as it came. */
@@ -48,7 +48,7 @@ const onTls = { 'strict-transport-security': 'max-age=31536000' }
 /** Asks for the next request on another connection (RFC 9112, 9.6): one that is kept open would be cut under it. */
 const onLeaving = { connection: 'close' }
 
-export const observe = ({ log, metrics, trustProxy, publicUrl, tracing, isDraining }: ObserveDeps) => {
+export const observe = ({ log, metrics, trustProxy, publicUrl, tracing, phase }: ObserveDeps) => {
   const standing = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
   const plugin = new Elysia({ name: 'observe' })
   if (tracing !== null) plugin.wrap(tracing.around)
@@ -58,7 +58,7 @@ export const observe = ({ log, metrics, trustProxy, publicUrl, tracing, isDraini
       const id = given !== null && wellFormedId.test(given) ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
-      const answerHeaders = Object.assign(set.headers, standing, isDraining() ? onLeaving : null, {
+      const answerHeaders = Object.assign(set.headers, standing, phase() === 'leaving' ? onLeaving : null, {
         'x-request-id': id,
       })
       rememberRequest(request, {

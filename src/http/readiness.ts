@@ -11,20 +11,22 @@ export interface Readiness {
   redis: 'up' | 'down' | 'not_used'
 }
 
+/** `leaving` from the moment the server was told to stop; until `serving` it may listen without all being there. */
+export type Phase = 'starting' | 'serving' | 'leaving'
+
 export interface ReadinessDeps {
   db: Database
   store: OpenStore
-  /** True from the moment the server was told to stop. */
-  isDraining: () => boolean
+  phase: () => Phase
 }
 
 /** A frozen database takes all of its own deadline to say nothing, longer than any probe waits. Redis has two seconds. */
 const patienceMs = 2000
 
-export async function readiness({ db, store, isDraining }: ReadinessDeps): Promise<Readiness> {
+export async function readiness({ db, store, phase }: ReadinessDeps): Promise<Readiness> {
   const [database, redis] = await Promise.all([checkDatabase(db), checkRedis(store)])
-  const ready = isUsable(database) && redis !== 'down'
-  return { status: isDraining() ? 'draining' : ready ? 'ready' : 'not_ready', ...database, redis }
+  const ready = phase() === 'serving' && isUsable(database) && redis !== 'down'
+  return { status: phase() === 'leaving' ? 'draining' : ready ? 'ready' : 'not_ready', ...database, redis }
 }
 
 /** Also while the next release has migrated already and instances are being exchanged. */

@@ -21,13 +21,10 @@ export function processMetrics(registry: Registry): void {
     () => startedAt,
   )
   gauge(registry, 'process_resident_memory_bytes', 'Resident memory size in bytes.', () =>
-    process.memoryUsage.rss(),
+    readable(() => process.memoryUsage.rss(), Number.NaN),
   )
-  gauge(
-    registry,
-    'minimart_heap_used_bytes',
-    "Memory that the program's objects take.",
-    () => process.memoryUsage().heapUsed,
+  gauge(registry, 'minimart_heap_used_bytes', "Memory that the program's objects take.", () =>
+    readable(() => process.memoryUsage().heapUsed, Number.NaN),
   )
   fileDescriptors(registry)
 }
@@ -37,17 +34,19 @@ function fileDescriptors(registry: Registry): void {
   const limit = /^Max open files +(\d+)/m.exec(read('/proc/self/limits'))?.[1]
   if (limit === undefined) return
   const most = Number(limit)
-  gauge(registry, 'process_open_fds', 'Open file descriptors.', () => countOpen(most))
+  // Looking takes one more: where that fails, all of them are open.
+  gauge(registry, 'process_open_fds', 'Open file descriptors.', () =>
+    readable(() => readdirSync('/proc/self/fd').length, most),
+  )
   gauge(registry, 'process_max_fds', 'File descriptors that may be open.', () => most)
 }
 
-/** Looking takes one more, and where there is none left all of them are open. */
-function countOpen(most: number): number {
+/** The system tells these through files, which cannot be opened where no file descriptor is left; all else is told. */
+function readable(value: () => number, otherwise: number): number {
   try {
-    return readdirSync('/proc/self/fd').length
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EMFILE') return most
-    throw error
+    return value()
+  } catch {
+    return otherwise
   }
 }
 

@@ -1,5 +1,6 @@
 /** What an operator sees of the executable itself: its figures, its traces, and that it leaves before it goes. */
 import { afterAll, describe, expect, test } from 'bun:test'
+import { connect } from 'node:net'
 import { startCollector } from '../support/collector.ts'
 import { scrape, sumOf } from '../support/metrics.ts'
 import { testPostgres } from '../support/postgres.ts'
@@ -80,11 +81,10 @@ describe('the program', () => {
 })
 
 describeFull('workers', () => {
-  test('answer a scrape as one: whichever is asked tells of all, and METRICS_PORT is there once', async () => {
+  const free = (): Promise<string> => onFreePort(async (port) => String(port))
+  const setUp = async () => {
     const [postgres, redis, inbox] = await Promise.all([testPostgres(), testRedis(), startInbox()])
     const database = await postgres.createDatabase()
-    const free = (): Promise<string> => onFreePort(async (port) => String(port))
-    const metricsPort = await free()
     const env = {
       ...environmentFor(inbox, await program.folder()),
       DATABASE_URL: database.url,
@@ -93,6 +93,44 @@ describeFull('workers', () => {
       PORT: await free(),
       WORKERS: '2',
     }
+    return { env, inbox, database, metricsPort: await free() }
+  }
+
+  test('tell of themselves when they have no file descriptor left, and live on', async () => {
+    const { env, inbox, database, metricsPort } = await setUp()
+    const limit = 150
+    const under = ['prlimit', `--nofile=${limit}:${limit}`]
+    const started = await program.start([], { env: { ...env, METRICS_PORT: metricsPort }, under })
+    const { url } = await started.ready()
+    const openIn = async (): Promise<number[]> => {
+      const found = await scrape(`http://127.0.0.1:${metricsPort}/metrics`)
+      return found.find(({ name }) => name === 'process_open_fds')?.samples.map(({ value }) => value) ?? []
+    }
+    await until(async () => (await openIn()).length === 2, 'both workers')
+    const sockets = Array.from({ length: 3 * limit }, () => {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1')
+      socket.on('error', () => undefined)
+      socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+      return socket
+    })
+    try {
+      await until(async () => {
+        const open = await openIn()
+        return open.length === 2 && open.every((count) => count >= limit - 1)
+      }, 'both workers at their limit')
+      for (const socket of sockets) socket.destroy()
+      await until(async () => (await status(`${url}/readyz`)) === 200, 'an answer again')
+      expect(started.output()).not.toContain('a worker ended')
+    } finally {
+      for (const socket of sockets) socket.destroy()
+      await program.clean()
+      await inbox.stop()
+      await database.drop()
+    }
+  })
+
+  test('answer a scrape as one: whichever is asked tells of all, and METRICS_PORT is there once', async () => {
+    const { env, inbox, database, metricsPort } = await setUp()
     const workersIn = async (url: string): Promise<string[]> => {
       const found = await scrape(url)
       const build = found.find(({ name }) => name === 'minimart_build_info')

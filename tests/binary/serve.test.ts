@@ -6,6 +6,7 @@ import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
 import { describePrograms } from '../support/program.ts'
+import { onFreePort } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
 const hasIpv6 = ((): boolean => {
@@ -87,6 +88,29 @@ describePrograms('serve', (program) => {
     await until(() => /"password":"[^"]+"/.test(next.output()), 'the password')
     next.signal('SIGTERM')
     expect(await next.exited).toBe(0)
+  })
+
+  test('is ready only once its first super admin can sign in', async () => {
+    const PORT = await onFreePort(async (port) => String(port))
+    const [email, password] = ['root@platform.example', 'a long enough passphrase']
+    const started = await program.start([], {
+      env: {
+        PORT,
+        DATA_DIR: await program.dataDir('migrated'),
+        SUPER_ADMIN_EMAIL: email,
+        SUPER_ADMIN_PASSWORD: password,
+      },
+    })
+    const url = `http://127.0.0.1:${PORT}`
+    const isReady = (): Promise<boolean> =>
+      fetch(`${url}/readyz`).then(
+        ({ ok }) => ok,
+        () => false,
+      )
+    while (!(await isReady()));
+    expect((await createClient(url).post('/auth/login', { email, password })).status).toBe(200)
+    started.signal('SIGTERM')
+    expect(await started.exited).toBe(0)
   })
 
   test.each(['203.0.113.7', 'no-such-name.invalid'])(
