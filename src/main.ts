@@ -13,6 +13,7 @@ import { importCommand } from './cli/import.ts'
 import { migrate } from './cli/migrate.ts'
 import { alerts, dashboard } from './cli/monitoring.ts'
 import { openapi } from './cli/openapi.ts'
+import { print } from './cli/print.ts'
 import { restore } from './cli/restore.ts'
 import { serve } from './cli/serve.ts'
 import { ConfigError } from './config.ts'
@@ -37,13 +38,13 @@ const commands: Record<string, Command> = {
   demo,
   version: {
     summary: 'print the version',
-    run: async () => succeed(version),
+    run: () => succeed(version),
   },
   help: {
     summary: 'explain the commands, or list the settings',
     usage: '[command | settings]',
     positionals: 1,
-    run: async ({ positionals }) => succeed(explain(positionals[0])),
+    run: ({ positionals }) => succeed(explain(positionals[0])),
   },
 }
 
@@ -63,8 +64,8 @@ async function run(argv: string[]): Promise<number> {
   return command.run(readArguments(command, rest))
 }
 
-function succeed(text: string): number {
-  console.log(text)
+async function succeed(text: string): Promise<number> {
+  await print(text)
   return 0
 }
 
@@ -83,9 +84,9 @@ function readArguments(command: Command, args: string[]) {
   }
 }
 
-function report(error: unknown): number {
+function report(error: unknown, [name = '']: string[]): number {
   if (error instanceof UsageError) {
-    console.error(`${error.message}\nTry: minimart help`)
+    console.error(`${error.message}\nTry: minimart help${Object.hasOwn(commands, name) ? ` ${name}` : ''}`)
     return 2
   }
   const told =
@@ -100,8 +101,9 @@ function report(error: unknown): number {
 }
 
 // No top-level await: the executable could not hold it compiled to bytecode.
-void run(process.argv.slice(2))
-  .catch(report)
+const argv = process.argv.slice(2)
+void run(argv)
+  .catch((error: unknown) => report(error, argv))
   .then((code) => {
     process.exitCode = code
   })

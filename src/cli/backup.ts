@@ -4,6 +4,7 @@ import { type Manifest, totalBytes } from '../backup/manifest.ts'
 import { withStillFolder } from '../backup/source.ts'
 import { type Arguments, type Command, UsageError } from './command.ts'
 import { embeddedOnly, fileArgument, tellAsked } from './embedded-only.ts'
+import { print } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { setUp } from './setup.ts'
 import { withWholeFile } from './whole-file.ts'
@@ -57,10 +58,11 @@ async function run({ positionals, values }: Arguments): Promise<number> {
       return { manifest, pausedMs }
     }),
   )
-  // Where the archive went to standard output, what is said about it must not.
-  const say = path === '-' ? console.error : console.log
   const hasSetKey = config.jwtSecretKey !== null
-  say(values['json'] === true ? asJson(path, bytes, made) : inWords(path, bytes, made, hasSetKey))
+  const told = values['json'] === true ? asJson(path, bytes, made) : inWords(path, bytes, made, hasSetKey)
+  // Standard output is the archive's own where it goes there.
+  if (path === '-') console.error(told)
+  else await print(told)
   return 0
 }
 

@@ -1,6 +1,7 @@
 import { ConfigError } from '../config.ts'
 import { type CheckLine, probes } from './check-probes.ts'
 import type { Command } from './command.ts'
+import { print } from './print.ts'
 import { setUp } from './setup.ts'
 
 export const check: Command = {
@@ -19,11 +20,11 @@ export const check: Command = {
   options: { json: { type: 'boolean' } },
   async run({ values }) {
     const tell = values['json'] === true || !process.stdout.isTTY ? tellJson : tellWords
-    const { config, log } = readSettings(tell)
-    tell({ check: 'settings', ok: true, detail: 'all variables are well-formed' })
+    const { config, log } = await readSettings(tell)
+    await tell({ check: 'settings', ok: true, detail: 'all variables are well-formed' })
     let fine = true
     for await (const line of probes(config, log)) {
-      tell(line)
+      await tell(line)
       fine &&= line.ok !== false
     }
     return fine ? 0 : 1
@@ -31,13 +32,13 @@ export const check: Command = {
 }
 
 /** What can only be tried with good settings is not; the faults are told by whoever catches the error, too. */
-function readSettings(tell: (line: CheckLine) => void) {
+async function readSettings(tell: (line: CheckLine) => Promise<void>) {
   try {
     return setUp({}, 'error', process.stderr)
   } catch (error) {
     if (error instanceof ConfigError && tell === tellJson)
       for (const fault of error.faults)
-        tell({
+        await tell({
           check: 'settings',
           ok: false,
           detail: fault,
@@ -47,10 +48,10 @@ function readSettings(tell: (line: CheckLine) => void) {
   }
 }
 
-const tellJson = (line: CheckLine): void => console.log(JSON.stringify(line))
+const tellJson = (line: CheckLine): Promise<void> => print(JSON.stringify(line))
 
-function tellWords({ check: what, ok, detail, remedy }: CheckLine): void {
+function tellWords({ check: what, ok, detail, remedy }: CheckLine): Promise<void> {
   const [colour, sign] = ok === true ? ['32', '✓'] : ok === false ? ['31', '✗'] : ['33', '–']
-  console.log(`\x1b[${colour}m${sign}\x1b[0m ${what.padEnd(12)} ${detail}`)
-  if (remedy !== undefined) console.log(`${' '.repeat(15)}→ ${remedy}`)
+  const line = `\x1b[${colour}m${sign}\x1b[0m ${what.padEnd(12)} ${detail}`
+  return print(remedy === undefined ? line : `${line}\n${' '.repeat(15)}→ ${remedy}`)
 }

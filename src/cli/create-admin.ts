@@ -5,6 +5,7 @@ import { createSuperAdmin } from '../features/auth/super-admin.ts'
 import { Email, Name, NewPassword } from '../http/fields.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { readPassword } from './password-prompt.ts'
+import { print } from './print.ts'
 import { setUp } from './setup.ts'
 
 export const createAdmin: Command = {
@@ -38,7 +39,7 @@ export const createAdmin: Command = {
     } finally {
       await db.close()
     }
-    console.log(`${email} can sign in as super admin now.`)
+    await print(`${email} can sign in as super admin now.`)
     return 0
   },
 }

@@ -3,6 +3,7 @@ import { allRows } from '../features/archive/format.ts'
 import { type Source, withDatabaseToExport } from './archive-database.ts'
 import { compressedInto, plainInto } from './archive-files.ts'
 import { type Command, Failure, UsageError } from './command.ts'
+import { print } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { withWholeFile } from './whole-file.ts'
 
@@ -57,7 +58,7 @@ The format, JSON Lines in UTF-8:
     const told = values['json'] ? JSON.stringify(outcome) : asText(outcome)
     // Standard output is the archive's own where it goes there.
     if (file === '-') console.error(told)
-    else console.log(told)
+    else await print(told)
     return 0
   },
 }

@@ -1,5 +1,6 @@
 import { hostInUrl } from '../http/listening.ts'
 import { type Command, Failure } from './command.ts'
+import { print } from './print.ts'
 import { setUp } from './setup.ts'
 
 const timeoutMs = 3000
@@ -20,7 +21,7 @@ export const healthcheck: Command = {
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((error: unknown) => {
       throw new Failure(`${url} does not answer: ${error instanceof Error ? error.message : String(error)}`)
     })
-    console.log(await response.text())
+    await print(await response.text())
     return response.ok ? 0 : 1
   },
 }

@@ -9,6 +9,7 @@ import { Slug } from '../http/fields.ts'
 import { withDatabaseToImport } from './archive-database.ts'
 import { openInput } from './archive-files.ts'
 import { type Command, UsageError } from './command.ts'
+import { print } from './print.ts'
 import { createProgress } from './progress.ts'
 
 export const importCommand: Command = {
@@ -46,7 +47,7 @@ minimart help export tells the format.`,
       const work = (db: Database) => importTenant(db, opened, options)
       return { archive: opened, imported: await withDatabaseToImport(dryRun, work) }
     })
-    console.log(values['json'] ? asJson(archive, imported, dryRun) : asText(archive, imported, dryRun))
+    await print(values['json'] ? asJson(archive, imported, dryRun) : asText(archive, imported, dryRun))
     return 0
   },
 }

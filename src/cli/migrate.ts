@@ -4,6 +4,7 @@ import { type MigrationConnection, migrateDown, migrateUp, readApplied } from '.
 import { compareMigrations, type MigrationStatus } from '../db/migration-state.ts'
 import type { Logger } from '../log.ts'
 import { type Command, UsageError } from './command.ts'
+import { print } from './print.ts'
 import { setUp } from './setup.ts'
 
 export const migrate: Command = {
@@ -34,7 +35,7 @@ export const migrate: Command = {
     const { result, words, code } = await (direction === 'status'
       ? readStatus(options).then(tellStatus)
       : withMigrationConnection(options, (connection) => move(connection, log, steps)))
-    console.log(values['json'] === true ? JSON.stringify(result) : words)
+    await print(values['json'] === true ? JSON.stringify(result) : words)
     return code
   },
 }

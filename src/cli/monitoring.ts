@@ -1,6 +1,7 @@
 import alertRules from '../observability/assets/alerts.yml' with { type: 'text' }
 import { grafanaDashboard } from '../observability/dashboard.ts'
 import type { Command } from './command.ts'
+import { print } from './print.ts'
 
 const metricsDetails =
   'It reads what /metrics tells; METRICS_TOKEN and METRICS_PORT say who may see that, and where.'
@@ -13,7 +14,7 @@ export const dashboard: Command = {
     metricsDetails,
   ].join('\n'),
   async run() {
-    console.log(JSON.stringify(grafanaDashboard(), null, 2))
+    await print(JSON.stringify(grafanaDashboard(), null, 2))
     return 0
   },
 }
@@ -26,7 +27,7 @@ export const alerts: Command = {
     metricsDetails,
   ].join('\n'),
   async run() {
-    console.log(alertRules.trimEnd())
+    await print(alertRules.trimEnd())
     return 0
   },
 }

@@ -4,6 +4,7 @@ import { totalBytes } from '../backup/manifest.ts'
 import { type Restored, type RestoreProgress, restoreBackup } from '../backup/unpack.ts'
 import { type Arguments, type Command, UsageError } from './command.ts'
 import { embeddedOnly, fileArgument } from './embedded-only.ts'
+import { print } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { setUp } from './setup.ts'
 
@@ -45,8 +46,9 @@ async function run({ positionals, values }: Arguments): Promise<number> {
     progress: progress(),
   })
   const result = describe(dataDir, restored)
-  if (values['json'] === true) console.log(JSON.stringify(result))
-  else console.log(inWords(result, config.jwtSecretKey !== null))
+  await print(
+    values['json'] === true ? JSON.stringify(result) : inWords(result, config.jwtSecretKey !== null),
+  )
   return 0
 }
 

@@ -15,6 +15,16 @@ describePrograms('the command line', (program) => {
       expect(await program.run(args)).toEqual({ code: 0, stdout: `${packageJson.version}\n`, stderr: '' })
   })
 
+  test.each(['help', 'openapi', 'check'])(
+    '%s that cannot be printed, for the disk is full, is no success',
+    async (command) => {
+      const DATA_DIR = await program.dataDir('migrated')
+      const under = ['sh', '-c', 'exec "$@" >/dev/full', 'sh']
+      const { code, stderr } = await program.run([command], { env: { DATA_DIR }, under })
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^Standard output cannot be written: .*full/)])
+    },
+  )
+
   test('create-admin that is given no password on a terminal makes nothing and says so', async () => {
     const env = { DATA_DIR: await program.dataDir('migrated') }
     const { code, stdout } = await program.run(['create-admin', '--email', 'me@example.com'], {

@@ -123,7 +123,8 @@ describeFull('workers', () => {
       expect(started.output()).not.toContain('a worker ended')
     } finally {
       for (const socket of sockets) socket.destroy()
-      await program.clean()
+      started.signal('SIGTERM')
+      await started.exited
       await inbox.stop()
       await database.drop()
     }

@@ -1,0 +1,19 @@
+import { diskFault } from '../lib/disk-fault.ts'
+import { Failure } from './command.ts'
+
+/**
+ * A command's result, on standard output: there as a whole when this resolves. What is cut short, on a full disk
+ * perhaps, must not look like success.
+ * @throws Failure
+ */
+export function print(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(`${text}\n`, (error) => (error ? reject(notPrinted(error)) : resolve()))
+  })
+}
+
+// The callback above has it; without a listener it would end the process as well.
+process.stdout.on('error', () => undefined)
+
+const notPrinted = (error: Error): Failure =>
+  new Failure(`Standard output ${diskFault(error) ?? `fails: ${error.message}`}`, { cause: error })
