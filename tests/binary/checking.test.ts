@@ -116,7 +116,7 @@ describePrograms('looking', (program) => {
       const { RedisClient } = Bun
       const client = new RedisClient(redis.url)
       for (const [url, reason] of [
-        [`redis://${host}/999999`, 'out of range'],
+        [`redis://${host}/9999`, 'out of range'],
         [`rediss://${host}`, ''],
       ] as const) {
         const line = await check({ REDIS_URL: url, DATA_DIR: await program.dataDir() }, 'redis')
