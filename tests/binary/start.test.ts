@@ -23,25 +23,26 @@ describe.skipIf(!executableBuilt)('the embedded database', () => {
   const program = createProgram('executable')
   afterAll(program.clean)
 
-  const status = (dataDir: string) => program.run(['migrate', 'status'], { env: { DATA_DIR: dataDir } })
+  const migrateUp = (dataDir: string) => program.run(['migrate', 'up'], { env: { DATA_DIR: dataDir } })
 
   test('a first start that is killed in the middle leaves nothing that a later one trusts', async () => {
     const dataDir = await program.dataDir()
-    const started = await program.start(['migrate', 'status'], { env: { DATA_DIR: dataDir } })
+    const started = await program.start(['migrate', 'up'], { env: { DATA_DIR: dataDir } })
     const unfinished = join(dataDir, 'database.unfinished')
     await until(() => existsSync(join(unfinished, 'base')), 'the database to be in the making')
     started.signal('SIGKILL')
     await started.exited
     expect(existsSync(join(dataDir, 'database'))).toBe(false)
-    const { code, stdout, stderr } = await status(dataDir)
-    expect([code, stderr]).toEqual([0, ''])
-    expect(stdout).toContain('0000_initial')
+    expect(await migrateUp(dataDir)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('0000_initial'),
+    })
     expect(readdirSync(dataDir).sort()).toEqual(['database', 'lock'])
   })
 
   test('a first start makes a database that is its owner’s alone and starts again', async () => {
     const dataDir = await program.dataDir()
-    for (const _ of ['first', 'second']) expect(await status(dataDir)).toMatchObject({ code: 0, stderr: '' })
+    for (const _ of ['first', 'second']) expect(await migrateUp(dataDir)).toMatchObject({ code: 0 })
     const database = join(dataDir, 'database')
     const open = [database, ...everything(database)].filter((path) => (statSync(path).mode & 0o077) !== 0)
     expect(open).toEqual([])
@@ -53,7 +54,7 @@ describe.skipIf(!executableBuilt)('the embedded database', () => {
     await mkdir(database, { recursive: true })
     await writeFile(join(database, 'notes.txt'), 'mine')
     await own(dataDir, database, join(database, 'notes.txt'))
-    const { code, stderr } = await status(dataDir)
+    const { code, stderr } = await migrateUp(dataDir)
     expect(code).toBe(1)
     expect(stderr).toContain(`${database} holds files but no database`)
     expect(stderr).not.toMatch(/^ +at /m)
@@ -76,7 +77,7 @@ describe.skipIf(!executableBuilt)('the embedded database', () => {
         '-o',
         trace,
       ]
-      const { code } = await program.run(['migrate', 'status'], { env: { DATA_DIR: dataDir }, under: traced })
+      const { code } = await program.run(['migrate', 'up'], { env: { DATA_DIR: dataDir }, under: traced })
       expect(code).toBe(0)
       const [before = '', after = ''] = (await readFile(trace, 'utf8')).split(
         /^.*rename.*database\.unfinished".*$/m,
