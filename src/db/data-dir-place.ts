@@ -78,10 +78,12 @@ export function settleDataDir(dataDir: string): void {
   }
 }
 
-/** Whether opening the folder would find a database, be it one whose restore was cut off, rather than make one. */
+/** Whether opening the folder would find something, a database or what stands in its way, rather than make one. */
 export const holdsDatabase = (dataDir: string): boolean =>
-  existsSync(join(dataDir, databaseFolder, 'PG_VERSION')) ||
+  !isEmpty(join(dataDir, databaseFolder)) ||
   (existsSync(dataDir) && readdirSync(dataDir).some((name) => unpacked.test(name) || placing.test(name)))
+
+const isEmpty = (folder: string): boolean => !existsSync(folder) || readdirSync(folder).length === 0
 
 /** What keeps a restore from being into an empty place. */
 export const occupants = (dataDir: string): string[] =>

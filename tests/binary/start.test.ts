@@ -1,7 +1,7 @@
 /** The first start of the embedded database: whole or not at all, its owner's alone, and on the disk. */
 import { afterAll, describe, expect, test } from 'bun:test'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { chown, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createProgram, executableBuilt } from '../support/program.ts'
 import { until } from '../support/until.ts'
@@ -58,6 +58,9 @@ describe.skipIf(!executableBuilt)('the embedded database', () => {
     expect(code).toBe(1)
     expect(stderr).toContain(`${database} holds files but no database`)
     expect(stderr).not.toMatch(/^ +at /m)
+    const checked = await program.run(['check', '--json'], { env: { DATA_DIR: dataDir } })
+    expect(checked.stdout).toMatch(/"check":"database","ok":false,"detail":"[^"]*holds files but no database/)
+    await rm(join(dataDir, 'outbox'), { recursive: true, force: true })
     expect(everything(dataDir).sort()).toEqual([database, join(database, 'notes.txt'), join(dataDir, 'lock')])
     expect(await readFile(join(database, 'notes.txt'), 'utf8')).toBe('mine')
   })
