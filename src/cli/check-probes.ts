@@ -15,6 +15,7 @@ import {
   type MigrationStatus,
   migrationStatus,
 } from '../db/migration-state.ts'
+import { AppError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { type Logger, redactText } from '../log.ts'
 import { createMailer } from '../mail/mailer.ts'
@@ -191,7 +192,8 @@ const redisProbe = ({ redisUrl }: Config): Probe => ({
     const listening: Logger = {
       ...{ debug: ignore, info: ignore, warn: ignore },
       error: (_, fields) => {
-        reason ??= fields?.['error']
+        const error = fields?.['error']
+        reason ??= error instanceof AppError ? (error.cause ?? error) : error
       },
     }
     const store = await openRedisStore({ url: redisUrl, log: listening })
