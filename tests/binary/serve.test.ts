@@ -83,7 +83,9 @@ describePrograms('serve', (program) => {
     expect(stderr).not.toMatch(/^ +at /m)
     expect(existsSync(DATA_DIR)).toBe(false)
     // The first super admin's password is shown by the first start that succeeds.
-    const next = await program.start(['serve'], { env: { DATA_DIR, PORT: '0' } })
+    const next = await program.start(['serve'], {
+      env: { DATA_DIR: await program.dataDir('migrated'), PORT: '0' },
+    })
     await next.ready()
     await until(() => /"password":"[^"]+"/.test(next.output()), 'the password')
     next.signal('SIGTERM')
