@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
+import { describePostgres, testPostgres } from '../support/postgres.ts'
 import { describePrograms } from '../support/program.ts'
 import { onFreePort } from '../support/service.ts'
 import { until } from '../support/until.ts'
@@ -92,27 +93,27 @@ describePrograms('serve', (program) => {
     expect(await next.exited).toBe(0)
   })
 
-  test('is ready only once its first super admin can sign in', async () => {
-    const PORT = await onFreePort(async (port) => String(port))
-    const [email, password] = ['root@platform.example', 'a long enough passphrase']
-    const started = await program.start([], {
-      env: {
-        PORT,
-        DATA_DIR: await program.dataDir('migrated'),
-        SUPER_ADMIN_EMAIL: email,
-        SUPER_ADMIN_PASSWORD: password,
-      },
+  // The embedded database answers one after the other, so there it could not be seen.
+  describePostgres('with PostgreSQL', () => {
+    test('is ready only once its first super admin can sign in', async () => {
+      const { url: DATABASE_URL, drop } = await (await testPostgres()).createDatabase()
+      const PORT = await onFreePort(async (port) => String(port))
+      const [email, password] = ['root@platform.example', 'a long enough passphrase']
+      const admin = { SUPER_ADMIN_EMAIL: email, SUPER_ADMIN_PASSWORD: password }
+      const JWT_SECRET_KEY = 'tests only: long enough to sign with, 0123456789'
+      const started = await program.start([], { env: { PORT, DATABASE_URL, JWT_SECRET_KEY, ...admin } })
+      const url = `http://127.0.0.1:${PORT}`
+      const isReady = (): Promise<boolean> =>
+        fetch(`${url}/readyz`).then(
+          ({ ok }) => ok,
+          () => false,
+        )
+      while (!(await isReady()));
+      expect((await createClient(url).post('/auth/login', { email, password })).status).toBe(200)
+      started.signal('SIGTERM')
+      expect(await started.exited).toBe(0)
+      await drop()
     })
-    const url = `http://127.0.0.1:${PORT}`
-    const isReady = (): Promise<boolean> =>
-      fetch(`${url}/readyz`).then(
-        ({ ok }) => ok,
-        () => false,
-      )
-    while (!(await isReady()));
-    expect((await createClient(url).post('/auth/login', { email, password })).status).toBe(200)
-    started.signal('SIGTERM')
-    expect(await started.exited).toBe(0)
   })
 
   test.each(['203.0.113.7', 'no-such-name.invalid'])(
