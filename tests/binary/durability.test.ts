@@ -13,7 +13,7 @@ import { until } from '../support/until.ts'
 const seed = Number(process.env['MINIMART_KILL_SEED'] ?? Date.now() % 2 ** 31)
 /** The executable, which starts sooner and is what people run, gets most of them. */
 const roundsOf = (form: string): number =>
-  Number(process.env['MINIMART_KILL_ROUNDS'] ?? (form === 'source' ? 5 : 12))
+  Number(process.env['MINIMART_KILL_ROUNDS'] ?? (form === 'source' ? 5 : 20))
 const writers = 4
 const killWithinMs = 300
 
