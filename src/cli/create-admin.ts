@@ -3,6 +3,7 @@ import { openDatabase } from '../db/client.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { createSuperAdmin } from '../features/auth/super-admin.ts'
 import { Email, Name, NewPassword } from '../http/fields.ts'
+import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { readPassword } from './password-prompt.ts'
 import { print } from './print.ts'
@@ -20,17 +21,12 @@ export const createAdmin: Command = {
   ].join('\n'),
   options: { email: { type: 'string' }, name: { type: 'string' } },
   async run({ values }) {
-    const email = String(values['email'] ?? '')
-      .trim()
-      .normalize('NFC')
-      .toLowerCase()
-    const fullName = String(values['name'] ?? 'Super Admin')
-      .trim()
-      .normalize('NFC')
+    const email = normalise('--email', String(values['email'] ?? '').trim()).toLowerCase()
+    const fullName = normalise('--name', String(values['name'] ?? 'Super Admin').trim())
     if (!Value.Check(Email, email)) throw new UsageError('--email must be an e-mail address.')
     if (!Value.Check(Name, fullName)) throw new UsageError('--name must have 1 to 255 characters.')
     const { config, log } = setUp({}, 'warn', process.stderr)
-    const password = (await readPassword(`Password for ${email}: `)).normalize('NFC')
+    const password = normalise('The password', await readPassword(`Password for ${email}: `))
     if (!Value.Check(NewPassword, password)) throw new Failure('The password must have 8 to 128 characters.')
     const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
     const db = await openDatabase({ ...config, log })
@@ -42,4 +38,10 @@ export const createAdmin: Command = {
     await print(`${email} can sign in as super admin now.`)
     return 0
   },
+}
+
+function normalise(what: string, text: string): string {
+  if (!isStreamSafe(text))
+    throw new UsageError(`${what} must not have more than ${maxCombiningMarks} combining marks in a row.`)
+  return text.normalize('NFC')
 }

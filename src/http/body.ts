@@ -7,6 +7,7 @@
  * first, and a stranger learns nothing about his JSON.
  */
 import { AppError, invalidField } from '../errors.ts'
+import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 
 export const maxBodyBytes = 1024 * 1024
 
@@ -94,9 +95,10 @@ function cleaned(body: object): unknown {
   }
 }
 
-/** @throws AppError invalid (422) for what nests too deep or is too long a list */
+/** @throws AppError invalid (422) for what nests too deep, is too long a list or has too long a run of marks */
 function normalise(value: unknown, path: readonly string[] = []): unknown {
   if (typeof value === 'string') {
+    if (!isStreamSafe(value)) throw tooManyMarks(path)
     const text = value.normalize('NFC')
     return verbatim.has(path.at(-1) ?? '') ? text : text.replaceAll('\r\n', '\n').trim()
   }
@@ -106,9 +108,16 @@ function normalise(value: unknown, path: readonly string[] = []): unknown {
     throw invalidField(path.join('.'), `must not have more than ${maxEntries} entries`)
   // Written in place: copying would lose, or worse honour, a key like __proto__.
   for (const [name, inner] of Object.entries(value)) {
+    if (!isStreamSafe(name)) throw tooManyMarks(path)
     const clean = normalise(inner, [...path, name])
     if (clean !== inner)
       Object.defineProperty(value, name, { value: clean, enumerable: true, writable: true })
   }
   return value
 }
+
+const tooManyMarks = (path: readonly string[]): AppError =>
+  invalidField(
+    path.join('.') || 'body',
+    `must not have more than ${maxCombiningMarks} combining marks in a row`,
+  )

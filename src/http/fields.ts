@@ -6,6 +6,7 @@ import { Kind, type TSchema, TypeRegistry } from '@sinclair/typebox'
 import { t } from 'elysia'
 import { isUuid, isUuid7 } from '../lib/ids.ts'
 import { isPosition, maxPositionLength } from '../lib/position.ts'
+import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 
 /** A string schema with a check of its own. `expects` completes the sentence "<field> …". */
 function stringField(
@@ -141,8 +142,8 @@ export const Cursor = t.Optional(
 export const Search = t.Optional(
   stringField(
     'Search',
-    'must be text of up to 255 characters',
-    (value) => !control.test(value) && codePoints(value) <= 255,
+    `must be text of up to 255 characters, with no more than ${maxCombiningMarks} combining marks in a row`,
+    (value) => isStreamSafe(value) && !control.test(value) && codePoints(value) <= 255,
   ),
 )
 export const QueryBoolean = t.Optional(

@@ -129,6 +129,49 @@ describeBackends('text', (backend) => {
   })
 })
 
+/** Canonical reordering of such runs is quadratic: normalised, 1 MB of the first kept an instance for minutes. */
+const longRuns = ['\u0301\u0316', '\u0315\u0300\u05ae', '\u0301'].map((marks) => `e${marks.repeat(160_000)}`)
+
+describeBackends('a long run of combining marks', (backend) => {
+  test('is refused wherever it stands, before it is normalised and before anybody is signed in', async () => {
+    const server = await sharedServer(backend)
+    const open = createClient(server.url)
+    for (const marks of longRuns) {
+      const many = Array.from({ length: 1000 }, (_, index) => marks.slice(index % 2, 300))
+      for (const [field, body] of [
+        ['refresh_token', { refresh_token: marks }],
+        ['unknown', { refresh_token: 'x', unknown: marks }],
+        ['a.b', { refresh_token: 'x', a: { b: marks } }],
+        ['many.0', { refresh_token: 'x', many }],
+        ['body', { refresh_token: 'x', [marks]: 1 }],
+      ] as const) {
+        const begun = performance.now()
+        const answer = await open.post('/auth/refresh', body)
+        expect([answer.status, answer.body.code, answer.body.errors]).toEqual([
+          422,
+          'invalid',
+          [{ field, message: 'must not have more than 30 combining marks in a row' }],
+        ])
+        // Seconds at the least where it is normalised; milliseconds where it is not.
+        expect(performance.now() - begun).toBeLessThan(1000)
+      }
+    }
+  })
+
+  test('of thirty is text, of thirty-one is none: in a name and in a search', async () => {
+    const { admin } = await peopleOf(backend)
+    for (const [count, status] of [
+      [30, 201],
+      [31, 422],
+    ] as const) {
+      const name = `e${'\u0301'.repeat(count)}`
+      expect((await admin.api.post('/shopping-lists', { name })).status).toBe(status)
+      const found = await admin.api.get(`/users?search=${encodeURIComponent(name)}`)
+      expect(found.status).toBe(status === 201 ? 200 : 422)
+    }
+  })
+})
+
 /** Each pair looks alike, or is one mailbox to some provider, and is two accounts here. */
 const twins = (mark: string): [string, string][] => [
   [`a${mark}@shop.example`, `\u0430${mark}@shop.example`],

@@ -77,6 +77,7 @@ describePrograms('the command line', (program) => {
     [['create-admin', '--email']],
     [['create-admin', '--email', 'nobody']],
     [['create-admin', '--email', 'a@b.example', '--name', '']],
+    [['create-admin', '--email', 'a@b.example', '--name', `e${'\u0301'.repeat(31)}`]],
     [['openapi', 'x']],
   ])('%j is wrong usage: exit code 2, what is wrong, and where help is', async (args) => {
     const cwd = await program.folder()
