@@ -1,5 +1,6 @@
 /** argv → command → exit code: 0 fine, 1 failed, 2 wrong usage. */
 import { parseArgs } from 'node:util'
+import { ArchiveRefused } from './archive/refusal.ts'
 import { BackupRefused } from './backup/refused.ts'
 import { backup } from './cli/backup.ts'
 import { check } from './cli/check.ts'
@@ -16,10 +17,9 @@ import { openapi } from './cli/openapi.ts'
 import { print } from './cli/print.ts'
 import { restore } from './cli/restore.ts'
 import { serve } from './cli/serve.ts'
-import { ConfigError } from './config.ts'
+import { ConfigError } from './config/config.ts'
 import { DatabaseRefused } from './db/errors.ts'
 import { AppError } from './errors.ts'
-import { ArchiveRefused } from './features/archive/refusal.ts'
 import { version } from './version.ts'
 
 const commands: Record<string, Command> = {

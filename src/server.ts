@@ -1,13 +1,13 @@
 /** Listens on what open-deps.ts has opened, and takes it all down again in order. */
 import type { Server } from 'bun'
 import { type App, type AppDeps, createApp } from './app.ts'
-import type { Config } from './config.ts'
-import { ensureSuperAdmin, type FirstAdmin } from './features/auth/super-admin.ts'
+import type { Config } from './config/config.ts'
 import type { Housekeeping, HousekeepingTimes } from './features/housekeeping/job.ts'
+import { ensureSuperAdmin, type FirstAdmin } from './features/users/super-admin.ts'
 import { cannotListen, ensureFree, hostInUrl } from './http/listening.ts'
-import type { Phase } from './http/readiness.ts'
 import type { Logger } from './log.ts'
 import { type OpenOptions, openDeps } from './open-deps.ts'
+import type { Phase } from './operations/readiness.ts'
 import { websocketOptions } from './realtime/routes.ts'
 
 export interface RunningServer {

@@ -2,9 +2,9 @@
 import type { Dirent } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { secretFile } from '../data-dir.ts'
-import { databaseFolder } from '../db/data-dir-place.ts'
-import type { Resting } from '../db/resting.ts'
+import { secretFile } from '../data-dir/data-dir.ts'
+import { databaseFolder } from '../data-dir/layout.ts'
+import type { Resting } from '../db/embedded/quiesce.ts'
 
 export interface ContentFile {
   /** Below the data folder, with slashes. */

@@ -5,11 +5,11 @@
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { secretFile } from '../data-dir.ts'
-import { databaseFolder } from '../db/data-dir-place.ts'
+import { secretFile } from '../data-dir/data-dir.ts'
+import { databaseFolder } from '../data-dir/layout.ts'
 import { DatabaseRefused } from '../db/errors.ts'
-import { ensureKnown } from '../db/migrate.ts'
-import { migrations } from '../db/migrations.ts'
+import { ensureKnown } from '../db/migrations/migrate.ts'
+import { migrations } from '../db/migrations/migrations.ts'
 import { BackupRefused } from './refused.ts'
 
 export const manifestName = 'manifest.json'

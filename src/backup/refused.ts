@@ -1,4 +1,4 @@
-import { diskFault } from '../lib/disk-fault.ts'
+import { diskFault } from '../data-dir/disk-error.ts'
 
 /** A backup or a restore cannot go on; the message tells the operator why and what to do. */
 export class BackupRefused extends Error {

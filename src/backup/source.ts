@@ -1,12 +1,12 @@
 /** A data folder that holds still: the running server's copy of it, or the folder itself where no server has it. */
 import { join } from 'node:path'
-import { type CopyLine, requestCopy } from '../control/client.ts'
-import type { CopyFor } from '../control/messages.ts'
-import { withDataDirAtRest } from '../db/client.ts'
-import { DataDirTaken } from '../db/data-dir-lock.ts'
-import { copyFolder } from '../db/data-dir-place.ts'
-import type { Resting } from '../db/resting.ts'
+import { copyFolder } from '../data-dir/layout.ts'
+import { DataDirTaken } from '../data-dir/lock.ts'
+import type { Resting } from '../db/embedded/quiesce.ts'
+import { withDataDirAtRest } from '../db/open.ts'
 import type { Logger } from '../log.ts'
+import { type CopyLine, requestCopy } from './control-client.ts'
+import type { CopyFor } from './control-messages.ts'
 
 export interface StillFolder extends Omit<Resting, 'checkpointMs'> {
   folder: string

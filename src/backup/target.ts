@@ -5,7 +5,7 @@
 import { rmSync, statSync } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { syncFolder } from '../db/sync-files.ts'
+import { syncFolder } from '../data-dir/fsync.ts'
 import { BackupRefused, explainFileError } from './refused.ts'
 
 export interface Target {

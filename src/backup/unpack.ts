@@ -2,18 +2,12 @@
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
 import { mkdir, rm, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { prepareDataDir } from '../data-dir.ts'
-import { inspectDatabase } from '../db/client.ts'
-import { type DataDirLock, lockDataDir } from '../db/data-dir-lock.ts'
-import {
-  databaseFolder,
-  occupants,
-  placeRestored,
-  settleDataDir,
-  unpackFolder,
-} from '../db/data-dir-place.ts'
-import { syncTree } from '../db/sync-files.ts'
-import { type FileTaker, readBackup } from './archive-reader.ts'
+import { prepareDataDir } from '../data-dir/data-dir.ts'
+import { syncTree } from '../data-dir/fsync.ts'
+import { databaseFolder, occupants, placeRestored, settleDataDir, unpackFolder } from '../data-dir/layout.ts'
+import { type DataDirLock, lockDataDir } from '../data-dir/lock.ts'
+import { inspectDatabase } from '../db/open.ts'
+import { type FileTaker, readBackup } from './backup-reader.ts'
 import { type Manifest, totalBytes } from './manifest.ts'
 import { BackupRefused, explainFileError } from './refused.ts'
 

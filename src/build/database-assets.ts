@@ -1,4 +1,4 @@
-/** What the executable carries for its embedded database in place of src/db/pglite-assets.ts: small, and prepared. */
+/** What the executable carries for its embedded database in place of src/db/embedded/pglite-assets.ts: small, and prepared. */
 import { join } from 'node:path'
 import type { BunPlugin } from 'bun'
 import { cachedFile, fingerprint } from './cache.ts'
@@ -6,7 +6,12 @@ import { cachedFile, fingerprint } from './cache.ts'
 /** Takes seconds the first time; kept in `cache`. */
 export async function databaseAssets(root: string, cache: string): Promise<BunPlugin> {
   const pglite = join(root, 'node_modules/@electric-sql/pglite/dist')
-  const makers = ['build/initdb.ts', 'build/database-assets.ts', 'db/prepared-database.ts', 'db/pglite.ts']
+  const makers = [
+    'build/initdb.ts',
+    'build/database-assets.ts',
+    'db/embedded/prepared-database.ts',
+    'db/embedded/pglite.ts',
+  ]
   const sources = [
     ...makers.map((path) => join(root, 'src', path)),
     ...['pglite.wasm', 'pglite.data', 'initdb.wasm'].map((name) => join(pglite, name)),
@@ -35,7 +40,7 @@ function carrying(assets: Record<string, string>): BunPlugin {
   return {
     name: 'database assets',
     setup: (build) => {
-      build.onLoad({ filter: /[\\/]db[\\/]pglite-assets\.ts$/ }, () => ({ contents, loader: 'js' }))
+      build.onLoad({ filter: /[\\/]embedded[\\/]pglite-assets\.ts$/ }, () => ({ contents, loader: 'js' }))
       build.onResolve({ filter: /^minimart:/ }, ({ path }) => ({ path: paths.get(path) ?? path }))
     },
   }

@@ -8,7 +8,7 @@ import nodeCrypto from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { packDatabase } from '../db/prepared-database.ts'
+import { packDatabase } from '../db/embedded/prepared-database.ts'
 
 const [file = ''] = process.argv.slice(2)
 const year2000 = Date.UTC(2000, 0, 1)
@@ -22,7 +22,7 @@ Object.assign(crypto, { getRandomValues: fill })
 Object.assign(nodeCrypto, { randomFillSync: fill })
 
 // Only now, for it may keep what it finds.
-const { openPglite } = await import('../db/pglite.ts')
+const { openPglite } = await import('../db/embedded/pglite.ts')
 const folder = await mkdtemp(join(tmpdir(), 'minimart-initdb-'))
 try {
   const database = join(folder, 'database')

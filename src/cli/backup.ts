@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { describeBackup, type Watch, writeArchive } from '../backup/archive-writer.ts'
+import { describeBackup, type Watch, writeArchive } from '../backup/backup-writer.ts'
 import { type Manifest, totalBytes } from '../backup/manifest.ts'
 import { withStillFolder } from '../backup/source.ts'
 import { type Arguments, type Command, UsageError } from './command.ts'

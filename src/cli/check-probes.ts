@@ -3,18 +3,18 @@ import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
-import { type Config, ConfigError } from '../config.ts'
-import { prepareDataDir, tryWriting } from '../data-dir.ts'
-import { openDatabase, withMigrationConnection } from '../db/client.ts'
-import { holdsDatabase } from '../db/data-dir-place.ts'
+import { type Config, ConfigError } from '../config/config.ts'
+import { prepareDataDir, tryWriting } from '../data-dir/data-dir.ts'
+import { holdsDatabase } from '../data-dir/layout.ts'
 import { DatabaseRefused, errorCode, SignInRefused } from '../db/errors.ts'
-import type { MigrationConnection } from '../db/migrate.ts'
+import type { MigrationConnection } from '../db/migrations/migrate.ts'
 import {
   compareMigrations,
   ensureMayMigrate,
   type MigrationStatus,
   migrationStatus,
-} from '../db/migration-state.ts'
+} from '../db/migrations/status.ts'
+import { openDatabase, withMigrationConnection } from '../db/open.ts'
 import { AppError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { type Logger, redactText } from '../log.ts'

@@ -1,4 +1,4 @@
-import { ConfigError } from '../config.ts'
+import { ConfigError } from '../config/config.ts'
 import { type CheckLine, probes } from './check-probes.ts'
 import type { Command } from './command.ts'
 import { print } from './print.ts'

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { fillDemo } from '../features/demo/fill.ts'
 import { start } from '../server.ts'
 import type { Command } from './command.ts'
+import { fillDemo } from './demo/fill.ts'
 import { setUp } from './setup.ts'
 import { stopAfter, stopSignal, unlessStopped } from './stopping.ts'
 

@@ -1,5 +1,5 @@
 /** What the commands that work on the embedded database's files have in common. */
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { Failure, UsageError } from './command.ts'
 
 export function fileArgument(command: string, [file]: string[]): string {

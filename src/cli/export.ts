@@ -1,5 +1,5 @@
-import { type Exported, type ExportOptions, exportTenant, findTenant } from '../features/archive/export.ts'
-import { allRows } from '../features/archive/format.ts'
+import { type Exported, type ExportOptions, exportTenant, findTenant } from '../archive/export.ts'
+import { allRows } from '../archive/format.ts'
 import { type Source, withDatabaseToExport } from './archive-database.ts'
 import { compressedInto, plainInto } from './archive-files.ts'
 import { type Command, Failure, UsageError } from './command.ts'

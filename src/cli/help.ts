@@ -1,4 +1,4 @@
-import { settings } from '../config.ts'
+import { settings } from '../config/config.ts'
 import type { Command } from './command.ts'
 
 export function helpText(commands: Record<string, Command>, name?: string): string {

@@ -1,5 +1,5 @@
-import alertRules from '../observability/assets/alerts.yml' with { type: 'text' }
-import { grafanaDashboard } from '../observability/dashboard.ts'
+import alertRules from '../operations/alerts.yml' with { type: 'text' }
+import { grafanaDashboard } from '../operations/dashboard.ts'
 import type { Command } from './command.ts'
 import { print } from './print.ts'
 

@@ -1,5 +1,5 @@
 import { createDocumentedApp } from '../app.ts'
-import { openapiDocument } from '../http/openapi.ts'
+import { openapiDocument } from '../http/docs/openapi.ts'
 import type { Command } from './command.ts'
 import { print } from './print.ts'
 

@@ -1,4 +1,4 @@
-import { diskFault } from '../lib/disk-fault.ts'
+import { diskFault } from '../data-dir/disk-error.ts'
 import { Failure } from './command.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { type Config, loadConfig } from '../config.ts'
+import { type Config, loadConfig } from '../config/config.ts'
 import { createLogger, type Logger, type LogLevel } from '../log.ts'
 import { createLogOutput } from './log-output.ts'
 

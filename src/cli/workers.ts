@@ -5,11 +5,11 @@
  */
 import type { Subprocess } from 'bun'
 import { Registry } from 'prom-client'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { ensureFree } from '../http/listening.ts'
-import { startMetricsServer } from '../http/metrics-server.ts'
 import type { Logger } from '../log.ts'
-import { createParentEnd } from '../observability/worker-metrics.ts'
+import { startMetricsServer } from '../operations/metrics-server.ts'
+import { createParentEnd } from '../operations/worker-metrics.ts'
 import { Failure } from './command.ts'
 
 export interface Workers {

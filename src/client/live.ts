@@ -1,9 +1,9 @@
 /** All followed lists over one socket: opened with the first, closed a while after the last. */
 import type { ListState } from './apply.ts'
-import type { EndReason, FollowStatus } from './ending.ts'
-import { createFollower, type Follower, type FollowerDeps } from './follow.ts'
-import { createLine, type LineDeps, type LineTiming } from './line.ts'
 import { isEvent, type ListEvent, type ServerMessage } from './messages.ts'
+import { createLine, type LineDeps, type LineTiming } from './socket.ts'
+import type { EndReason, FollowStatus } from './status.ts'
+import { createFollower, type Follower, type FollowerDeps } from './subscription.ts'
 import { createAlarm } from './timing.ts'
 import type { Id } from './types.ts'
 

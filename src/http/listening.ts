@@ -1,5 +1,5 @@
 /** Addresses to listen on: whether one can be had, what to say when not, and how it stands in a URL. */
-import { ConfigError } from '../config.ts'
+import { ConfigError } from '../config/config.ts'
 
 /** An IPv6 address stands in brackets there (RFC 3986, 3.2.2). */
 export const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host)

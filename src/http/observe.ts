@@ -3,14 +3,14 @@
  * Only the route's pattern is written down, never the path or the query, which may hold a token.
  */
 import { Elysia } from 'elysia'
-import type { TrustProxy } from '../config.ts'
+import { clientAddress } from '../access/client-address.ts'
+import type { TrustProxy } from '../config/config.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { newId } from '../lib/ids.ts'
 import type { Logger } from '../log.ts'
-import type { Tracing } from '../observability/tracing.ts'
-import { clientAddress } from './client-address.ts'
-import type { Metrics } from './metrics.ts'
-import type { Phase } from './readiness.ts'
+import type { Metrics } from '../operations/metrics.ts'
+import type { Phase } from '../operations/readiness.ts'
+import type { Tracing } from '../tracing/tracing.ts'
 import { rememberRequest, requestInfo } from './request-info.ts'
 
 export interface ObserveDeps {

@@ -1,5 +1,5 @@
-import type { Actor, Source } from '../features/auth/actor.ts'
-import type { RequestSpan } from '../observability/tracing.ts'
+import type { Actor, Source } from '../access/actor.ts'
+import type { RequestSpan } from '../tracing/tracing.ts'
 
 /** What is known of a running request besides itself: for the log, the metrics and the errors. */
 export interface RequestInfo {

@@ -4,12 +4,12 @@
  */
 import { join } from 'node:path'
 import MailComposer from 'nodemailer/lib/mail-composer'
-import { isAddress, type Sender } from '../lib/sender.ts'
+import { isAddress, type Sender } from '../config/sender.ts'
 import type { Logger } from '../log.ts'
-import { type Delivery, fileCarrier, type MailConfig, type Message, smtpCarrier } from './carrier.ts'
 import { isPermanent, RefusedAddressError, reasonOf } from './failure.ts'
 import { type Mail, type MailKind, maskAddress, singleLine } from './mail.ts'
 import { createDeliveryQueue, defaultPolicy, type QueuePolicy, type QueueState } from './queue.ts'
+import { type Delivery, fileCarrier, type MailConfig, type Message, smtpCarrier } from './transport.ts'
 
 export interface Mailer {
   /** Queues a mail. Never throws and never waits; what goes wrong later is logged and counted. */

@@ -1,6 +1,6 @@
 import { access, constants, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ownerOnlyFolder } from '../data-dir.ts'
+import { ownerOnlyFolder } from '../data-dir/data-dir.ts'
 
 /**
  * The folder that stands in for a mail server: one `.eml` file a mail, readable by the owner alone (they hold

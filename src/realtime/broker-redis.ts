@@ -8,7 +8,7 @@
  */
 import type { Logger } from '../log.ts'
 import { type Broker, type BrokerHandlers, type ListEvent, type ListKey, topicOf } from './broker.ts'
-import { openLine, type RedisLine } from './broker-redis-line.ts'
+import { openLine, type RedisLine } from './broker-redis-connection.ts'
 
 const prefix = 'minimart:'
 const canaryMs = 1000

@@ -3,14 +3,14 @@
  * Text in, text out; the carrier is given as functions, so that nothing of a web framework stands between.
  */
 
+import type { AccessTokens, VerifiedToken } from '../access/access-tokens.ts'
 import type { Database } from '../db/database.ts'
 import { AppError } from '../errors.ts'
-import type { AccessTokens, VerifiedToken } from '../features/auth/access-tokens.ts'
 import type { Logger } from '../log.ts'
 import { type ListKey, topicOf } from './broker.ts'
 import { findSeq } from './event-log.ts'
 import type { Hub, Listener, Subscription } from './hub.ts'
-import { createIntake } from './intake.ts'
+import { createIntake } from './inbound-queue.ts'
 import { limits } from './limits.ts'
 import {
   type ClientMessage,

@@ -1,9 +1,9 @@
 /** What streams read from the database: the truth behind every hint. */
 import { sql } from 'drizzle-orm'
+import type { Actor } from '../access/actor.ts'
 import type { Database } from '../db/database.ts'
-import { visible } from '../db/visible-lists.ts'
-import { eventJson } from '../db/wire.ts'
-import type { Actor } from '../features/auth/actor.ts'
+import { visible } from '../features/list-changes/visible-lists.ts'
+import { eventJson } from '../features/list-changes/wire.ts'
 import type { ListEvent, ListKey } from './broker.ts'
 
 const pageSize = 500

@@ -1,8 +1,9 @@
 /** Live sync as server.ts opens it: the hub of streams and the sockets that hear them. */
-import type { Config } from '../config.ts'
+
+import type { AccessTokens } from '../access/access-tokens.ts'
+import type { Revocations } from '../access/revocations.ts'
+import type { Config } from '../config/config.ts'
 import type { Database } from '../db/database.ts'
-import type { AccessTokens } from '../features/auth/access-tokens.ts'
-import type { Revocations } from '../features/auth/revocations.ts'
 import type { Logger } from '../log.ts'
 import { createLocalBroker } from './broker.ts'
 import { createRedisBroker } from './broker-redis.ts'

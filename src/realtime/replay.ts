@@ -3,9 +3,10 @@
  * cursor is where the stream stands, and in that same synchronous step the client joins the topic. Nothing can fall
  * between, and nothing comes twice.
  */
+
+import type { Actor } from '../access/actor.ts'
 import type { Database } from '../db/database.ts'
 import { AppError } from '../errors.ts'
-import type { Actor } from '../features/auth/actor.ts'
 import type { ListKey } from './broker.ts'
 import { findSeq, readEvents } from './event-log.ts'
 import { endsFor, type Hub, type Subscription } from './hub.ts'

@@ -4,11 +4,11 @@
  */
 import type { Server, ServerWebSocket } from 'bun'
 import { Elysia } from 'elysia'
+import type { VerifiedToken } from '../access/access-tokens.ts'
 import { AppError } from '../errors.ts'
-import type { VerifiedToken } from '../features/auth/access-tokens.ts'
 import { Item } from '../features/items/model.ts'
 import { List, Member } from '../features/lists/model.ts'
-import { namedSchemas } from '../http/openapi-schemas.ts'
+import { namedSchemas } from '../http/docs/openapi-schemas.ts'
 import { asyncapiDocument } from './asyncapi.ts'
 import { type Carrier, type Connection, createConnection } from './connection.ts'
 import { limits } from './limits.ts'

@@ -1,8 +1,8 @@
 /** All sockets of this instance: their clock, their revocation, their end. */
 
+import type { VerifiedToken } from '../access/access-tokens.ts'
+import type { Revocations } from '../access/revocations.ts'
 import { AppError } from '../errors.ts'
-import type { VerifiedToken } from '../features/auth/access-tokens.ts'
-import type { Revocations } from '../features/auth/revocations.ts'
 import type { Connection, ConnectionDeps } from './connection.ts'
 import { limits } from './limits.ts'
 import { closeCodes } from './protocol.ts'

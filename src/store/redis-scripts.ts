@@ -39,7 +39,7 @@ export const countUp = defineScript({
   transformReply: ([count, expiresInMs]: [number, number]) => ({ count, expiresInMs }),
 })
 
-/** The arithmetic of lib/rate-limiter.ts on the clock of Redis, which all instances share. */
+/** The arithmetic of store/rate-limiter.ts on the clock of Redis, which all instances share. */
 export const pour = defineScript({
   NUMBER_OF_KEYS: 1,
   SCRIPT: `

@@ -4,8 +4,8 @@
  */
 import { createClient, ErrorReply } from 'redis'
 import { AppError } from '../errors.ts'
-import type { SharedBuckets } from '../lib/rate-limiter.ts'
 import type { Logger } from '../log.ts'
+import type { SharedBuckets } from './rate-limiter.ts'
 import { createStoreCluster, isCluster, reach, type StoreCluster } from './redis-cluster.ts'
 import { compareAndSet, countUp, pour } from './redis-scripts.ts'
 import type { Store } from './store.ts'

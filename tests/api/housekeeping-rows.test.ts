@@ -1,7 +1,7 @@
 /** What else has had its time, and how an operator sees that it is cleared away. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
-import { ConfigError, loadConfig } from '../../src/config.ts'
+import { ConfigError, loadConfig } from '../../src/config/config.ts'
 import { start } from '../../src/server.ts'
 import { recordingLogger } from '../support/log.ts'
 import { makeTenant, type Tenant } from '../support/people.ts'

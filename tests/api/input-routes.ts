@@ -3,7 +3,7 @@
  * like the others; who may call it; and a world to call it in.
  */
 import { createDocumentedApp } from '../../src/app.ts'
-import { openapiDocument } from '../../src/http/openapi.ts'
+import { openapiDocument } from '../../src/http/docs/openapi.ts'
 import { json, plausible } from '../contract/fuzz-bodies.ts'
 import { digestOf, fillIn, makeWorld, type World } from '../contract/fuzz-world.ts'
 import { isRecord } from '../support/json-schema.ts'

@@ -1,6 +1,6 @@
 /** Who may read the figures, and where: METRICS_TOKEN, METRICS_PORT, METRICS_HOST. */
 import { afterAll, describe, expect, test } from 'bun:test'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { start } from '../../src/server.ts'
 import { scrape, sumOf } from '../support/metrics.ts'
 import { postgresAvailable } from '../support/postgres.ts'

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { get, type IncomingHttpHeaders } from 'node:http'
 import { createDocumentedApp } from '../../src/app.ts'
-import { openapiDocument } from '../../src/http/openapi.ts'
+import { openapiDocument } from '../../src/http/docs/openapi.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import { isRecord } from '../support/json-schema.ts'
 import { freshEmail } from '../support/people.ts'

@@ -1,6 +1,6 @@
 /** Limits: counted per address and per account, per user, together by all instances, and by whose word of the address. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { createSuperAdmin } from '../../src/features/auth/super-admin.ts'
+import { createSuperAdmin } from '../../src/features/users/super-admin.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import { freshEmail, makeList, makeTenant, makeUser } from '../support/people.ts'
 import { postgresAvailable } from '../support/postgres.ts'

@@ -1,7 +1,7 @@
 /** What needs Redis says so in the API's document, and nothing else does: every route is asked without it. */
 import { expect, test } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
-import { openapiDocument } from '../../src/http/openapi.ts'
+import { openapiDocument } from '../../src/http/docs/openapi.ts'
 import { createClient } from '../support/client.ts'
 import { isRecord } from '../support/json-schema.ts'
 import type { Person } from '../support/people.ts'

@@ -1,7 +1,7 @@
 /** Changing JWT_SECRET_KEY: whatever was given out under the key before stays good while it is kept, and no longer. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { start } from '../../src/server.ts'
 import { makeUnverified, refresh, resetTokenFor, wrongCode } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'

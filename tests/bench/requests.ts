@@ -4,8 +4,8 @@
  * sign-in or the rest. PostgreSQL and Redis are started for it; the server runs in a process of its own.
  */
 import { sql } from 'drizzle-orm'
-import { openDatabase } from '../../src/db/client.ts'
-import { fromWithin } from '../../src/features/auth/actor.ts'
+import { fromWithin } from '../../src/access/actor.ts'
+import { openDatabase } from '../../src/db/open.ts'
 import { addItems } from '../../src/features/items/service.ts'
 import { recordingLogger } from '../support/log.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'

@@ -1,6 +1,6 @@
 /** The scripts behind /docs and /redoc: the executable carries and sends them compressed, and they are the packages'. */
 import { afterAll, expect, test } from 'bun:test'
-import { assets } from '../../src/http/docs-assets.ts'
+import { assets } from '../../src/http/docs/docs-assets.ts'
 import { describePrograms } from '../support/program.ts'
 
 describePrograms('the documents’ scripts and styles', (program) => {

@@ -1,6 +1,6 @@
 /** Too much of anything: what is sent, asked for, opened or left unread is bounded, and nobody else pays for it. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
-import type { VerifiedToken } from '../../src/features/auth/access-tokens.ts'
+import type { VerifiedToken } from '../../src/access/access-tokens.ts'
 import { type Connection, createConnection } from '../../src/realtime/connection.ts'
 import { limits } from '../../src/realtime/limits.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'

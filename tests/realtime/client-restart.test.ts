@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { start } from '../../src/server.ts'
 import { createClient } from '../support/client.ts'
 import { recordingLogger } from '../support/log.ts'

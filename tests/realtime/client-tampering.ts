@@ -1,7 +1,7 @@
 /** A socket that changes what goes through it, as a faulty service or a newer one would. */
 import type { ClientMessage } from '../../src/client/index.ts'
-import type { Socket, SocketConstructor } from '../../src/client/line.ts'
 import { parseServerMessage, type ServerMessage } from '../../src/client/messages.ts'
+import type { Socket, SocketConstructor } from '../../src/client/socket.ts'
 
 export interface Tampering {
   /** What goes to the service in place of a message; null for nothing. */

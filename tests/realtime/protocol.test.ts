@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { Item } from '../../src/features/items/model.ts'
 import { List, Member } from '../../src/features/lists/model.ts'
-import { namedSchemas } from '../../src/http/openapi-schemas.ts'
+import { namedSchemas } from '../../src/http/docs/openapi-schemas.ts'
 import { asyncapiDocument } from '../../src/realtime/asyncapi.ts'
 import {
   ClientMessage,

@@ -1,15 +1,10 @@
 /** Archives of tenants in memory, and archives that somebody has been at. */
 import { createHash } from 'node:crypto'
+import { type ExportOptions, exportTenant, findTenant, recordExport } from '../../src/archive/export.ts'
+import { tableNames } from '../../src/archive/format.ts'
+import { type Imported, type ImportOptions, importTenant } from '../../src/archive/import.ts'
+import { openArchive } from '../../src/archive/reader.ts'
 import type { Database } from '../../src/db/database.ts'
-import {
-  type ExportOptions,
-  exportTenant,
-  findTenant,
-  recordExport,
-} from '../../src/features/archive/export.ts'
-import { tableNames } from '../../src/features/archive/format.ts'
-import { type Imported, type ImportOptions, importTenant } from '../../src/features/archive/import.ts'
-import { openArchive } from '../../src/features/archive/reader.ts'
 
 /** What a row, the header or the trailer says. */
 // biome-ignore lint/suspicious/noExplicitAny: tests look into rows of every table and change them as they like.

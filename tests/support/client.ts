@@ -1,7 +1,7 @@
 /** A client of the API that reads every answer as strictly as its document describes it. */
 import { expect } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
-import { openapiDocument } from '../../src/http/openapi.ts'
+import { openapiDocument } from '../../src/http/docs/openapi.ts'
 import { isRecord, schemaFaults } from './json-schema.ts'
 
 export interface Answer {

@@ -1,7 +1,7 @@
 /** A small application for tests of what is made from routes: one of each kind of them. */
 import { Elysia, t } from 'elysia'
-import { openapi } from '../../src/http/openapi.ts'
-import { operation } from '../../src/http/openapi-operation.ts'
+import { openapi } from '../../src/http/docs/openapi.ts'
+import { operation } from '../../src/http/docs/openapi-operation.ts'
 
 const id = t.String({ format: 'uuid' })
 const Item = t.Object(

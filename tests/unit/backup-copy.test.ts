@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { copyDataDir } from '../../src/backup/copy.ts'
-import type { Resting } from '../../src/db/resting.ts'
+import type { Resting } from '../../src/db/embedded/quiesce.ts'
 
 const dataDir = await mkdtemp(join(tmpdir(), 'minimart-copy-'))
 afterAll(() => rm(dataDir, { recursive: true, force: true }))

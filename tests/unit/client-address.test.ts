@@ -1,7 +1,7 @@
 /** Whose address a request is counted under: what a client can write of itself never decides it. */
 import { expect, test } from 'bun:test'
-import { clientAddress } from '../../src/http/client-address.ts'
-import { trustProxy } from '../../src/lib/setting.ts'
+import { clientAddress } from '../../src/access/client-address.ts'
+import { trustProxy } from '../../src/config/setting.ts'
 
 const proxies = trustProxy('10.0.0.0/8, 2001:db8:ffff::/48, ::1')
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { ConfigError, loadConfig } from '../../src/config.ts'
+import { ConfigError, loadConfig } from '../../src/config/config.ts'
 
 function faultsOf(environment: Record<string, string>): readonly string[] {
   try {

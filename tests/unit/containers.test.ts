@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { settings } from '../../src/config.ts'
+import { settings } from '../../src/config/config.ts'
 import { isRecord } from '../support/json-schema.ts'
 
 const read = (name: string): Promise<string> => Bun.file(new URL(`../../${name}`, import.meta.url)).text()

@@ -1,8 +1,8 @@
 /** The dashboard and the alert rules ask for what a running server tells, and for nothing else. */
 import { beforeAll, describe, expect, test } from 'bun:test'
-import alertRules from '../../src/observability/assets/alerts.yml' with { type: 'text' }
-import { grafanaDashboard } from '../../src/observability/dashboard.ts'
-import { panelRows } from '../../src/observability/dashboard-panels.ts'
+import alertRules from '../../src/operations/alerts.yml' with { type: 'text' }
+import { grafanaDashboard } from '../../src/operations/dashboard.ts'
+import { panelRows } from '../../src/operations/dashboard-panels.ts'
 import { type Family, scrape } from '../support/metrics.ts'
 import { sharedServer } from '../support/server.ts'
 

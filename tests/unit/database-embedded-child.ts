@@ -1,6 +1,6 @@
 /** Opens the embedded database in the given folder and writes until it is killed, a line for each acknowledgement. */
 import { sql } from 'drizzle-orm'
-import { openDatabase } from '../../src/db/client.ts'
+import { openDatabase } from '../../src/db/open.ts'
 import { optionsFor } from './database-setup.ts'
 
 const db = await openDatabase(optionsFor(null, process.argv[2]))

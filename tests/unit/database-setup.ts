@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { type DatabaseOptions, openDatabase } from '../../src/db/client.ts'
 import type { Database, Scope } from '../../src/db/database.ts'
+import { type DatabaseOptions, openDatabase } from '../../src/db/open.ts'
 import { createLogger } from '../../src/log.ts'
 import { testPostgres } from '../support/postgres.ts'
 

@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger } from '../../src/log.ts'
-import type { MailConfig } from '../../src/mail/carrier.ts'
 import { createMailer, type Mailer, type MailerOptions } from '../../src/mail/mailer.ts'
+import type { MailConfig } from '../../src/mail/transport.ts'
 
 export interface MailerSetup {
   mailer: Mailer

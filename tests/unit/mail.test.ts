@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'bun:test'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { otpMail, passwordResetMail } from '../../src/mail/templates.ts'
 import { codeIn, type Inbox, type InboxOptions, linkIn, startInbox } from '../support/smtp.ts'
 import { type MailerSetup, setUpMailer } from './mail-setup.ts'

@@ -4,7 +4,7 @@
  * migration is named in `contracts` together with the release that stopped using it.
  */
 import { expect, test } from 'bun:test'
-import { migrations } from '../../src/db/migrations.ts'
+import { migrations } from '../../src/db/migrations/migrations.ts'
 
 /** From here on there are installations. */
 const firstHeld = 3

@@ -1,10 +1,10 @@
 /** Migrations beside a release that serves, and beside others that migrate. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
-import { withMigrationConnection } from '../../src/db/client.ts'
 import { DatabaseRefused, databaseError } from '../../src/db/errors.ts'
-import { type MigrateOptions, type MigrationConnection, migrateUp } from '../../src/db/migrate.ts'
-import { type Migration, migrations } from '../../src/db/migrations.ts'
+import { type MigrateOptions, type MigrationConnection, migrateUp } from '../../src/db/migrations/migrate.ts'
+import { type Migration, migrations } from '../../src/db/migrations/migrations.ts'
+import { withMigrationConnection } from '../../src/db/open.ts'
 import { recordingLogger } from '../support/log.ts'
 import { describePostgres, type TestDatabase, testPostgres } from '../support/postgres.ts'
 import { failureOf, optionsFor, silentLog } from './database-setup.ts'

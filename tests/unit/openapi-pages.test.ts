@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { assets } from '../../src/http/docs-assets.ts'
+import { assets } from '../../src/http/docs/docs-assets.ts'
 import { demoApi } from '../support/demo-api.ts'
 
 const app = demoApi()

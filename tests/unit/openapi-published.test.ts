@@ -2,7 +2,7 @@
 import { expect, test } from 'bun:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { createDocumentedApp } from '../../src/app.ts'
-import { openapiDocument } from '../../src/http/openapi.ts'
+import { openapiDocument } from '../../src/http/docs/openapi.ts'
 import { openapiFaults } from '../support/openapi-faults.ts'
 
 const document = await openapiDocument(createDocumentedApp())

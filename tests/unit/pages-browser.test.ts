@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { Elysia } from 'elysia'
-import { pagesRoutes } from '../../src/features/pages/routes.ts'
+import { pagesRoutes } from '../../src/features/web/routes.ts'
 import { type BrowserPage, chromium, openBrowser } from '../support/browser.ts'
 
 interface Call {

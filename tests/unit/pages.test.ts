@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
-import { assets, pages } from '../../src/features/pages/assets.ts'
-import { pagesRoutes } from '../../src/features/pages/routes.ts'
+import { assets, pages } from '../../src/features/web/assets.ts'
+import { pagesRoutes } from '../../src/features/web/routes.ts'
 
 const app = pagesRoutes()
 const get = (path: string) => app.handle(new Request(`http://localhost${path}`))

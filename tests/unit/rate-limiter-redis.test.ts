@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { createRateLimiter, type RateLimiter } from '../../src/lib/rate-limiter.ts'
+import { createRateLimiter, type RateLimiter } from '../../src/store/rate-limiter.ts'
 import { openRedisStore, type RedisStore } from '../../src/store/redis.ts'
 import { recordingLogger } from '../support/log.ts'
 import {

@@ -1,4 +1,4 @@
-import type { Limit, RateLimiter } from '../../src/lib/rate-limiter.ts'
+import type { Limit, RateLimiter } from '../../src/store/rate-limiter.ts'
 
 export const perMinute = { count: 3, windowSeconds: 60 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import * as fc from 'fast-check'
 import { AppError } from '../../src/errors.ts'
-import { createRateLimiter, type Limit, type SharedBuckets } from '../../src/lib/rate-limiter.ts'
+import { createRateLimiter, type Limit, type SharedBuckets } from '../../src/store/rate-limiter.ts'
 import { recordingLogger } from '../support/log.ts'
 import { admitted, perMinute } from './rate-limiter-setup.ts'
 

@@ -1,8 +1,8 @@
 /** What is counted together, and what an answer tells of it. */
 import { expect, test } from 'bun:test'
+import { createRateLimits, type RateLimits } from '../../src/access/rate-limits.ts'
 import { AppError } from '../../src/errors.ts'
-import { createRateLimits, type RateLimits } from '../../src/http/rate-limits.ts'
-import { createRateLimiter } from '../../src/lib/rate-limiter.ts'
+import { createRateLimiter } from '../../src/store/rate-limiter.ts'
 import { recordingLogger } from '../support/log.ts'
 
 const tenPerMinute = { count: 10, windowSeconds: 60 }

@@ -1,7 +1,7 @@
 /** Where people read about the settings, all made from the table in config.ts. MINIMART_UPDATE=1 writes them anew. */
 import { expect, test } from 'bun:test'
 import { helpText } from '../../src/cli/help.ts'
-import { settings } from '../../src/config.ts'
+import { settings } from '../../src/config/config.ts'
 
 const fileOf = (name: string) => Bun.file(new URL(`../../${name}`, import.meta.url))
 const isUpdate = process.env['MINIMART_UPDATE'] === '1'

@@ -1,6 +1,6 @@
 /** What every store promises, whatever it keeps its entries in. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import type { OpenStore } from '../../src/store/client.ts'
+import type { OpenStore } from '../../src/store/open.ts'
 
 export interface StoresUnderTest {
   /** Two instances on the same entries. */

@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openDatabase } from '../../src/db/client.ts'
 import type { Database } from '../../src/db/database.ts'
+import { openDatabase } from '../../src/db/open.ts'
 import { fillDataDir } from '../support/data-dir.ts'
 import { recordingLogger } from '../support/log.ts'
 

@@ -4,9 +4,9 @@
  * written before the refusal is answered. Entries hold no secrets and nothing of what is on lists.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import type { Caller, Role, Source } from '../../access/actor.ts'
 import { platformTenantId } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
-import type { Caller, Role, Source } from '../auth/actor.ts'
 
 /** Everything that is recorded, and what it means. */
 export const auditActions = {

@@ -1,9 +1,9 @@
 /** Looking at the audit trail. Writing it is entry.ts. */
 import { sql } from 'drizzle-orm'
-import { auditJson } from '../../db/wire.ts'
+import type { Actor } from '../../access/actor.ts'
 import type { Deps } from '../../deps.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
-import type { Actor } from '../auth/actor.ts'
+import { auditJson } from '../list-changes/wire.ts'
 import type { AuditQuery } from './model.ts'
 
 /** A page of the trail of the actor's own tenant, newest first: for a super admin, the platform's. */

@@ -1,10 +1,10 @@
 /** The rows of users as signing in needs them, whatever their tenant: each statement names its scope. */
 import { type SQL, sql } from 'drizzle-orm'
+import type { TokenSubject } from '../../access/access-tokens.ts'
+import type { Source } from '../../access/actor.ts'
 import type { Database, Scope } from '../../db/database.ts'
-import { userJson } from '../../db/wire.ts'
 import { auditStatement } from '../audit/entry.ts'
-import type { TokenSubject } from './access-tokens.ts'
-import type { Source } from './actor.ts'
+import { userJson } from '../list-changes/wire.ts'
 
 export interface Account extends TokenSubject {
   email: string

@@ -1,17 +1,17 @@
 /** New passwords: by someone signed in, or by the link in a mail. Either ends the sessions it should in one commit. */
 import { sql } from 'drizzle-orm'
+import type { Caller, Source } from '../../access/actor.ts'
+import type { LimitedRequest } from '../../access/rate-limits.ts'
+import { onRepeatedRevocation } from '../../access/revocations.ts'
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
-import type { LimitedRequest } from '../../http/rate-limits.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
-import type { Caller, Source } from './actor.ts'
+import { recordingRefusal } from './failed-attempts.ts'
 import { resetTtlMinutes } from './password-resets.ts'
 import { checkNewPassword } from './passwords.ts'
-import { recordingRefusal } from './refusals.ts'
-import { onRepeatedRevocation } from './revocations.ts'
 
 /** Every other session of the user ends. @throws AppError current_password_wrong (400), invalid (422), busy (503) */
 export async function changePassword(deps: Deps, actor: Caller, given: GivenPasswords): Promise<void> {

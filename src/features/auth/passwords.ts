@@ -5,7 +5,7 @@
  */
 import { tmpdir } from 'node:os'
 import { dictionary } from '@zxcvbn-ts/language-common'
-import { ConfigError } from '../../config.ts'
+import { ConfigError } from '../../config/config.ts'
 import { AppError, invalidField } from '../../errors.ts'
 
 const parameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
+import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
-import { userJson } from '../../db/wire.ts'
 import { AppError } from '../../errors.ts'
 import { auditStatement, by, differences } from '../audit/entry.ts'
-import type { Actor, Caller } from './actor.ts'
+import { userJson } from '../list-changes/wire.ts'
 
 interface Body {
   body: string

@@ -1,10 +1,12 @@
 /** Signing in, staying signed in and signing out. */
 import type { SQL } from 'drizzle-orm'
+import type { AccessTokens } from '../../access/access-tokens.ts'
+import type { Actor, Caller, Source } from '../../access/actor.ts'
+import { revocationStatement } from '../../access/revocations.ts'
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
-import type { AccessTokens } from './access-tokens.ts'
 import {
   type Account,
   findAccount,
@@ -12,10 +14,8 @@ import {
   findAccountOfSession,
   replaceHash,
 } from './accounts.ts'
-import type { Actor, Caller, Source } from './actor.ts'
+import { recordingRefusal } from './failed-attempts.ts'
 import { isOutdated } from './passwords.ts'
-import { recordingRefusal } from './refusals.ts'
-import { revocationStatement } from './revocations.ts'
 import type { Session } from './sessions.ts'
 import { newOtpMail } from './verification.ts'
 

@@ -1,12 +1,12 @@
 /** Proving an e-mail address by a mailed code. */
 import { sql } from 'drizzle-orm'
+import type { Source } from '../../access/actor.ts'
 import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
 import type { Mail } from '../../mail/mail.ts'
 import { otpMail } from '../../mail/templates.ts'
 import { findAccountByEmail, markEmailVerified } from './accounts.ts'
-import type { Source } from './actor.ts'
-import { recordingRefusal } from './refusals.ts'
+import { recordingRefusal } from './failed-attempts.ts'
 
 export interface OtpRecipient {
   userId: string

@@ -4,7 +4,7 @@
  * is bounded, and what is left then goes with the next.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import type { Config } from '../../config.ts'
+import type { Config } from '../../config/config.ts'
 import type { Database } from '../../db/database.ts'
 import type { Logger } from '../../log.ts'
 import { expiredEvents } from './expired-events.ts'
@@ -15,9 +15,9 @@ import {
   expiredStoreEntries,
   oldRevocations,
 } from './expired-rows.ts'
+import { createTurns, TakenElsewhere } from './lock.ts'
 import { announceRemovals, type NoticeDeps } from './removal-notices.ts'
 import { newRound, type Round } from './round.ts'
-import { createTurns, TakenElsewhere } from './turn.ts'
 import { removeUnverifiedUsers } from './unverified-users.ts'
 
 export interface HousekeepingOptions {

@@ -4,11 +4,11 @@
  * keeps its admins. A deactivated tenant is left as it is.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import { fromWithin } from '../../access/actor.ts'
 import type { Database, Query } from '../../db/database.ts'
 import { auditStatement } from '../audit/entry.ts'
-import { fromWithin } from '../auth/actor.ts'
 import { daysBefore } from './expired-rows.ts'
-import type { InTurn } from './turn.ts'
+import type { InTurn } from './lock.ts'
 
 const removedAfterDays = 7
 export const noticeDays = 1

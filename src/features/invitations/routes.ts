@@ -1,8 +1,8 @@
 import { Elysia } from 'elysia'
 import type { Deps } from '../../deps.ts'
-import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
-import { operation } from '../../http/openapi-operation.ts'
+import { signedIn } from '../../http/authenticate.ts'
+import { operation } from '../../http/docs/openapi-operation.ts'
 import * as model from '../lists/model.ts'
 import { acceptInvitation, previewInvitation, rejectInvitation } from './service.ts'
 

@@ -1,17 +1,17 @@
 /** Inviting colleagues to a list, and what they make of it. */
 import { type SQL, sql } from 'drizzle-orm'
-import { visible } from '../../db/visible-lists.ts'
-import { listJson, memberJson } from '../../db/wire.ts'
+import type { Caller } from '../../access/actor.ts'
 import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { invitationMail } from '../../mail/templates.ts'
 import { type AuditAction, auditStatement, by } from '../audit/entry.ts'
 import { findAccount } from '../auth/accounts.ts'
-import type { Caller } from '../auth/actor.ts'
-import { changeList } from '../lists/change.ts'
-import { refused } from '../lists/refusals.ts'
+import { changeList } from '../list-changes/change.ts'
+import { refused } from '../list-changes/refusals.ts'
+import { visible } from '../list-changes/visible-lists.ts'
+import { listJson, memberJson } from '../list-changes/wire.ts'
 import type { ListAnswer } from '../lists/service.ts'
-import { alreadySpent, isSpent, refuseSpent, spendStatement } from './spending.ts'
+import { alreadySpent, isSpent, refuseSpent, spendStatement } from './redeeming.ts'
 import { type Invitation, type InvitedRole, readInvitation, signInvitation } from './token.ts'
 
 interface Invited {

@@ -2,9 +2,10 @@
  * An invitation is a signed token and no row: what it says is all there is of it. What is kept, for as long as it
  * lives, is only that it was spent.
  */
+
+import type { Claims, JwtSigner } from '../../access/jwt.ts'
 import { AppError } from '../../errors.ts'
 import { isUuid, newId } from '../../lib/ids.ts'
-import type { Claims, JwtSigner } from '../../lib/jwt.ts'
 
 export type InvitedRole = 'editor' | 'viewer'
 

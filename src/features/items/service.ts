@@ -1,15 +1,15 @@
 /** Items: every change goes through lists/change.ts. */
 import { type SQL, sql } from 'drizzle-orm'
+import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { ConstraintError } from '../../db/errors.ts'
-import { visible } from '../../db/visible-lists.ts'
-import { itemJson } from '../../db/wire.ts'
 import { notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
-import type { Actor, Caller } from '../auth/actor.ts'
-import { changeList, type ListWriter } from '../lists/change.ts'
-import type { Precondition } from '../lists/precondition.ts'
+import { changeList, type ListWriter } from '../list-changes/change.ts'
+import type { Precondition } from '../list-changes/precondition.ts'
+import { visible } from '../list-changes/visible-lists.ts'
+import { itemJson } from '../list-changes/wire.ts'
 import type { ItemChange, ItemQuery, NewItem } from './model.ts'
 
 export const maxItemsPerList = 5000

@@ -1,9 +1,9 @@
 /** Who is on a list, and as what. */
 import { sql } from 'drizzle-orm'
-import { listJson, memberJson } from '../../db/wire.ts'
-import type { Caller } from '../auth/actor.ts'
-import { changeList, type ListWriter } from './change.ts'
-import type { Precondition } from './precondition.ts'
+import type { Caller } from '../../access/actor.ts'
+import { changeList, type ListWriter } from '../list-changes/change.ts'
+import type { Precondition } from '../list-changes/precondition.ts'
+import { listJson, memberJson } from '../list-changes/wire.ts'
 
 interface Body {
   body: string

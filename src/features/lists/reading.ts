@@ -1,13 +1,13 @@
 /** Looking at lists: summaries, one with all that is on it, its members, its events. Each is one statement. */
 import { type SQL, sql } from 'drizzle-orm'
+import type { Actor } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
-import { visible } from '../../db/visible-lists.ts'
-import { eventJson, itemJson, listJson, memberJson } from '../../db/wire.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
-import type { Actor } from '../auth/actor.ts'
+import type { KnownSeqs } from '../list-changes/precondition.ts'
+import { visible } from '../list-changes/visible-lists.ts'
+import { eventJson, itemJson, listJson, memberJson } from '../list-changes/wire.ts'
 import type { EventsQuery, ListsQuery, PageQuery } from './model.ts'
-import type { KnownSeqs } from './precondition.ts'
 
 /** What the reader is on the list `l`, over his membership `m`. */
 const ownRole = sql.raw(`coalesce(m.role, 'tenant_admin')`)

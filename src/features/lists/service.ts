@@ -1,15 +1,15 @@
 /** Lists themselves: made, renamed, deleted and brought back. */
 import { type SQL, sql } from 'drizzle-orm'
+import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { ConstraintError } from '../../db/errors.ts'
-import { visible } from '../../db/visible-lists.ts'
-import { listJson } from '../../db/wire.ts'
 import { newId } from '../../lib/ids.ts'
-import type { Actor, Caller } from '../auth/actor.ts'
-import { changeList, type ListWriter } from './change.ts'
+import { changeList, type ListWriter } from '../list-changes/change.ts'
+import type { Precondition } from '../list-changes/precondition.ts'
+import { refused } from '../list-changes/refusals.ts'
+import { visible } from '../list-changes/visible-lists.ts'
+import { listJson } from '../list-changes/wire.ts'
 import type { ListFieldsChange, NewList } from './model.ts'
-import type { Precondition } from './precondition.ts'
-import { refused } from './refusals.ts'
 
 export interface ListAnswer {
   body: string

@@ -1,9 +1,9 @@
 import { Elysia } from 'elysia'
 import type { Deps } from '../../deps.ts'
-import { signedIn } from '../../http/actor.ts'
 import { json, noContent } from '../../http/answers.ts'
+import { signedIn } from '../../http/authenticate.ts'
+import { operation } from '../../http/docs/openapi-operation.ts'
 import { NoBody } from '../../http/fields.ts'
-import { operation } from '../../http/openapi-operation.ts'
 import * as model from './model.ts'
 import { changeTenant, createTenant, getTenant, listTenants } from './service.ts'
 

@@ -1,18 +1,18 @@
 /** A tenant's people: made, changed and deactivated by its admins. */
 import { type SQL, sql } from 'drizzle-orm'
+import type { Actor, Caller } from '../../access/actor.ts'
+import { onRepeatedRevocation } from '../../access/revocations.ts'
 import { ConstraintError } from '../../db/errors.ts'
 import { containing } from '../../db/search.ts'
-import { colleagueJson, userJson } from '../../db/wire.ts'
 import type { Deps } from '../../deps.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
 import { auditStatement, by, differences } from '../audit/entry.ts'
-import type { Actor, Caller } from '../auth/actor.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
-import { onRepeatedRevocation } from '../auth/revocations.ts'
 import { newOtpMail } from '../auth/verification.ts'
+import { colleagueJson, userJson } from '../list-changes/wire.ts'
 import type { NewUser, UserChange, UserQuery } from './model.ts'
 
 interface Body {

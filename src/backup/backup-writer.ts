@@ -1,0 +1,125 @@
+/** A backup as a gzipped tar that any tar can read: manifest.json, the folders, the files, each file's bytes checked. */
+import { once } from 'node:events'
+import { createReadStream } from 'node:fs'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
+import { type Pack, pack } from 'tar-stream'
+import type { Resting } from '../db/embedded/quiesce.ts'
+import { version } from '../version.ts'
+import { listContents } from './contents.ts'
+import {
+  type BackupFile,
+  format,
+  formatVersion,
+  type Manifest,
+  manifestName,
+  totalBytes,
+} from './manifest.ts'
+import { BackupRefused } from './refused.ts'
+
+export interface Watch {
+  /** How many bytes there are, each of which is read twice: for its checksum and for the archive. */
+  expect(bytes: number): void
+  /** So many more bytes were read. */
+  advance(bytes: number): void
+  signal: AbortSignal
+}
+
+const chunkBytes = 256 * 2 ** 10
+
+/** Reads every file in the folder for its checksum. */
+export async function describeBackup(
+  folder: string,
+  { at, postgres, migrations, wal }: Omit<Resting, 'checkpointMs'>,
+  watch: Watch,
+): Promise<Manifest> {
+  const contents = await listContents(folder, wal)
+  watch.expect(totalBytes(contents.files))
+  const files: BackupFile[] = []
+  for (const { path } of contents.files) {
+    const hash = new Bun.CryptoHasher('sha256')
+    let size = 0
+    for await (const chunk of chunksOf(join(folder, path), watch)) {
+      hash.update(chunk)
+      size += chunk.length
+    }
+    files.push({ path, size, sha256: hash.digest('hex') })
+  }
+  return {
+    format,
+    format_version: formatVersion,
+    minimart: version,
+    postgres,
+    migration: migrations.at(-1)?.name ?? null,
+    migrations: [...migrations],
+    created_at: at,
+    signing_key: files.some(({ path }) => !path.includes('/')),
+    folders: contents.folders,
+    files,
+  }
+}
+
+/** @param write is waited for, so that little is held in memory */
+export async function writeArchive(
+  folder: string,
+  manifest: Manifest,
+  write: (chunk: Uint8Array) => Promise<void>,
+  watch: Watch,
+): Promise<void> {
+  const archive = pack()
+  let cause: unknown
+  const failed = (error: unknown): never => {
+    cause ??= error
+    throw error
+  }
+  // The pipeline tells of failures; without a listener of its own the stream would end the process.
+  archive.on('error', () => undefined)
+  const flowing = pipeline(archive, createGzip(), async (compressed: AsyncIterable<Uint8Array>) => {
+    for await (const chunk of compressed) await write(chunk).catch(failed)
+  })
+  const filling = fill(archive, folder, manifest, watch)
+    .catch(failed)
+    .catch((error: unknown) => {
+      archive.destroy(error instanceof Error ? error : new Error(String(error)))
+      throw error
+    })
+  try {
+    await Promise.all([filling, flowing])
+  } catch (error) {
+    // Nothing is being written any more once this returns.
+    await flowing.catch(() => undefined)
+    // When one end fails the other only tells that it was cut off.
+    throw cause ?? error
+  }
+}
+
+async function fill(archive: Pack, folder: string, manifest: Manifest, watch: Watch): Promise<void> {
+  const mtime = new Date(manifest.created_at)
+  archive.entry({ name: manifestName, mode: 0o600, mtime }, `${JSON.stringify(manifest, null, 1)}\n`)
+  for (const path of manifest.folders)
+    archive.entry({ name: `${path}/`, type: 'directory', mode: 0o700, mtime })
+  for (const { path, size, sha256 } of manifest.files) {
+    const hash = new Bun.CryptoHasher('sha256')
+    const entry = archive.entry({ name: path, size, mode: 0o600, mtime })
+    entry.on('error', () => undefined)
+    for await (const chunk of chunksOf(join(folder, path), watch)) {
+      hash.update(chunk)
+      if (!entry.write(chunk)) await once(entry, 'drain')
+    }
+    entry.end(null)
+    if (hash.digest('hex') !== sha256)
+      throw new BackupRefused(
+        `${path} was changed while it was being read; something else writes to the folder.`,
+      )
+  }
+  archive.finalize()
+}
+
+async function* chunksOf(path: string, { advance, signal }: Watch): AsyncGenerator<Buffer> {
+  for await (const chunk of createReadStream(path, { highWaterMark: chunkBytes })) {
+    signal.throwIfAborted()
+    advance(chunk.length)
+    yield chunk
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * PGlite as an embedded database must be: a commit that was acknowledged is on the disk.
+ * As shipped PGlite never calls fsync: it starts PostgreSQL with -F, and its NODEFS has no fsync for PostgreSQL to
+ * reach. Here -F is taken out and NODEFS is given one.
+ */
+import { fdatasyncSync } from 'node:fs'
+import type { PGlite } from '@electric-sql/pglite'
+import type { NodeFS } from '@electric-sql/pglite/nodefs'
+import { databaseError } from '../errors.ts'
+import type { MigrationConnection } from '../migrations/migrate.ts'
+import { asText, columnParsers } from '../statement.ts'
+import { createFailStop, type FailStop } from './fail-stop.ts'
+import { ensureDatabaseFolder } from './first-start.ts'
+import { assets } from './pglite-assets.ts'
+import { unpackDatabase } from './prepared-database.ts'
+
+/** How often this process has made the embedded database's files reach the disk. */
+export const durability = { syncs: 0 }
+
+/**
+ * Opens the database in that folder, made (0700) if it is not there.
+ * @param durable false for who makes the whole folder reach the disk afterwards: PostgreSQL begins with an fsync of
+ *   each file, twice, where it was not closed
+ * @throws DatabaseRefused where something else is in the folder
+ */
+export async function openPglite(folder: string, durable = true): Promise<PGlite> {
+  await ensureDatabaseFolder(folder, async (empty) => {
+    if (assets.preparedDatabase === null) return (await open(empty)).close()
+    unpackDatabase(await read(assets.preparedDatabase), empty)
+  })
+  const pglite = await open(folder, durable)
+  useOneReading(pglite)
+  return pglite
+}
+
+/** Where there is no database in the folder, PGlite makes one: seconds, and more memory than it ever needs again. */
+async function open(folder: string, durable = true): Promise<PGlite> {
+  // Loaded here, for with a PostgreSQL they would only take memory and time to start.
+  const [{ PGlite }, { NodeFS }] = await Promise.all([
+    import('@electric-sql/pglite'),
+    import('@electric-sql/pglite/nodefs'),
+  ])
+  const [pgliteWasmModule, initdbWasmModule] = await Promise.all([
+    compile(assets.postgresWasm),
+    assets.initdbWasm === null ? undefined : compile(assets.initdbWasm),
+  ])
+  const failStop = createFailStop()
+  const pglite = await PGlite.create({
+    fs: adapt(new NodeFS(folder), failStop),
+    onStderr: failStop.onStderr,
+    fsBundle: new Blob([await read(assets.data)]),
+    pgliteWasmModule,
+    ...(initdbWasmModule && { initdbWasmModule }),
+    startParams: [
+      ...PGlite.defaultStartParams.filter((parameter) => !durable || parameter !== '-F'),
+      ...['-c', 'wal_sync_method=fsync'],
+    ],
+  })
+  failStop.arm()
+  return pglite
+}
+
+/** Its one session as migrations take it. */
+export const connectionTo = (pglite: PGlite): MigrationConnection => ({
+  query: async (text, parameters = []) => {
+    try {
+      return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
+    } catch (error) {
+      throw databaseError(error, text)
+    }
+  },
+})
+
+async function read(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await Bun.file(path).bytes()
+  return path.endsWith('.zst') ? new Uint8Array(await Bun.zstdDecompress(bytes)) : bytes
+}
+
+const compile = async (path: string): Promise<WebAssembly.Module> => WebAssembly.compile(await read(path))
+
+function adapt(files: NodeFS, { onAbort }: FailStop): NodeFS {
+  const init = files.init.bind(files)
+  files.init = async (pglite, options) => {
+    const { emscriptenOpts } = await init(pglite, options)
+    const preRun = [...(emscriptenOpts.preRun ?? []), adaptFiles]
+    return { emscriptenOpts: { ...emscriptenOpts, preRun, onAbort } }
+  }
+  return files
+}
+
+interface NodeFileSystem {
+  tryFSOperation(operation: () => void): void
+  stream_ops: { fsync?: (stream: { nfd: number }) => number }
+  node_ops: {
+    mknod: (parent: unknown, name: string, mode: number, device: number) => unknown
+    setattr: (node: unknown, attributes: { mode?: number }) => void
+  }
+}
+
+function adaptFiles(module: { NODEFS: unknown }): void {
+  const files = module.NODEFS
+  if (!isNodeFileSystem(files)) throw new Error('This PGlite has no NODEFS to make durable')
+  // tryFSOperation turns a failure into the errno that PostgreSQL expects, on which it stops rather than go on.
+  files.stream_ops.fsync = ({ nfd }) => {
+    files.tryFSOperation(() => fdatasyncSync(nfd))
+    durability.syncs += 1
+    return 0
+  }
+  // PGlite makes everything open to all, whatever the umask.
+  const { mknod, setattr } = files.node_ops
+  files.node_ops.mknod = (parent, name, mode, device) => mknod(parent, name, mode & ownerOnly, device)
+  files.node_ops.setattr = (node, attributes) =>
+    setattr(node, attributes.mode === undefined ? attributes : withMode(attributes, attributes.mode))
+}
+
+const ownerOnly = ~0o077
+
+const withMode = <T>(attributes: T, mode: number): T & { mode: number } => ({
+  ...attributes,
+  mode: mode & ownerOnly,
+})
+
+const isNodeFileSystem = (files: unknown): files is NodeFileSystem =>
+  typeof files === 'object' && files !== null && 'stream_ops' in files && 'node_ops' in files
+
+/** So that rows and parameters are the same as on PostgreSQL (statement.ts). */
+function useOneReading({ parsers, serializers }: Pick<PGlite, 'parsers' | 'serializers'>): void {
+  for (const oid of Object.keys(parsers)) parsers[oid] = columnParsers[Number(oid)] ?? asText
+  for (const oid of Object.keys(serializers)) serializers[oid] = asText
+}

@@ -1,0 +1,26 @@
+/** All migrations, in order, imported as text because the compiled program has no drizzle/ folder beside it. */
+import initialDown from '../../../drizzle/0000_initial.down.sql' with { type: 'text' }
+import initialUp from '../../../drizzle/0000_initial.sql' with { type: 'text' }
+import tenantIsolationDown from '../../../drizzle/0001_tenant_isolation.down.sql' with { type: 'text' }
+import tenantIsolationUp from '../../../drizzle/0001_tenant_isolation.sql' with { type: 'text' }
+import streamHeadsDown from '../../../drizzle/0002_stream_heads.down.sql' with { type: 'text' }
+import streamHeadsUp from '../../../drizzle/0002_stream_heads.sql' with { type: 'text' }
+import auditDown from '../../../drizzle/0003_audit_and_housekeeping.down.sql' with { type: 'text' }
+import auditUp from '../../../drizzle/0003_audit_and_housekeeping.sql' with { type: 'text' }
+
+export interface Migration {
+  /** The number its file begins with; they count up from 0 without holes. */
+  readonly version: number
+  /** The up file's name without its ending. */
+  readonly name: string
+  /** Statements, separated by lines `--> statement-breakpoint`. */
+  readonly up: string
+  readonly down: string
+}
+
+export const migrations: readonly Migration[] = [
+  { version: 0, name: '0000_initial', up: initialUp, down: initialDown },
+  { version: 1, name: '0001_tenant_isolation', up: tenantIsolationUp, down: tenantIsolationDown },
+  { version: 2, name: '0002_stream_heads', up: streamHeadsUp, down: streamHeadsDown },
+  { version: 3, name: '0003_audit_and_housekeeping', up: auditUp, down: auditDown },
+]

@@ -1,0 +1,74 @@
+/** The platform's own people: made by the operator, never over the API, and trusted to own their address. */
+import { randomBytes } from 'node:crypto'
+import { type SQL, sql } from 'drizzle-orm'
+import { fromWithin } from '../../access/actor.ts'
+import type { Database } from '../../db/database.ts'
+import { platformTenantId } from '../../db/schema.ts'
+import { newId } from '../../lib/ids.ts'
+import { auditStatement } from '../audit/entry.ts'
+import { checkNewPassword, type Passwords } from '../auth/passwords.ts'
+import { creationOf, emailTaken } from './service.ts'
+
+export interface NewSuperAdmin {
+  email: string
+  fullName: string
+  password: string
+}
+
+/** @throws AppError email_taken (409), invalid (422) */
+export async function createSuperAdmin(
+  db: Database,
+  passwords: Passwords,
+  { email, fullName, password }: NewSuperAdmin,
+): Promise<void> {
+  checkNewPassword(password, email, 'password')
+  const passwordHash = await passwords.hash(password)
+  await db
+    .write('system', ...superAdminStatements(email.toLowerCase(), fullName, passwordHash))
+    .catch((error: unknown) => {
+      throw emailTaken(error)
+    })
+}
+
+function superAdminStatements(email: string, fullName: string, passwordHash: string): [SQL, SQL] {
+  const id = newId()
+  const creation = creationOf({ id, email, role: 'super_admin' })
+  return [
+    sql`insert into users (tenant_id, id, email, full_name, role, password_hash, email_verified)
+      values (${platformTenantId}, ${id}, ${email}, ${fullName}, 'super_admin', ${passwordHash}, true)`,
+    auditStatement({ tenantId: platformTenantId, actor: null, source: fromWithin, ...creation }),
+  ]
+}
+
+export interface FirstAdmin {
+  email: string
+  /** Null when the operator set it and so knows it. */
+  generatedPassword: string | null
+}
+
+/**
+ * Makes the first super admin if there is none, under a lock, for several instances may start at once.
+ * @param given what SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD say, or null
+ * @param invent whether to make one up when they say nothing (the embedded default)
+ * @returns who was made, or null
+ */
+export async function ensureSuperAdmin(
+  db: Database,
+  passwords: Passwords,
+  given: { email: string; password: string } | null,
+  invent: boolean,
+): Promise<FirstAdmin | null> {
+  if (!given && !invent) return null
+  const generatedPassword = given ? null : randomBytes(16).toString('base64url')
+  const email = given?.email ?? 'admin@minimart.local'
+  if (given) checkNewPassword(given.password, email, 'SUPER_ADMIN_PASSWORD')
+  return db.transaction('system', async (query) => {
+    await query(sql`select pg_advisory_xact_lock(hashtextextended('minimart:first-super-admin', 0))`)
+    const [some] = await query(sql<{ id: string }>`select id from users where role = 'super_admin' limit 1`)
+    if (some) return null
+    const passwordHash = await passwords.hash(given?.password ?? generatedPassword ?? '')
+    for (const statement of superAdminStatements(email.toLowerCase(), 'Super Admin', passwordHash))
+      await query(statement)
+    return { email, generatedPassword }
+  })
+}

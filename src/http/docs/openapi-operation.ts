@@ -1,0 +1,145 @@
+/**
+ * How a route describes itself: `operation({...})` goes into its `detail` and becomes its part of /openapi.json.
+ * Nothing here runs per request; what is said about answers is documentation and validates nothing.
+ */
+import type { DocumentDecoration, TSchema } from 'elysia'
+import { type ErrorCode, statusOfCode } from '../../errors.ts'
+import { meaningOfCode, problemExample } from '../problem-examples.ts'
+
+export interface Answer {
+  status: number
+  description: string
+  /** A schema with a `$id` becomes a named component. None: an answer without a body. */
+  schema?: TSchema
+  /** Left out, one is made from the schema. */
+  example?: unknown
+  /** Response headers by name: what they say. ETag is added by itself where the schema has a `version`. */
+  headers?: Record<string, string>
+  /** Default application/json. */
+  mediaType?: string
+}
+
+export interface OperationOptions {
+  summary: string
+  /** Markdown. */
+  description?: string
+  tag: string
+  /** The operationId, unique over the document. */
+  id: string
+  /** No bearer token wanted; without it the 401 answers are documented. */
+  public?: boolean
+  /** The route takes a JSON body, or refuses any but an empty one (`NoBody`): adds what can be wrong with it. */
+  body?: boolean
+  /** An example of the body; left out, one is made from the route's `body` schema. */
+  request?: unknown
+  /** False: counted against no rate limit, though it is not self-contained. */
+  limited?: false
+  /** Answers without rate limit and without the database, like a liveness check: adds no errors by itself. */
+  selfContained?: boolean
+  ok: Answer
+  alsoOk?: Answer[]
+  /**
+   * What this route adds to the errors that its kind always has: `redis_unavailable` where it asks the store before it
+   * answers. `version_mismatch` documents If-Match.
+   */
+  errors?: ErrorCode[]
+}
+
+/** What `finishDocument` takes out of an operation again: the plugin builds the request body itself. */
+export const requestExampleKey = 'x-request-example'
+
+const signInErrors: ErrorCode[] = ['token_missing', 'token_invalid', 'token_expired', 'token_revoked']
+const bodyErrors: ErrorCode[] = ['malformed_json', 'body_too_large', 'not_json', 'invalid']
+const databaseErrors: ErrorCode[] = ['busy', 'database_unavailable']
+
+/** What every answer carries that was counted against a limit. The document's components describe them. */
+export const rateLimitHeaderNames = [
+  'RateLimit',
+  'RateLimit-Policy',
+  'RateLimit-Limit',
+  'RateLimit-Remaining',
+  'RateLimit-Reset',
+] as const
+const rateLimitHeaders = Object.fromEntries(
+  rateLimitHeaderNames.map((name) => [name, { $ref: `#/components/headers/${name}` }]),
+)
+
+export function operation(o: OperationOptions): DocumentDecoration {
+  const limited = !o.selfContained && o.limited !== false
+  const errors: ErrorCode[] = [
+    ...(o.public ? [] : signInErrors),
+    ...(o.body ? bodyErrors : []),
+    ...(o.errors ?? []),
+    ...(limited ? ['rate_limited' as const] : []),
+    ...(o.selfContained ? [] : databaseErrors),
+  ]
+  return {
+    summary: o.summary,
+    ...(o.description === undefined ? {} : { description: o.description }),
+    tags: [o.tag],
+    operationId: o.id,
+    security: o.public ? [] : [{ bearerAuth: [] }],
+    responses: Object.fromEntries([
+      ...[o.ok, ...(o.alsoOk ?? [])].map((answer) => [answer.status, answerObject(answer, limited)]),
+      ...errorResponses(errors),
+    ]),
+    ...(o.request === undefined ? {} : { [requestExampleKey]: o.request }),
+  }
+}
+
+function answerObject(answer: Answer, limited: boolean): object {
+  const texts = { ...(hasVersion(answer.schema) ? { ETag: versionTag } : {}), ...answer.headers }
+  const named = Object.entries(texts).map(([name, description]) => [
+    name,
+    { description, schema: { type: 'string' } },
+  ])
+  const headers = { ...(limited ? rateLimitHeaders : {}), ...Object.fromEntries(named) }
+  return {
+    description: answer.description,
+    ...(Object.keys(headers).length > 0 ? { headers } : {}),
+    ...(answer.schema === undefined
+      ? {}
+      : {
+          content: {
+            [answer.mediaType ?? 'application/json']: {
+              schema: answer.schema,
+              ...(answer.example === undefined ? {} : { example: answer.example }),
+            },
+          },
+        }),
+  }
+}
+
+const versionTag = 'The version in quotes, like `"3"`; send it back as `If-Match`.'
+
+function hasVersion(schema: TSchema | undefined): boolean {
+  if (schema === undefined) return false
+  const { properties } = schema
+  return typeof properties === 'object' && properties !== null && 'version' in properties
+}
+
+/** One response a status, one example a code. */
+function errorResponses(codes: readonly ErrorCode[]): [number, object][] {
+  const byStatus = Map.groupBy(new Set(codes), (code) => statusOfCode[code])
+  return [...byStatus].map(([status, same]) => [
+    status,
+    {
+      description: same.map((code) => `\`${code}\`: ${meaningOfCode[code]}`).join('\n\n'),
+      ...(headersOfStatus[status] ? { headers: headersOfStatus[status] } : {}),
+      content: {
+        'application/problem+json': {
+          schema: { $ref: '#/components/schemas/Problem' },
+          examples: Object.fromEntries(same.map((code) => [code, { value: problemExample(code) }])),
+        },
+      },
+    },
+  ])
+}
+
+const retryAfter = { description: 'Seconds to wait.', schema: { type: 'integer', minimum: 1 } }
+const challenge = { description: 'Always `Bearer`.', schema: { type: 'string' } }
+const headersOfStatus: Record<number, object> = {
+  401: { 'WWW-Authenticate': challenge },
+  429: { 'Retry-After': retryAfter, ...rateLimitHeaders },
+  503: { 'Retry-After': retryAfter },
+}

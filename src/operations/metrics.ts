@@ -1,0 +1,75 @@
+/** What is counted, in Prometheus' text format. Labels come from bounded sets: methods, route patterns, statuses. */
+import { Histogram, Registry } from 'prom-client'
+import type { Round } from '../features/housekeeping/round.ts'
+import { knownMethod } from '../tracing/methods.ts'
+import { type BackendSources, backendMetrics } from './metrics-backends.ts'
+import { housekeepingMetrics } from './metrics-housekeeping.ts'
+import { type LiveSources, liveMetrics } from './metrics-live.ts'
+import { processMetrics, watchEventLoop } from './process-metrics.ts'
+import { gauge, totals } from './registry.ts'
+
+export interface MetricsSources extends BackendSources {
+  live: LiveSources
+  passwords: { load(): { running: number; waiting: number } }
+  limits: { refusals(): ReadonlyMap<string, number> }
+}
+
+/** All figures of one process, in the form in which they go from a worker to its parent. */
+export type MetricFamilies = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
+
+export interface Metrics {
+  countRequest(method: string, route: string, status: number, milliseconds: number): void
+  countHousekeeping(round: Round): void
+  text(): Promise<string>
+  families(): Promise<MetricFamilies>
+  readonly contentType: string
+  /** Stops looking at the event loop. */
+  close(): void
+}
+
+export function createMetrics(sources: MetricsSources): Metrics {
+  const registry = new Registry()
+  const requests = new Histogram({
+    name: 'minimart_http_request_duration_seconds',
+    help: 'Time from a request to its answer.',
+    labelNames: ['method', 'route', 'status'] as const,
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  })
+  const { passwords, limits } = sources
+  gauge(
+    registry,
+    'minimart_password_hashes_running',
+    'Password hashes being computed.',
+    () => passwords.load().running,
+  )
+  gauge(
+    registry,
+    'minimart_password_hashes_waiting',
+    'Password hashes waiting.',
+    () => passwords.load().waiting,
+  )
+  totals(
+    registry,
+    'minimart_rate_limit_refusals_total',
+    'Requests refused by a limit.',
+    'policy',
+    limits.refusals,
+  )
+  const countHousekeeping = housekeepingMetrics(registry)
+  liveMetrics(registry, sources.live)
+  backendMetrics(registry, sources)
+  processMetrics(registry)
+  const close = watchEventLoop(registry)
+  return {
+    countRequest(method, route, status, milliseconds) {
+      const labels = { method: knownMethod(method) ?? 'other', route, status: String(status) }
+      requests.observe(labels, milliseconds / 1000)
+    },
+    countHousekeeping,
+    text: () => registry.metrics(),
+    families: () => registry.getMetricsAsJSON(),
+    contentType: registry.contentType,
+    close,
+  }
+}
