@@ -84,6 +84,14 @@ export class AppError extends Error {
   }
 }
 
+/**
+ * What only the operator can mend: a setting, a file, a database as it is set up. Its message says what is wrong and
+ * what to do; main.ts prints it without a stack and exits with 1.
+ */
+export class OperatorError extends Error {
+  override readonly name: string = 'OperatorError'
+}
+
 /** A 422 for one field. */
 export const invalidField = (field: string, message: string): AppError =>
   new AppError('invalid', `${field}: ${message}`, { errors: [{ field, message }] })

@@ -1,10 +1,8 @@
 /** argv → command → exit code: 0 fine, 1 failed, 2 wrong usage. */
 import { parseArgs } from 'node:util'
-import { ArchiveRefused } from './archive/refusal.ts'
-import { BackupRefused } from './backup/refused.ts'
 import { backup } from './cli/backup.ts'
 import { check } from './cli/check.ts'
-import { type Command, Failure, UsageError } from './cli/command.ts'
+import { type Command, UsageError } from './cli/command.ts'
 import { createAdmin } from './cli/create-admin.ts'
 import { demo } from './cli/demo.ts'
 import { exportCommand } from './cli/export.ts'
@@ -17,9 +15,7 @@ import { openapi } from './cli/openapi.ts'
 import { print } from './cli/print.ts'
 import { restore } from './cli/restore.ts'
 import { serve } from './cli/serve.ts'
-import { ConfigError } from './config/config.ts'
-import { DatabaseRefused } from './db/errors.ts'
-import { AppError } from './errors.ts'
+import { AppError, OperatorError } from './errors.ts'
 import { version } from './version.ts'
 
 const commands: Record<string, Command> = {
@@ -89,14 +85,7 @@ function report(error: unknown, [name = '']: string[]): number {
     console.error(`${error.message}\nTry: minimart help${Object.hasOwn(commands, name) ? ` ${name}` : ''}`)
     return 2
   }
-  const told =
-    error instanceof ConfigError ||
-    error instanceof DatabaseRefused ||
-    error instanceof BackupRefused ||
-    error instanceof ArchiveRefused ||
-    error instanceof AppError ||
-    error instanceof Failure
-  console.error(told ? error.message : error)
+  console.error(error instanceof OperatorError || error instanceof AppError ? error.message : error)
   return 1
 }
 

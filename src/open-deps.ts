@@ -1,4 +1,5 @@
 /** Opens what the service stands on; what it answers closes all of it again, in order. */
+
 import { availableParallelism } from 'node:os'
 import { createAccessTokens } from './access/access-tokens.ts'
 import { createRateLimits } from './access/rate-limits.ts'
@@ -39,7 +40,7 @@ const maxBackgroundWork = 500
 const sendMailsMs = 2500
 const sendTracesMs = 1000
 
-/** @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do */
+/** @throws OperatorError or another Error whose message tells the operator what to do */
 export async function openDeps(
   config: Config,
   log: Logger,

@@ -1,4 +1,5 @@
 /** Listens on what open-deps.ts has opened, and takes it all down again in order. */
+
 import type { Server } from 'bun'
 import { type App, type AppDeps, createApp } from './app.ts'
 import type { Config } from './config/config.ts'
@@ -39,7 +40,7 @@ const stopWithinMs = 8500
 const defaultShutdownDelayMs = { shared: 1000, embedded: 250 }
 
 /**
- * @throws ConfigError, DatabaseRefused or another Error whose message tells the operator what to do
+ * @throws OperatorError or another Error whose message tells the operator what to do
  */
 export async function start(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
   let phase: Phase = 'starting'

@@ -1,134 +1,192 @@
-/** The walls of the house (README, "How it is built"): which folder may know which, and who may touch what. */
+/** The walls of the house (README, "How it is built"): which room may know which, and who may touch what. */
 import { expect, test } from 'bun:test'
 import { dirname, join, normalize } from 'node:path'
 import { Glob } from 'bun'
 
+/**
+ * The rooms, from the ground up: a file imports, types included, only from its own room and from those before it.
+ * So no room can reach itself again.
+ */
+const rooms = [
+  'errors.ts',
+  'log.ts',
+  'version.ts',
+  'lib/*',
+  'config/*',
+  'data-dir/*',
+  'tracing/*',
+  'db/{assets.d,database,errors,schema,search,statement,tenancy}.ts',
+  'db/migrations/*',
+  'db/postgres/*',
+  'db/embedded/*',
+  'db/{instrumented,open}.ts',
+  'store/*',
+  'mail/*',
+  'access/*',
+  'http/*',
+  'http/docs/*',
+  'features/audit/*',
+  'features/list-changes/*',
+  'features/auth/*',
+  'features/users/*',
+  'features/tenants/*',
+  'features/items/*',
+  'features/lists/*',
+  'features/invitations/*',
+  'features/housekeeping/*',
+  'features/web/*',
+  'realtime/*',
+  'operations/*',
+  'backup/*',
+  'archive/*',
+  'client/*',
+  'deps.ts',
+  'app.ts',
+  'open-deps.ts',
+  'server.ts',
+  'cli/demo/*',
+  'cli/*',
+  'build/*',
+  'build.ts',
+  'main.ts',
+]
+const maxFiles = (room: string): number => (room === 'cli/*' ? 30 : 20)
+
 interface Module {
   path: string
   text: string
-  /** Files of src, relative to it, and packages by their name. */
+  room: number
+  /** Files of src, relative to it, and packages by their name; types too. */
   imports: string[]
+  /** The same without what is imported as types alone, and so not there at run time. */
+  values: string[]
 }
 
+const globs = rooms.map((room) => new Glob(room))
 const modules = await readModules()
+const roomOf = new Map(modules.map(({ path, room }) => [path, room]))
+
+test('every file stands in one room', () => {
+  for (const { path } of modules)
+    expect([path, rooms.filter((_, index) => globs[index]?.match(path)).length]).toEqual([path, 1])
+})
+
+test('imports point down, types included', () => {
+  const upward = modules.flatMap(({ path, room, imports }) =>
+    imports
+      .filter((imported) => (roomOf.get(imported) ?? -1) > room)
+      .map((imported) => `${path} → ${imported}`),
+  )
+  expect(upward).toEqual([])
+})
+
+test('no files import each other in a circle, types included', () => {
+  expect(circles(new Map(modules.map(({ path, imports }) => [path, imports])))).toEqual([])
+})
+
+test('no rooms import each other in a circle, types included', () => {
+  const graph = new Map<string, string[]>()
+  for (const { room, imports } of modules) {
+    const name = rooms[room] ?? ''
+    const others = imports.flatMap((imported) => rooms[roomOf.get(imported) ?? -1] ?? [])
+    graph.set(name, [...(graph.get(name) ?? []), ...others.filter((other) => other !== name)])
+  }
+  expect(circles(graph)).toEqual([])
+})
+
+test('no room is crowded', () => {
+  const counts = rooms.map((room, index) => ({
+    room,
+    files: modules.filter((one) => one.room === index).length,
+  }))
+  expect(counts.filter(({ room, files }) => files > maxFiles(room) || files === 0)).toEqual([])
+})
 
 const importers = (matches: (imported: string) => boolean): string[] =>
   modules.filter(({ imports }) => imports.some(matches)).map(({ path }) => path)
 
-const outside = (paths: string[], allowed: RegExp): string[] => paths.filter((path) => !allowed.test(path))
+const strangers = (package_: RegExp, allowed: RegExp): string[] =>
+  importers((name) => package_.test(name)).filter((path) => !allowed.test(path))
 
 test('only config and the commands that hand the environment to it read the environment', () => {
   const readers = modules.filter(({ text }) => /process\.env|Bun\.env/.test(text)).map(({ path }) => path)
-  expect(outside(readers, /^(cli\/(setup|demo)|build\/executable)\.ts$/)).toEqual([])
+  expect(readers.filter((path) => !/^(cli\/(setup|demo)|build\/executable)\.ts$/.test(path))).toEqual([])
 })
 
 test('only the adapters import drivers', () => {
-  expect(
-    outside(
-      importers((name) => name === 'postgres'),
-      /^db\/(lane|postgres-login)[\w-]*\.ts$/,
-    ),
-  ).toEqual([])
-  expect(
-    outside(
-      importers((name) => name.startsWith('@electric-sql/pglite')),
-      /^db\//,
-    ),
-  ).toEqual([])
-  expect(
-    outside(
-      importers((name) => name === 'redis'),
-      /^(store\/redis(-cluster|-scripts)?|realtime\/broker-redis(-line)?)\.ts$/,
-    ),
-  ).toEqual([])
-  expect(
-    outside(
-      importers((name) => name.startsWith('nodemailer')),
-      /^mail\/(mailer|carrier)\.ts$/,
-    ),
-  ).toEqual([])
+  expect(strangers(/^postgres$/, /^db\/postgres\//)).toEqual([])
+  expect(strangers(/^@electric-sql\/pglite/, /^db\/(embedded\/|open\.ts$)/)).toEqual([])
+  expect(strangers(/^redis$/, /^(store\/redis|realtime\/broker-redis)/)).toEqual([])
+  expect(strangers(/^nodemailer/, /^mail\/(mailer|transport)\.ts$/)).toEqual([])
 })
 
 test('OpenTelemetry is known to one file, which nobody loads but when traces are wanted', () => {
-  expect(importers((name) => name.startsWith('@opentelemetry/'))).toEqual(['observability/tracing-otel.ts'])
-  const loaders = modules.filter(({ text }) => /tracing-otel\.ts['"]/.test(text))
-  expect(loaders.map(({ path }) => path)).toEqual(['observability/tracing.ts'])
-  for (const { text } of loaders)
-    expect(text.match(/.*tracing-otel\.ts['"].*/g)).toEqual([
-      "  const { createTracing } = await import('./tracing-otel.ts')",
-    ])
+  expect(importers((name) => name.startsWith('@opentelemetry/'))).toEqual(['tracing/tracing-otel.ts'])
+  expect(importers((name) => name === 'tracing/tracing-otel.ts')).toEqual(['tracing/tracing.ts'])
+  const loader = modules.find(({ path }) => path === 'tracing/tracing.ts')
+  expect(loader?.text.match(/.*tracing-otel\.ts['"].*/g)).toEqual([
+    "  const { createTracing } = await import('./tracing-otel.ts')",
+  ])
 })
 
 test('Elysia appears only in the app, routes, models and http', () => {
-  const users = importers((name) => name === 'elysia' || name.startsWith('@elysiajs/'))
-  expect(
-    outside(
-      users,
-      /^(app\.ts|http\/|realtime\/routes\.ts|features\/[\w-]+\/([\w-]+-)?routes\.ts|features\/[\w-]+\/model\.ts)/,
-    ),
-  ).toEqual([])
+  const users =
+    /^(app\.ts|http\/|(realtime|operations|features\/[\w-]+)\/([\w-]+-)?(routes|model|health)\.ts)/
+  expect(strangers(/^(elysia$|@elysiajs\/)/, users)).toEqual([])
 })
 
-/** From the outside in. A folder may import from itself and from those after it. */
-const layers: [string, RegExp][] = [
-  ['program', /^((main|build)\.ts$|build\/)/],
-  ['commands', /^cli\//],
-  ['server', /^(server|open-deps)\.ts$/],
-  ['app', /^app\.ts$/],
-  ['client', /^client\//],
-  [
-    'routes',
-    /^(http\/|realtime\/routes\.ts$|features\/[\w-]+\/([\w-]+-)?(routes|model)\.ts$|features\/pages\/)/,
-  ],
-  ['services', /^(features\/|deps\.ts$)/],
-  ['adapters', /^(db|store|mail|realtime|backup|control)\//],
-  ['ground', /^(lib\/|observability\/|errors\.ts|log\.ts|config\.ts|version\.ts|data-dir\.ts)/],
-]
-
-const layerOf = (path: string): number => layers.findIndex(([, pattern]) => pattern.test(path))
-
-/** Types may point outward: a service takes a body of the shape its model states. */
-test('imports point one way', () => {
-  const wrong = modules.flatMap(({ path, imports }) =>
-    imports
-      .filter((imported) => layerOf(imported) !== -1 && layerOf(imported) < layerOf(path))
-      .map((imported) => `${path} imports ${imported}`),
-  )
-  expect(wrong).toEqual([])
+test('the client takes nothing but types from outside itself, and no package', () => {
+  const inClient = modules.filter(({ path }) => path.startsWith('client/'))
+  expect(inClient.flatMap(({ values }) => values.filter((name) => !name.startsWith('client/')))).toEqual([])
+  const packages = inClient.flatMap(({ imports }) => imports.filter((name) => !roomOf.has(name)))
+  expect(packages).toEqual([])
 })
 
-test('the client needs nothing of the service and no package', () => {
-  const strangers = modules
-    .filter(({ path }) => path.startsWith('client/'))
-    .flatMap(({ imports }) => imports.filter((imported) => !imported.startsWith('client/')))
-  expect(strangers).toEqual([])
-})
-
-test('every file has a place', () => {
-  expect(modules.map(({ path }) => path).filter((path) => layerOf(path) === -1)).toEqual([])
-})
-
-test('no list is changed outside lists/change.ts', () => {
+test('no list is changed outside list-changes/change.ts', () => {
   const writes = /\b(insert into|update|delete from)\s+(list_members|items|list_events)\b/i
-  const writers = modules.filter(({ text }) => writes.test(text)).map(({ path, text }) => ({ path, text }))
-  const strangers = writers.filter(
+  const others = modules.filter(
     ({ path, text }) =>
-      !['features/lists/change.ts', 'features/housekeeping/expired-events.ts'].includes(path) &&
+      writes.test(text) &&
+      !['features/list-changes/change.ts', 'features/housekeeping/expired-events.ts'].includes(path) &&
       !text.includes('changeList('),
   )
   // A new list begins with its owner; there is no list yet that could be changed. Events that have expired change
   // nothing on a list when they go.
-  expect(strangers.map(({ path }) => path)).toEqual([])
+  expect(others.map(({ path }) => path)).toEqual([])
   // A tenant that is imported brings its lists as they were, to where nobody sees them before the commit.
   const anywhere = /\b(insert into|update|delete from)\s+\$\{/i
   const writersOfAny = modules.filter(({ text }) => anywhere.test(text)).map(({ path }) => path)
-  expect(writersOfAny).toEqual(['features/archive/import.ts'])
+  expect(writersOfAny).toEqual(['archive/import.ts'])
 })
 
-test('files stay small', async () => {
-  const long = modules.filter(({ text }) => text.split('\n').length > 250).map(({ path }) => path)
-  expect(long).toEqual([])
-})
+/** The strongly connected parts of more than one node, or of one that names itself (Tarjan, 1972). */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const found: string[][] = []
+  const index = new Map<string, number>()
+  const low = new Map<string, number>()
+  const stack: string[] = []
+  const visit = (node: string): number => {
+    index.set(node, index.size)
+    low.set(node, index.size - 1)
+    stack.push(node)
+    for (const next of graph.get(node) ?? []) {
+      if (!graph.has(next)) continue
+      const reached = !index.has(next)
+        ? visit(next)
+        : stack.includes(next)
+          ? (index.get(next) ?? 0)
+          : Infinity
+      low.set(node, Math.min(low.get(node) ?? 0, reached))
+    }
+    if (low.get(node) === index.get(node)) {
+      const part = stack.splice(stack.indexOf(node))
+      if (part.length > 1 || graph.get(node)?.includes(node)) found.push(part.sort())
+    }
+    return low.get(node) ?? 0
+  }
+  for (const node of graph.keys()) if (!index.has(node)) visit(node)
+  return found
+}
 
 async function readModules(): Promise<Module[]> {
   const root = join(import.meta.dir, '..', 'src')
@@ -136,16 +194,19 @@ async function readModules(): Promise<Module[]> {
   return Promise.all(
     paths.map(async (path) => {
       const text = await Bun.file(join(root, path)).text()
-      const names = [
-        ...text.matchAll(
-          /^(?:import|export) (?!type )[^'"]*?from ['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/gm,
-        ),
-      ]
-      const imports = names.map(([, from = '', lazily]) => lazily ?? from)
+      const resolved = (pattern: RegExp): string[] =>
+        [...text.matchAll(pattern)].map(([, from = '', lazily]) => {
+          const name = lazily ?? from
+          return name.startsWith('.') ? normalize(join(dirname(path), name)) : name
+        })
       return {
         path,
         text,
-        imports: imports.map((name) => (name.startsWith('.') ? normalize(join(dirname(path), name)) : name)),
+        room: globs.findIndex((glob) => glob.match(path)),
+        imports: resolved(/^(?:import|export) [^'"]*?from ['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/gm),
+        values: resolved(
+          /^(?:import|export) (?!type )[^'"]*?from ['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/gm,
+        ),
       }
     }),
   )

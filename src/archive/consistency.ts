@@ -2,19 +2,20 @@
  * What must be true of a tenant's rows taken together, and no constraint of the tables says: lists count their items
  * and events rightly, each has the one owner it names, and who did something is one of the tenant's users.
  */
+
 import { type SQL, sql } from 'drizzle-orm'
 import type { Query } from '../db/database.ts'
-import { ArchiveRefused } from './refusal.ts'
+import { OperatorError } from '../errors.ts'
 
 interface Fault {
   id: string
 }
 
-/** @throws ArchiveRefused naming the first list that is not right */
+/** @throws OperatorError naming the first list that is not right */
 export async function ensureConsistent(query: Query, tenantId: string): Promise<void> {
   for (const [what, statement] of checks(tenantId)) {
     const [fault] = await query(statement)
-    if (fault) throw new ArchiveRefused(`The list ${fault.id} in the archive ${what}. Nothing was imported.`)
+    if (fault) throw new OperatorError(`The list ${fault.id} in the archive ${what}. Nothing was imported.`)
   }
 }
 

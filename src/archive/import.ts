@@ -3,16 +3,17 @@
  * that row-level security keeps it to rows of that tenant, whatever the archive says. Lists come with their numbers
  * and their history as they were; nobody sees them before the commit, so nobody is told of changes.
  */
+
 import { type SQL, sql } from 'drizzle-orm'
 import { fromWithin } from '../access/actor.ts'
 import type { Database, Query } from '../db/database.ts'
 import { ConstraintError, StatementError } from '../db/errors.ts'
 import { platformTenantId } from '../db/schema.ts'
+import { OperatorError } from '../errors.ts'
 import { auditStatement } from '../features/audit/entry.ts'
 import { ensureConsistent } from './consistency.ts'
 import { type ArchivedTenant, allRows, columnsOf, type RowCounts, type TableName } from './format.ts'
 import type { Archive, ArchiveRow } from './reader.ts'
-import { ArchiveRefused } from './refusal.ts'
 
 export interface ImportOptions {
   /** In place of the archive's slug. */
@@ -30,7 +31,7 @@ export interface Imported {
   rows: RowCounts
 }
 
-/** @throws ArchiveRefused, the database being as it was */
+/** @throws OperatorError, the database being as it was */
 export async function importTenant(
   db: Database,
   archive: Archive,
@@ -76,7 +77,7 @@ async function insertAll(query: Query, archive: Archive, target: Target): Promis
     target.onRows?.(batch.rows)
   }
   ensureFree()
-  if (archive.counts.tenants !== 1) throw new ArchiveRefused('The archive lacks its tenant.')
+  if (archive.counts.tenants !== 1) throw new OperatorError('The archive lacks its tenant.')
 }
 
 interface Batch {
@@ -163,10 +164,10 @@ async function record(query: Query, tenant: ArchivedTenant, details: Record<stri
 
 const addressesShown = 5
 
-function addressesTaken(taken: string[], users: number): ArchiveRefused {
+function addressesTaken(taken: string[], users: number): OperatorError {
   const shown = taken.slice(0, addressesShown).join(', ')
   const more = taken.length > addressesShown ? ', …' : ''
-  return new ArchiveRefused(
+  return new OperatorError(
     `Of the ${users} users in the archive, ${taken.length} ${taken.length === 1 ? 'has an address' : 'have addresses'} ` +
       `that an account here has already: ${shown}${more}. An address belongs to one account of an installation: ` +
       'give those accounts another one, here or where the archive comes from, and try again. Nothing was imported.',
@@ -179,16 +180,16 @@ function explain(error: unknown, { table, from, to }: Batch, { id, slug }: Archi
       ? `Line ${from} of the archive holds`
       : `One of the lines ${from} to ${to} of the archive holds`
   const refused = (what: string) =>
-    new ArchiveRefused(`${lines} a row of ${table} ${what}. Nothing was imported.`)
+    new OperatorError(`${lines} a row of ${table} ${what}. Nothing was imported.`)
   if (error instanceof StatementError && error.sqlState.startsWith('22'))
     return refused('with a value that the database does not take')
   if (!(error instanceof ConstraintError)) return error
   if (error.constraint === 'tenants_pkey')
-    return new ArchiveRefused(
+    return new OperatorError(
       `The tenant ${id} is in this installation already. An import brings in what is not there and changes nothing that is.`,
     )
   if (error.constraint === 'tenants_slug_key')
-    return new ArchiveRefused(
+    return new OperatorError(
       `Another tenant has the slug "${slug}" here already: choose one for this with --slug. Nothing was imported.`,
     )
   const foreignKey = '23503'

@@ -1,8 +1,10 @@
 /** Reads an archive (format.ts) and lets nothing through that is not as an export writes it. */
+
 import { createHash } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
 import { platformTenantId } from '../db/schema.ts'
+import { OperatorError } from '../errors.ts'
 import { version as program } from '../version.ts'
 import {
   archiveTables,
@@ -15,8 +17,7 @@ import {
   type TableName,
   tableNames,
 } from './format.ts'
-import { type Line, linesOf } from './lines.ts'
-import { ArchiveRefused, refusedLine } from './refusal.ts'
+import { type Line, linesOf, refusedLine } from './lines.ts'
 
 export interface ArchiveRow {
   /** Of its line, from 1. */
@@ -28,17 +29,17 @@ export interface ArchiveRow {
 
 export interface Archive {
   header: Header
-  /** Every row, once. Ends only when the trailer fits what came before it. @throws ArchiveRefused */
+  /** Every row, once. Ends only when the trailer fits what came before it. @throws OperatorError */
   rows: AsyncGenerator<ArchiveRow>
   /** What the trailer said, once the rows have ended. */
   counts: RowCounts
 }
 
-/** Reads the header. @throws ArchiveRefused when this is no archive, or one of a format this program does not know */
+/** Reads the header. @throws OperatorError when this is no archive, or one of a format this program does not know */
 export async function openArchive(bytes: AsyncIterable<Uint8Array>): Promise<Archive> {
   const lines = linesOf(bytes)
   const first = await lines.next()
-  if (first.done === true) throw new ArchiveRefused('The archive is empty.')
+  if (first.done === true) throw new OperatorError('The archive is empty.')
   const header = readHeader(first.value)
   const counts = noRows()
   return { header, counts, rows: readRows(lines, first.value, header, counts) }
@@ -47,17 +48,17 @@ export async function openArchive(bytes: AsyncIterable<Uint8Array>): Promise<Arc
 function readHeader({ text }: Line): Header {
   const header = parse(text)
   if (header?.['minimart'] !== 'archive')
-    throw new ArchiveRefused('This is no MiniMart archive: its first line is not the header of one.')
+    throw new OperatorError('This is no MiniMart archive: its first line is not the header of one.')
   if (header['version'] !== archiveVersion) throw otherVersion(header)
   if (!Header.Check(header)) throw refusedLine(1, 'is not the header of an archive')
   if (header.tenant.id === platformTenantId) throw refusedLine(1, 'names the tenant of the platform itself')
   return { ...header, version: archiveVersion }
 }
 
-function otherVersion({ version, program: writer }: Record<string, unknown>): ArchiveRefused {
+function otherVersion({ version, program: writer }: Record<string, unknown>): OperatorError {
   const known = typeof writer === 'string' && /^[\w.+-]{1,32}$/.test(writer)
   const format = Number.isSafeInteger(version) ? `format ${version}` : 'an unknown format'
-  return new ArchiveRefused(
+  return new OperatorError(
     `This archive is in ${format}; this program (MiniMart ${program}) reads format ${archiveVersion}. ` +
       `Import it with ${known ? `MiniMart ${writer}, which wrote it, or a later one` : 'the release that wrote it'}.`,
   )
@@ -93,7 +94,7 @@ async function* readRows(
     counts[table] += 1
     yield { number, table, text }
   }
-  if (!ended) throw new ArchiveRefused(`The archive is cut off: its end is missing after line ${last}.`)
+  if (!ended) throw new OperatorError(`The archive is cut off: its end is missing after line ${last}.`)
 }
 
 function ensureWhole(trailer: Record<string, unknown>, counts: RowCounts, sha256: string): void {
@@ -101,9 +102,9 @@ function ensureWhole(trailer: Record<string, unknown>, counts: RowCounts, sha256
   const asTold = (table: TableName): boolean =>
     typeof rows === 'object' && rows !== null && Reflect.get(rows, table) === counts[table]
   if (!tableNames.every(asTold))
-    throw new ArchiveRefused('The archive is not whole: it holds other numbers of rows than its end says.')
+    throw new OperatorError('The archive is not whole: it holds other numbers of rows than its end says.')
   if (trailer['sha256'] !== sha256)
-    throw new ArchiveRefused('The archive was changed after it was written: its checksum does not fit.')
+    throw new OperatorError('The archive was changed after it was written: its checksum does not fit.')
 }
 
 /** Every column must be there, as it should be, and no other. */

@@ -1,8 +1,10 @@
 /** Reads a backup from its beginning to its end, once, and holds every byte against the manifest. */
+
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { type Extract, extract } from 'tar-stream'
+import { OperatorError } from '../errors.ts'
 import {
   type BackupFile,
   type Manifest,
@@ -11,7 +13,6 @@ import {
   notABackup,
   readManifest,
 } from './manifest.ts'
-import { BackupRefused } from './refused.ts'
 
 type Source = Extract extends AsyncIterable<infer Entry> ? Entry : never
 
@@ -27,7 +28,7 @@ export interface FileTaker {
   end(): Promise<void>
 }
 
-/** @throws BackupRefused at the first thing that is not as the manifest says, or when the end is missing */
+/** @throws OperatorError at the first thing that is not as the manifest says, or when the end is missing */
 export async function readBackup(path: string, taker: Taker): Promise<Manifest> {
   const entries = extract()
   entries.on('error', () => undefined)
@@ -57,7 +58,7 @@ async function takeEntries(entries: AsyncIterator<Source>, taker: Taker): Promis
     entry.resume()
   }
   for (const file of manifest.files) await takeFile(expectEntry(await next(), file, 'file'), file, taker)
-  if ((await next()) !== null) throw new BackupRefused('The backup holds more than its manifest says.')
+  if ((await next()) !== null) throw new OperatorError('The backup holds more than its manifest says.')
   return manifest
 }
 
@@ -73,10 +74,10 @@ function expectEntry(
   { path, size }: { path: string; size: number },
   type: string,
 ): Source {
-  if (entry === null) throw new BackupRefused(`The backup is cut off: ${path} is missing.`)
+  if (entry === null) throw new OperatorError(`The backup is cut off: ${path} is missing.`)
   const { header } = entry
   if (header.name !== path || header.type !== type || header.size !== size)
-    throw new BackupRefused(`The backup is damaged: where its manifest has ${path}, something else stands.`)
+    throw new OperatorError(`The backup is damaged: where its manifest has ${path}, something else stands.`)
   return entry
 }
 
@@ -93,7 +94,7 @@ async function takeFile(entry: Source, file: BackupFile, taker: Taker): Promise<
     await target.end()
   }
   if (hash.digest('hex') !== file.sha256)
-    throw new BackupRefused(`The backup is damaged: ${file.path} is not what it was when it was written.`)
+    throw new OperatorError(`The backup is damaged: ${file.path} is not what it was when it was written.`)
 }
 
 async function* bytesOf(entry: Source): AsyncGenerator<Uint8Array> {
@@ -102,16 +103,16 @@ async function* bytesOf(entry: Source): AsyncGenerator<Uint8Array> {
 
 /** zlib tells by code, the tar reader by nothing but its words; its errors have no code at all. */
 function explainDamage(error: unknown): unknown {
-  if (error instanceof BackupRefused || !(error instanceof Error)) return error
+  if (error instanceof OperatorError || !(error instanceof Error)) return error
   const code = 'code' in error ? String(error.code) : ''
   if (code === 'Z_BUF_ERROR')
-    return new BackupRefused('The backup is cut off: its end is missing.', { cause: error })
+    return new OperatorError('The backup is cut off: its end is missing.', { cause: error })
   if (code.startsWith('Z_'))
-    return new BackupRefused('This is not a MiniMart backup, or it is damaged (it cannot be decompressed).', {
+    return new OperatorError('This is not a MiniMart backup, or it is damaged (it cannot be decompressed).', {
       cause: error,
     })
   return code === '' && error.name === 'Error'
-    ? new BackupRefused('This is not a MiniMart backup, or it is damaged (it is no whole tar archive).', {
+    ? new OperatorError('This is not a MiniMart backup, or it is damaged (it is no whole tar archive).', {
         cause: error,
       })
     : error

@@ -1,4 +1,5 @@
 /** A backup as a gzipped tar that any tar can read: manifest.json, the folders, the files, each file's bytes checked. */
+
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
@@ -6,6 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { type Pack, pack } from 'tar-stream'
 import type { Resting } from '../db/embedded/quiesce.ts'
+import { OperatorError } from '../errors.ts'
 import { version } from '../version.ts'
 import { listContents } from './contents.ts'
 import {
@@ -16,7 +18,6 @@ import {
   manifestName,
   totalBytes,
 } from './manifest.ts'
-import { BackupRefused } from './refused.ts'
 
 export interface Watch {
   /** How many bytes there are, each of which is read twice: for its checksum and for the archive. */
@@ -109,7 +110,7 @@ async function fill(archive: Pack, folder: string, manifest: Manifest, watch: Wa
     }
     entry.end(null)
     if (hash.digest('hex') !== sha256)
-      throw new BackupRefused(
+      throw new OperatorError(
         `${path} was changed while it was being read; something else writes to the folder.`,
       )
   }

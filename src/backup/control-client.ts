@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { OperatorError } from '../errors.ts'
 import { controlSocket } from './control-address.ts'
 import {
   type CopyFor,
@@ -8,13 +9,12 @@ import {
   type Request,
   readReply,
 } from './control-messages.ts'
-import { BackupRefused } from './refused.ts'
 
 export interface CopyLine {
   copy: CopyMade
   /** Aborted when the server went away, and the copy with it. */
   gone: AbortSignal
-  /** Has the server write the export into its audit trail. @throws BackupRefused when it is not written */
+  /** Has the server write the export into its audit trail. @throws OperatorError when it is not written */
   record(entry: ExportRecord): Promise<void>
   /** Lets the server remove the copy. */
   release(): void
@@ -24,7 +24,7 @@ export interface CopyLine {
  * Asks the server that has the data folder for a copy, and waits for it.
  * @param asked called when a server is there
  * @returns null where nobody listens
- * @throws BackupRefused when the server says no or goes away
+ * @throws OperatorError when the server says no or goes away
  */
 export async function requestCopy(
   dataDir: string,
@@ -37,7 +37,7 @@ export async function requestCopy(
   const gone = new AbortController()
   socket.setEncoding('utf8')
   socket.on('error', () => undefined)
-  socket.on('close', () => gone.abort(new BackupRefused('The server stopped meanwhile. Try again.')))
+  socket.on('close', () => gone.abort(new OperatorError('The server stopped meanwhile. Try again.')))
   try {
     const reply = await ask(socket, { request: copyFor }, gone.signal)
     if (!('copied' in reply)) throw unknownReply()
@@ -83,12 +83,12 @@ async function ask(
   socket.write(`${JSON.stringify(request)}\n`)
   const reply = readReply(await answered)
   if (reply === null) throw unknownReply()
-  if ('refused' in reply) throw new BackupRefused(reply.refused)
+  if ('refused' in reply) throw new OperatorError(reply.refused)
   return reply
 }
 
-const unknownReply = (): BackupRefused =>
-  new BackupRefused('The server answered something unknown: is it of another release?')
+const unknownReply = (): OperatorError =>
+  new OperatorError('The server answered something unknown: is it of another release?')
 
 /** However long it takes: the server may have gigabytes to copy. */
 async function nextLine(socket: Socket, gone: AbortSignal): Promise<string> {

@@ -3,17 +3,18 @@
  * ask it for a copy of its data folder. The copy is removed when the asking connection closes, however it closes; what
  * an export would write into the copy's audit trail, it asks the server to write into its own.
  */
+
 import { chmod, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { ownerOnlyFolder } from '../data-dir/data-dir.ts'
 import { copyFolder } from '../data-dir/layout.ts'
 import type { EmbeddedDatabase } from '../db/embedded/database.ts'
+import { OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { controlFolder, controlSocket } from './control-address.ts'
 import { type CopyFor, type ExportRecord, type Reply, readRequest } from './control-messages.ts'
 import { copyDataDir } from './copy.ts'
-import { BackupRefused } from './refused.ts'
 
 export interface Control {
   close(): Promise<void>
@@ -110,11 +111,11 @@ async function copy(
     return { copied: { ...copied, migrations: [...copied.migrations] } }
   } catch (error) {
     if (signal.aborted) return { refused: 'The server is being stopped.' }
-    if (!(error instanceof BackupRefused))
+    if (!(error instanceof OperatorError))
       log.error('The database could not be copied', { for: copyFor, error })
     const reason = error instanceof Error ? error.message : String(error)
     return {
-      refused: error instanceof BackupRefused ? reason : `The server could not copy its data: ${reason}`,
+      refused: error instanceof OperatorError ? reason : `The server could not copy its data: ${reason}`,
     }
   }
 }

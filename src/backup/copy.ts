@@ -3,15 +3,16 @@
  * with no statement running, what has changed since is copied again. Only that second part makes anybody wait.
  * The copy is a file system's, not fsynced: it is read at once and removed.
  */
+
 import { constants } from 'node:fs'
 import { copyFile, mkdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copyFolder } from '../data-dir/layout.ts'
 import type { EmbeddedDatabase } from '../db/embedded/database.ts'
 import type { Resting } from '../db/embedded/quiesce.ts'
+import { OperatorError } from '../errors.ts'
 import { type ContentFile, isGone, listContents } from './contents.ts'
 import { totalBytes } from './manifest.ts'
-import { BackupRefused } from './refused.ts'
 
 export interface DataDirCopy extends Omit<Resting, 'checkpointMs'> {
   bytes: number
@@ -32,7 +33,7 @@ export interface CopyOptions {
   signal: AbortSignal
 }
 
-/** Into `backup-copy` below the data folder, which the caller removes. @throws BackupRefused when there is no room */
+/** Into `backup-copy` below the data folder, which the caller removes. @throws OperatorError when there is no room */
 export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise<DataDirCopy> {
   const target = join(dataDir, copyFolder)
   await rm(target, { recursive: true, force: true })
@@ -83,7 +84,7 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
 async function ensureRoom(dataDir: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(dataDir)
   if (bavail * bsize >= bytes + spareBytes) return
-  throw new BackupRefused(
+  throw new OperatorError(
     `The server's disk has no room for a copy of its database: ${inMegabytes(bytes + spareBytes)} are needed in ` +
       `${dataDir}, and ${inMegabytes(bavail * bsize)} are free. Make room, or stop the server and try again.`,
   )

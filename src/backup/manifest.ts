@@ -3,14 +3,14 @@
  * or something below the database's folder, so that no backup, whoever made it, can write elsewhere; and no text is
  * other than a backup has it, for some of it is shown on a terminal.
  */
+
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { secretFile } from '../data-dir/data-dir.ts'
 import { databaseFolder } from '../data-dir/layout.ts'
-import { DatabaseRefused } from '../db/errors.ts'
 import { ensureKnown } from '../db/migrations/migrate.ts'
 import { migrations } from '../db/migrations/migrations.ts'
-import { BackupRefused } from './refused.ts'
+import { OperatorError } from '../errors.ts'
 
 export const manifestName = 'manifest.json'
 export const format = 'minimart-backup'
@@ -52,26 +52,26 @@ const Manifest = Type.Object({
 export type BackupFile = Static<typeof File>
 export type Manifest = Static<typeof Manifest>
 
-/** @throws BackupRefused when this program cannot restore such a backup */
+/** @throws OperatorError when this program cannot restore such a backup */
 export function readManifest(text: string): Manifest {
   const value = parse(text)
   const { format: found, format_version: version, minimart } = value
   if (found !== format) throw notABackup()
   if (typeof version === 'number' && version > formatVersion)
-    throw new BackupRefused(
+    throw new OperatorError(
       `This backup has format ${version}, and this program knows ${formatVersion}: restore it with the release that ` +
         `made it${Value.Check(Release, minimart) ? `, MiniMart ${minimart}` : ''}, or a newer one.`,
     )
   if (!Value.Check(Manifest, value)) {
     const fault = Value.Errors(Manifest, value).First()
-    throw new BackupRefused(`The backup's manifest is not well-formed (${fault?.path} ${fault?.message}).`)
+    throw new OperatorError(`The backup's manifest is not well-formed (${fault?.path} ${fault?.message}).`)
   }
   ensureSound(value)
   return value
 }
 
-export const notABackup = (): BackupRefused =>
-  new BackupRefused('This is not a MiniMart backup; minimart backup FILE makes one.')
+export const notABackup = (): OperatorError =>
+  new OperatorError('This is not a MiniMart backup; minimart backup FILE makes one.')
 
 export const totalBytes = (files: readonly { size: number }[]): number =>
   files.reduce((sum, { size }) => sum + size, 0)
@@ -94,14 +94,14 @@ function ensureSound(manifest: Manifest): void {
     (path) => path.includes('/') && !known.has(path.slice(0, path.lastIndexOf('/'))),
   )
   if (new Set(names).size !== names.length || homeless !== undefined || !known.has(databaseFolder))
-    throw new BackupRefused(
+    throw new OperatorError(
       "The backup's manifest is not well-formed (a name twice, or one without its folder).",
     )
   try {
     ensureKnown(manifest.migrations, migrations)
   } catch (error) {
-    if (!(error instanceof DatabaseRefused)) throw error
-    throw new BackupRefused(
+    if (!(error instanceof OperatorError)) throw error
+    throw new OperatorError(
       `This backup was made by MiniMart ${manifest.minimart}, and this program cannot use it. ${error.message}`,
     )
   }

@@ -1,4 +1,5 @@
 /** A data folder that holds still: the running server's copy of it, or the folder itself where no server has it. */
+
 import { join } from 'node:path'
 import { copyFolder } from '../data-dir/layout.ts'
 import { DataDirTaken } from '../data-dir/lock.ts'
@@ -25,7 +26,7 @@ export interface WhoeverHasIt {
   asked: () => void
 }
 
-/** @throws DatabaseRefused, DataDirTaken when whoever has it never answers, BackupRefused */
+/** @throws OperatorError, DataDirTaken when whoever has it never answers, OperatorError */
 export async function withStillFolder<T>(
   { dataDir, log, asked }: WhoeverHasIt & { log: Logger },
   work: (source: StillFolder) => Promise<T>,
@@ -44,7 +45,7 @@ export async function withStillFolder<T>(
 /**
  * Works on the data folder itself where no server has it, else on a copy that the server makes and removes afterwards.
  * @param own takes the folder for this process first of all
- * @throws DataDirTaken when whoever has the folder never answers, BackupRefused when the server makes no copy
+ * @throws DataDirTaken when whoever has the folder never answers, OperatorError when the server makes no copy
  */
 export async function onFolderOrCopy<T>(
   { dataDir, copyFor, asked }: WhoeverHasIt & { copyFor: CopyFor },

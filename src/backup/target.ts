@@ -2,11 +2,13 @@
  * Where a backup or an export is written: FILE.part until it is whole and on the disk, then FILE. For its owner alone,
  * for there are keys and password hashes in it.
  */
+
 import { rmSync, statSync } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { explainFileError } from '../data-dir/disk-error.ts'
 import { syncFolder } from '../data-dir/fsync.ts'
-import { BackupRefused, explainFileError } from './refused.ts'
+import { OperatorError } from '../errors.ts'
 
 export interface Target {
   write(chunk: Uint8Array): Promise<void>
@@ -23,7 +25,7 @@ export interface WhereFileIs {
   instead: string
 }
 
-/** @throws BackupRefused when FILE is there (unless `force`) or cannot be written */
+/** @throws OperatorError when FILE is there (unless `force`) or cannot be written */
 export async function openTarget(path: string, where: WhereFileIs): Promise<Target> {
   const part = `${path}.part`
   const explain = (error: unknown): never => explainFileError(error, path)
@@ -41,7 +43,7 @@ export async function openTarget(path: string, where: WhereFileIs): Promise<Targ
     commit: async () => {
       await handle.sync().catch(explain)
       await ensureFree(path, where)
-      if (!isOwn()) throw new BackupRefused(`Something else writes to ${path} as well; name another file.`)
+      if (!isOwn()) throw new OperatorError(`Something else writes to ${path} as well; name another file.`)
       await handle.close().catch(explain)
       await rename(part, path).catch(explain)
       syncFolder(dirname(path))
@@ -57,8 +59,8 @@ export async function openTarget(path: string, where: WhereFileIs): Promise<Targ
 async function ensureFree(path: string, { force, instead }: WhereFileIs): Promise<void> {
   const found = await stat(path).catch(() => null)
   if (found && !found.isFile())
-    throw new BackupRefused(`${path} is not a file; name one, or - for standard output.`)
-  if (found && !force) throw new BackupRefused(`${path} is there already; name another file, or ${instead}.`)
+    throw new OperatorError(`${path} is not a file; name one, or - for standard output.`)
+  if (found && !force) throw new OperatorError(`${path} is there already; name another file, or ${instead}.`)
 }
 
 /** What an interrupted one left there is made anew, so that neither its mode nor a link in its place matters. */

@@ -1,15 +1,17 @@
 /** Restores a backup into a data folder: all of it beside what is there, tried, on the disk, and only then in place. */
+
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
 import { mkdir, rm, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { prepareDataDir } from '../data-dir/data-dir.ts'
+import { explainFileError } from '../data-dir/disk-error.ts'
 import { syncTree } from '../data-dir/fsync.ts'
 import { databaseFolder, occupants, placeRestored, settleDataDir, unpackFolder } from '../data-dir/layout.ts'
 import { type DataDirLock, lockDataDir } from '../data-dir/lock.ts'
 import { inspectDatabase } from '../db/open.ts'
+import { OperatorError } from '../errors.ts'
 import { type FileTaker, readBackup } from './backup-reader.ts'
 import { type Manifest, totalBytes } from './manifest.ts'
-import { BackupRefused, explainFileError } from './refused.ts'
 
 export interface RestoreOptions {
   file: string
@@ -32,7 +34,7 @@ export interface Restored {
   replaced: string | null
 }
 
-/** @throws BackupRefused, DatabaseRefused when another process has the folder; what was there is as it was then */
+/** @throws OperatorError, OperatorError when another process has the folder; what was there is as it was then */
 export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
   const { dataDir, force } = options
   ensureFree(dataDir, force)
@@ -63,7 +65,7 @@ function takeFolder(dataDir: string): DataDirLock {
 function ensureFree(dataDir: string, force: boolean): void {
   const found = occupants(dataDir)
   if (found.length === 0 || force) return
-  throw new BackupRefused(
+  throw new OperatorError(
     `${dataDir} is not empty (${found.slice(0, 3).join(', ')}${found.length > 3 ? ', …' : ''}). Let DATA_DIR ` +
       'name an empty folder, or add --force: what is there is then set aside, not deleted.',
   )
@@ -113,14 +115,14 @@ async function createFile(path: string): Promise<FileTaker> {
 /** Its checksums may be right and PostgreSQL's files of another release, or the manifest not about this database. */
 async function tryOut(folder: string, { postgres, migration }: Manifest): Promise<void> {
   const resting = await inspectDatabase(folder).catch((error: unknown) => {
-    throw new BackupRefused(
+    throw new OperatorError(
       `The database in this backup (PostgreSQL ${postgres}) does not open with this program: ` +
         `${error instanceof Error ? error.message : String(error)}`,
       { cause: error },
     )
   })
   if ((resting.migrations.at(-1)?.name ?? null) !== migration)
-    throw new BackupRefused("The backup's manifest is about another database than the one in it.")
+    throw new OperatorError("The backup's manifest is about another database than the one in it.")
 }
 
 /** Opening it writes a little more. */
@@ -130,7 +132,7 @@ async function ensureRoom(dataDir: string, bytes: number): Promise<void> {
   if (!existsSync(dataDir)) return ensureRoom(dirname(dataDir), bytes)
   const { bavail, bsize } = await statfs(dataDir)
   if (bavail * bsize >= bytes + spareBytes) return
-  throw new BackupRefused(
+  throw new OperatorError(
     `${dataDir}: ${Math.ceil((bytes + spareBytes) / 1_000_000)} MB are needed, and its disk has ` +
       `${Math.floor((bavail * bsize) / 1_000_000)} MB free. Make room, or let DATA_DIR name a folder on another disk.`,
   )

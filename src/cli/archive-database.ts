@@ -3,15 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ExportOptions, recordExport } from '../archive/export.ts'
-import { explainFileError } from '../backup/refused.ts'
 import { onFolderOrCopy } from '../backup/source.ts'
 import type { Config } from '../config/config.ts'
+import { explainFileError } from '../data-dir/disk-error.ts'
 import { databaseFolder } from '../data-dir/layout.ts'
 import { DataDirTaken } from '../data-dir/lock.ts'
 import type { Database } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
+import { OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { Failure } from './command.ts'
 import { tellAsked } from './embedded-only.ts'
 import { setUp } from './setup.ts'
 
@@ -38,7 +38,7 @@ export async function withDatabaseToExport<T>(work: (source: Source) => Promise<
     )
   if (databaseUrl !== null) return await own()
   if (!hasDatabase(dataDir))
-    throw new Failure(
+    throw new OperatorError(
       `There is no embedded database in ${dataDir}. Set DATA_DIR to the folder of one, or DATABASE_URL for PostgreSQL.`,
     )
   return await onFolderOrCopy(
@@ -72,7 +72,7 @@ export async function withDatabaseToImport<T>(
     return await withDatabase(settings, dryRun || !config.autoMigrate ? 'refuse pending' : 'apply', work)
   } catch (error) {
     if (!(error instanceof DataDirTaken)) throw error
-    throw new Failure(
+    throw new OperatorError(
       `A running MiniMart holds the embedded database in ${config.dataDir}. Stop it for the import, or import into ` +
         'PostgreSQL, where it may go on serving.',
     )

@@ -1,10 +1,11 @@
 /** Archives as they lie in files, compressed or not, or come from standard input. */
+
 import { once } from 'node:events'
 import { createReadStream, statSync } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
-import { BackupRefused, explainFileError } from '../backup/refused.ts'
-import { Failure } from './command.ts'
+import { explainFileError } from '../data-dir/disk-error.ts'
+import { OperatorError } from '../errors.ts'
 
 export interface ArchiveWriter {
   /** Settles when there is room for more. */
@@ -93,8 +94,10 @@ async function* unpacked(bytes: AsyncGenerator<Uint8Array>, source: string): Asy
     for await (const chunk of gunzip) yield chunk
     await fed
   } catch (error) {
-    if (error instanceof BackupRefused) throw error
-    throw new Failure(`${source} cannot be decompressed: it is cut off or damaged. Nothing was imported.`)
+    if (error instanceof OperatorError) throw error
+    throw new OperatorError(
+      `${source} cannot be decompressed: it is cut off or damaged. Nothing was imported.`,
+    )
   }
 }
 

@@ -6,7 +6,7 @@ import { sql } from 'drizzle-orm'
 import { type Config, ConfigError } from '../config/config.ts'
 import { prepareDataDir, tryWriting } from '../data-dir/data-dir.ts'
 import { holdsDatabase } from '../data-dir/layout.ts'
-import { DatabaseRefused, errorCode, SignInRefused } from '../db/errors.ts'
+import { errorCode, SignInRefused } from '../db/errors.ts'
 import type { MigrationConnection } from '../db/migrations/migrate.ts'
 import {
   compareMigrations,
@@ -15,7 +15,7 @@ import {
   migrationStatus,
 } from '../db/migrations/status.ts'
 import { openDatabase, withMigrationConnection } from '../db/open.ts'
-import { AppError } from '../errors.ts'
+import { AppError, OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { type Logger, redactText } from '../log.ts'
 import { createMailer } from '../mail/mailer.ts'
@@ -130,7 +130,7 @@ function probesOf(config: Config, log: Logger) {
   const migrations: Probe = {
     what: 'migrations',
     remedy: (error) =>
-      error instanceof DatabaseRefused
+      error instanceof OperatorError
         ? 'Do what the message says; minimart migrate status lists how each migration stands.'
         : 'Apply what is pending with: minimart migrate up.',
     try: async () => {
@@ -144,7 +144,7 @@ function probesOf(config: Config, log: Logger) {
   return { folders, database, role, migrations, services: [redisProbe(config), mailProbe(config, log)] }
 }
 
-/** @throws DatabaseRefused where what is pending could not be applied */
+/** @throws OperatorError where what is pending could not be applied */
 async function stepsToTake(connection: MigrationConnection): Promise<MigrationStatus[]> {
   const steps = await migrationStatus(connection)
   if (steps.some(({ appliedAt }) => appliedAt === null)) await ensureMayMigrate(connection)

@@ -23,8 +23,3 @@ export interface Command {
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
-
-/** Something the operator can mend, told without a stack: exit code 1. */
-export class Failure extends Error {
-  override readonly name = 'Failure'
-}

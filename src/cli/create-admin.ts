@@ -1,10 +1,11 @@
 import { Value } from '@sinclair/typebox/value'
 import { openDatabase } from '../db/open.ts'
+import { OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { createSuperAdmin } from '../features/users/super-admin.ts'
 import { Email, Name, NewPassword } from '../http/fields.ts'
 import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
-import { type Command, Failure, UsageError } from './command.ts'
+import { type Command, UsageError } from './command.ts'
 import { readPassword } from './password-prompt.ts'
 import { print } from './print.ts'
 import { setUp } from './setup.ts'
@@ -27,7 +28,8 @@ export const createAdmin: Command = {
     if (!Value.Check(Name, fullName)) throw new UsageError('--name must have 1 to 255 characters.')
     const { config, log } = setUp({}, 'warn', process.stderr)
     const password = normalise('The password', await readPassword(`Password for ${email}: `))
-    if (!Value.Check(NewPassword, password)) throw new Failure('The password must have 8 to 128 characters.')
+    if (!Value.Check(NewPassword, password))
+      throw new OperatorError('The password must have 8 to 128 characters.')
     const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
     const db = await openDatabase({ ...config, log })
     try {

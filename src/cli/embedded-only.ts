@@ -1,6 +1,8 @@
 /** What the commands that work on the embedded database's files have in common. */
+
 import type { Config } from '../config/config.ts'
-import { Failure, UsageError } from './command.ts'
+import { OperatorError } from '../errors.ts'
+import { UsageError } from './command.ts'
 
 export function fileArgument(command: string, [file]: string[]): string {
   if (file) return file
@@ -9,14 +11,14 @@ export function fileArgument(command: string, [file]: string[]): string {
 
 export const tellAsked = (): void => void process.stderr.write('Asking the running server for a copy.\n')
 
-/** @throws Failure saying what there is for PostgreSQL */
+/** @throws OperatorError saying what there is for PostgreSQL */
 export function embeddedOnly(command: 'backup' | 'restore', { databaseUrl }: Config): void {
   if (databaseUrl === null) return
   const instead = {
     backup: 'back it up with: pg_dump --format=custom --file=FILE "$DATABASE_URL"',
     restore: 'restore it with: pg_restore --clean --if-exists --dbname="$DATABASE_URL" FILE',
   }
-  throw new Failure(
+  throw new OperatorError(
     `minimart ${command} is for the embedded database, and DATABASE_URL names a PostgreSQL: ${instead[command]}. ` +
       'A single tenant moves with minimart export and minimart import.',
   )

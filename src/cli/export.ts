@@ -1,8 +1,9 @@
 import { type Exported, type ExportOptions, exportTenant, findTenant } from '../archive/export.ts'
 import { allRows } from '../archive/format.ts'
+import { OperatorError } from '../errors.ts'
 import { type Source, withDatabaseToExport } from './archive-database.ts'
 import { compressedInto, plainInto } from './archive-files.ts'
-import { type Command, Failure, UsageError } from './command.ts'
+import { type Command, UsageError } from './command.ts'
 import { print } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { withWholeFile } from './whole-file.ts'
@@ -52,7 +53,8 @@ The format, JSON Lines in UTF-8:
     const credentials = values['with-credentials'] === true
     const outcome = await withDatabaseToExport(async (source) => {
       const tenantId = await findTenant(source.db, wanted)
-      if (tenantId === null) throw new Failure(`There is no tenant "${wanted}". Give its slug or its id.`)
+      if (tenantId === null)
+        throw new OperatorError(`There is no tenant "${wanted}". Give its slug or its id.`)
       return { file, credentials, ...(await exportInto(file, source, { tenantId, credentials })) }
     })
     const told = values['json'] ? JSON.stringify(outcome) : asText(outcome)

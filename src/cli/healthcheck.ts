@@ -1,5 +1,6 @@
+import { OperatorError } from '../errors.ts'
 import { hostInUrl } from '../http/listening.ts'
-import { type Command, Failure } from './command.ts'
+import type { Command } from './command.ts'
 import { print } from './print.ts'
 import { setUp } from './setup.ts'
 
@@ -19,7 +20,9 @@ export const healthcheck: Command = {
     const host = config.host === '0.0.0.0' ? '127.0.0.1' : config.host === '::' ? '::1' : config.host
     const url = `http://${hostInUrl(host)}:${config.port}/readyz`
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((error: unknown) => {
-      throw new Failure(`${url} does not answer: ${error instanceof Error ? error.message : String(error)}`)
+      throw new OperatorError(
+        `${url} does not answer: ${error instanceof Error ? error.message : String(error)}`,
+      )
     })
     await print(await response.text())
     return response.ok ? 0 : 1

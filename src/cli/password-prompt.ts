@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
-import { Failure } from './command.ts'
+import { OperatorError } from '../errors.ts'
 
 /** From a prompt that shows nothing of it, or the first line of standard input. */
 export async function readPassword(prompt: string): Promise<string> {
@@ -11,7 +11,7 @@ export async function readPassword(prompt: string): Promise<string> {
   process.stderr.write(prompt)
   try {
     return await new Promise<string>((resolve, reject) => {
-      lines.on('close', () => reject(new Failure('No password was given, so nothing was made.')))
+      lines.on('close', () => reject(new OperatorError('No password was given, so nothing was made.')))
       lines.question('', resolve)
     })
   } finally {

@@ -3,17 +3,18 @@
  * (SO_REUSEPORT); what keeps them in step is Redis, as with instances on several machines. This process only watches:
  * it restarts one that dies and passes on the word to stop.
  */
+
 import type { Subprocess } from 'bun'
 import { Registry } from 'prom-client'
 import type { Config } from '../config/config.ts'
+import { OperatorError } from '../errors.ts'
 import { ensureFree } from '../http/listening.ts'
 import type { Logger } from '../log.ts'
 import { startMetricsServer } from '../operations/metrics-server.ts'
 import { createParentEnd } from '../operations/worker-metrics.ts'
-import { Failure } from './command.ts'
 
 export interface Workers {
-  /** Resolves with the URL when the first one serves. @throws Failure when none can start */
+  /** Resolves with the URL when the first one serves. @throws OperatorError when none can start */
   readonly ready: Promise<string>
   /** Drains all; resolves when all have ended. */
   stop(): Promise<void>
@@ -30,7 +31,7 @@ const killAfterMs = 9500
 /** @param command how to start one worker: a program and its arguments */
 export function startWorkers(config: Config, log: Logger, command: string[]): Workers {
   if (config.port === 0)
-    throw new Failure('PORT must name a port when WORKERS is over 1: all of them share it.')
+    throw new OperatorError('PORT must name a port when WORKERS is over 1: all of them share it.')
   // They share it, so none of them would notice that a stranger has it.
   ensureFree(config)
   const running = new Set<Subprocess>()
@@ -59,7 +60,7 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
       metrics.remove(index)
       if (stopping) return
       if (!served && (code === toldFailure || ++failedStarts >= maxFailedStarts))
-        return reject(new Failure('The workers cannot start; their messages above say why.'))
+        return reject(new OperatorError('The workers cannot start; their messages above say why.'))
       quickEnds = performance.now() - startedAt < steadyMs ? quickEnds + 1 : 0
       const pauseMs = quickEnds === 0 ? 0 : Math.min(maxPauseMs, 100 * 2 ** (quickEnds - 1))
       log.error('a worker ended; restarting it', {

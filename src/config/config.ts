@@ -3,6 +3,7 @@
  * the environment. All faults are reported together, each with the variable's name.
  */
 import { resolve } from 'node:path'
+import { OperatorError } from '../errors.ts'
 import { observabilitySettings } from './observability.ts'
 import {
   boolean,
@@ -26,7 +27,7 @@ import {
 
 export type { RateLimit, TrustProxy } from './setting.ts'
 
-export class ConfigError extends Error {
+export class ConfigError extends OperatorError {
   override readonly name = 'ConfigError'
   constructor(readonly faults: readonly string[]) {
     super(`The settings need attention:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)

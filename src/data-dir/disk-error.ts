@@ -1,4 +1,5 @@
 /** What failed about a file or folder, told by the operating system's, SQLite's or Emscripten's code, never by text. */
+import { OperatorError } from '../errors.ts'
 
 /**
  * What the operator can do about it, as the end of a sentence that names the file or folder; null where the error is
@@ -8,6 +9,13 @@ export function diskFault(error: unknown): string | null {
   const code = codeOf(error)
   for (const [pattern, words] of faults) if (pattern.test(code)) return `${words} (${code})`
   return null
+}
+
+/** What the operating system said about a path, in words that say what to do; anything else is thrown as it came. */
+export function explainFileError(error: unknown, path: string): never {
+  const words = diskFault(error)
+  if (words === null) throw error
+  throw new OperatorError(`${path} ${words}.`, { cause: error })
 }
 
 const faults: readonly (readonly [RegExp, string])[] = [

@@ -4,6 +4,7 @@
  * to. Several things are moved, so the moves are one only by a journal: from the rename to `restored-…` on, whoever
  * takes the folder next completes what is missing. All of this needs the folder's lock.
  */
+
 import {
   accessSync,
   constants,
@@ -15,7 +16,7 @@ import {
   rmSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseRefused } from '../db/errors.ts'
+import { OperatorError } from '../errors.ts'
 import { secretFile } from './data-dir.ts'
 import { syncFolder } from './fsync.ts'
 import { lockDataDir } from './lock.ts'
@@ -58,7 +59,7 @@ export function completeRestore(dataDir: string): void {
 
 /**
  * Completes a restore that was cut off, and removes what was cut off before it was whole.
- * @throws DatabaseRefused when something cannot be moved; it goes on from there once it can
+ * @throws OperatorError when something cannot be moved; it goes on from there once it can
  */
 export function settleDataDir(dataDir: string): void {
   try {
@@ -71,7 +72,7 @@ export function settleDataDir(dataDir: string): void {
       rmSync(join(dataDir, name), { recursive: true, force: true })
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new DatabaseRefused(
+    throw new OperatorError(
       `${dataDir} holds a backup or a restore that was cut off and that cannot be cleared up (${reason}). ` +
         'Mend the permissions of what is in this folder and try again: it is completed then.',
     )

@@ -5,14 +5,15 @@
  * A lock file with a pid in it has all of these troubles. Nothing else may open the file, since closing any handle
  * to it in this process would let the lock go.
  */
+
 import { SQLiteError, Database as Sqlite } from 'bun:sqlite'
 import { chmodSync, mkdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseRefused } from '../db/errors.ts'
+import { OperatorError } from '../errors.ts'
 import { diskFault } from './disk-error.ts'
 
 /** Another process holds the data folder. */
-export class DataDirTaken extends DatabaseRefused {}
+export class DataDirTaken extends OperatorError {}
 
 export interface DataDirLock {
   release(): void
@@ -23,7 +24,7 @@ const maxPathBytes = 500
 
 /**
  * Makes the folder (0700) if it is not there and takes it for this process, at once or not at all.
- * @throws DataDirTaken when another process holds it; DatabaseRefused when its path is too long or the disk says no
+ * @throws DataDirTaken when another process holds it; OperatorError when its path is too long or the disk says no
  */
 export function lockDataDir(dataDir: string): DataDirLock {
   try {
@@ -33,18 +34,18 @@ export function lockDataDir(dataDir: string): DataDirLock {
   }
 }
 
-/** A DatabaseRefused that tells the operator what to do where the disk is at fault, and the error itself elsewhere. */
+/** An OperatorError that tells the operator what to do where the disk is at fault, and the error itself elsewhere. */
 function refusedByDisk(error: unknown, dataDir: string): unknown {
   const words = diskFault(error)
-  return words === null ? error : new DatabaseRefused(`DATA_DIR: ${dataDir} ${words}`, { cause: error })
+  return words === null ? error : new OperatorError(`DATA_DIR: ${dataDir} ${words}`, { cause: error })
 }
 
 /** What opening the database there failed with, told to the operator; the cause is for the log. */
-export function cannotOpen(error: unknown, dataDir: string): DatabaseRefused {
-  if (error instanceof DatabaseRefused) return error
+export function cannotOpen(error: unknown, dataDir: string): OperatorError {
+  if (error instanceof OperatorError) return error
   const told = refusedByDisk(isFull(dataDir) ? { code: 'ENOSPC', cause: error } : error, dataDir)
-  if (told instanceof DatabaseRefused) return told
-  return new DatabaseRefused(
+  if (told instanceof OperatorError) return told
+  return new OperatorError(
     `DATA_DIR: the database in ${dataDir} does not open. See that this user may read and write all of it ` +
       'and that the disk has room; if it has and still does not open, restore a backup.',
     { cause: error },
@@ -67,7 +68,7 @@ function takeLock(dataDir: string): DataDirLock {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const path = join(dataDir, 'lock')
   if (Buffer.byteLength(path) > maxPathBytes)
-    throw new DatabaseRefused(
+    throw new OperatorError(
       `DATA_DIR: ${dataDir} has too long a path: ${maxPathBytes} bytes with what lies in it is the most. ` +
         'Choose a shorter one.',
     )

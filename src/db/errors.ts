@@ -2,7 +2,7 @@
  * What the drivers throw, told apart by SQLSTATE or code, never by text, and turned into the three kinds the rest of
  * the program knows: a constraint said no, the database is not to be had just now, or the program is at fault.
  */
-import { AppError } from '../errors.ts'
+import { AppError, OperatorError } from '../errors.ts'
 
 /** A named constraint (SQLSTATE class 23) refused a row. */
 export class ConstraintError extends Error {
@@ -27,13 +27,8 @@ export class StatementError extends Error {
   }
 }
 
-/** The database cannot be used as it is set up; the message tells the operator what to change. */
-export class DatabaseRefused extends Error {
-  override readonly name = 'DatabaseRefused'
-}
-
-/** The server answers, and lets this user not in. */
-export class SignInRefused extends DatabaseRefused {}
+/** The server answers, but does not let this user in. */
+export class SignInRefused extends OperatorError {}
 
 const retryAfterSeconds = 2
 

@@ -3,12 +3,12 @@
  * took (waiting included), how it failed, what was slow, and a span where traces are wanted. Values are never told.
  */
 import type { SQL } from 'drizzle-orm'
-import { AppError } from '../errors.ts'
+import { AppError, OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import type { Query, Scope } from './database.ts'
 import type { EmbeddedDatabase } from './embedded/database.ts'
-import { ConstraintError, DatabaseRefused } from './errors.ts'
+import { ConstraintError } from './errors.ts'
 import type { MeasuredDatabase } from './postgres/database.ts'
 import { compileStatement } from './statement.ts'
 
@@ -102,7 +102,7 @@ export function measureDatabase(
 function failureOf(error: unknown): CallFailure | null {
   if (error instanceof AppError)
     return error.code === 'busy' ? 'busy' : error.code === 'database_unavailable' ? 'unavailable' : null
-  return error instanceof ConstraintError || error instanceof DatabaseRefused ? null : 'fault'
+  return error instanceof ConstraintError || error instanceof OperatorError ? null : 'fault'
 }
 
 const maxTextLength = 1000

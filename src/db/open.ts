@@ -2,18 +2,19 @@
  * Opens the database the settings name, PostgreSQL or the one in this process, behind one type. Migrations come
  * first, as the user who signs in; then the service steps down to a role to which row-level security applies.
  */
+
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import { databaseFolder, settleDataDir } from '../data-dir/layout.ts'
 import { cannotOpen, lockDataDir } from '../data-dir/lock.ts'
+import { OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { checkpointRegularly } from './embedded/checkpoints.ts'
 import { createEmbeddedDatabase, type EmbeddedDatabase } from './embedded/database.ts'
 import { connectionTo, openPglite } from './embedded/pglite.ts'
 import { bringToRest, type Resting } from './embedded/quiesce.ts'
-import { DatabaseRefused } from './errors.ts'
 import { measureDatabase, type ObservedDatabase } from './instrumented.ts'
 import { type MigrationConnection, migrateUp } from './migrations/migrate.ts'
 import { migrationStatus } from './migrations/status.ts'
@@ -45,7 +46,7 @@ export interface DatabaseOptions {
 
 const defaults = { poolSize: 10, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
 
-/** @throws DatabaseRefused, with a message for the operator, when the database cannot be used as it is set up */
+/** @throws OperatorError, with a message for the operator, when the database cannot be used as it is set up */
 export async function openDatabase(options: DatabaseOptions): Promise<ObservedDatabase> {
   const { databaseUrl, log, slowQueryMs = 0, tracing = null } = options
   const db = await (databaseUrl === null ? openEmbedded(options) : openPostgres(options, databaseUrl))
@@ -54,7 +55,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<ObservedDa
 
 /**
  * Gives `work` a connection for migrations (migrate.ts) and closes it. Embedded, this needs the data folder alone.
- * @throws DatabaseRefused as openDatabase does
+ * @throws OperatorError as openDatabase does
  */
 export async function withMigrationConnection<T>(
   options: DatabaseOptions,
@@ -70,7 +71,7 @@ export async function withMigrationConnection<T>(
 
 /**
  * Gives `work` the files of the embedded database while nothing changes them.
- * @throws DatabaseRefused when there is none or another process has it
+ * @throws OperatorError when there is none or another process has it
  */
 export async function withDataDirAtRest<T>(
   options: DataDirOptions,
@@ -131,7 +132,7 @@ async function bringUpToDate(connection: MigrationConnection, options: DatabaseO
   if (!options.refusePending) return
   const pending = (await migrationStatus(connection)).filter(({ appliedAt }) => appliedAt === null)
   if (pending.length > 0)
-    throw new DatabaseRefused(
+    throw new OperatorError(
       `The database lacks migrations (${pending.map(({ name }) => name).join(', ')}), which are not applied here: ` +
         'apply them with minimart migrate up.',
     )
@@ -161,5 +162,5 @@ async function openDataDir({ dataDir, log }: DataDirOptions, mustExist = false):
 
 function ensureDatabaseIn(dataDir: string): void {
   if (existsSync(join(dataDir, databaseFolder, 'PG_VERSION'))) return
-  throw new DatabaseRefused(`There is no database in ${dataDir}; DATA_DIR says where to look.`)
+  throw new OperatorError(`There is no database in ${dataDir}; DATA_DIR says where to look.`)
 }

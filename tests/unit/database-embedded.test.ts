@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
 import { durability } from '../../src/db/embedded/pglite.ts'
-import { DatabaseRefused } from '../../src/db/errors.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import { OperatorError } from '../../src/errors.ts'
 import { fillDataDir } from '../support/data-dir.ts'
 import { createTenant, failureOf, optionsFor } from './database-setup.ts'
 import { describeDatabase } from './database-suite.ts'
@@ -85,7 +85,7 @@ describe('the embedded database', () => {
 
     test('a second opening of its folder is refused at once', async () => {
       const error = await failureOf(open('own'))
-      expect(error).toBeInstanceOf(DatabaseRefused)
+      expect(error).toBeInstanceOf(OperatorError)
       expect(error).toMatchObject({ message: expect.stringContaining('Another MiniMart process') })
     })
   })
@@ -105,7 +105,7 @@ describe('the embedded database', () => {
       acknowledged += new TextDecoder().decode(chunk).split('\n').length - 1
       if (acknowledged > 100) break
     }
-    expect(await failureOf(open(name))).toBeInstanceOf(DatabaseRefused)
+    expect(await failureOf(open(name))).toBeInstanceOf(OperatorError)
     child.kill('SIGKILL')
     await child.exited
     const db = await open(name)

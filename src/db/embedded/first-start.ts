@@ -2,15 +2,16 @@
  * Makes the folder of the embedded database where there is none. All of it is made beside its place, brought to the
  * disk and then renamed, so that a first start that was cut short leaves nothing that a later one would trust.
  */
+
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ownerOnlyFolder } from '../../data-dir/data-dir.ts'
 import { syncFolder, syncTree } from '../../data-dir/fsync.ts'
-import { DatabaseRefused } from '../errors.ts'
+import { OperatorError } from '../../errors.ts'
 
 /**
  * @param fill makes the database in an empty folder; it need not sync
- * @throws DatabaseRefused where the folder holds something that is no database
+ * @throws OperatorError where the folder holds something that is no database
  */
 export async function ensureDatabaseFolder(
   folder: string,
@@ -31,7 +32,7 @@ export async function ensureDatabaseFolder(
 
 function refuseForeign(folder: string): void {
   if (!existsSync(folder) || readdirSync(folder).length === 0) return
-  throw new DatabaseRefused(
+  throw new OperatorError(
     `${folder} holds files but no database. If a restore or a copy was cut short, do it again; ` +
       'else move the folder away, and a new database is made.',
   )

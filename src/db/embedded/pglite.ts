@@ -3,6 +3,7 @@
  * As shipped PGlite never calls fsync: it starts PostgreSQL with -F, and its NODEFS has no fsync for PostgreSQL to
  * reach. Here -F is taken out and NODEFS is given one.
  */
+
 import { fdatasyncSync } from 'node:fs'
 import type { PGlite } from '@electric-sql/pglite'
 import type { NodeFS } from '@electric-sql/pglite/nodefs'
@@ -21,7 +22,7 @@ export const durability = { syncs: 0 }
  * Opens the database in that folder, made (0700) if it is not there.
  * @param durable false for who makes the whole folder reach the disk afterwards: PostgreSQL begins with an fsync of
  *   each file, twice, where it was not closed
- * @throws DatabaseRefused where something else is in the folder
+ * @throws OperatorError where something else is in the folder
  */
 export async function openPglite(folder: string, durable = true): Promise<PGlite> {
   await ensureDatabaseFolder(folder, async (empty) => {

@@ -4,9 +4,9 @@
  * up for that moment, however long an export or a dump keeps the table.
  */
 import { createHash } from 'node:crypto'
-import { AppError } from '../../errors.ts'
+import { AppError, OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { DatabaseRefused, errorCode, isConnectionFailure } from '../errors.ts'
+import { errorCode, isConnectionFailure } from '../errors.ts'
 import type { MigrationConnection } from './migrate.ts'
 import type { Migration } from './migrations.ts'
 
@@ -29,7 +29,7 @@ export interface Step {
   readonly patience?: Patience
 }
 
-/** @throws DatabaseRefused where the operator can do something about it */
+/** @throws OperatorError where the operator can do something about it */
 export async function takeStep(connection: MigrationConnection, log: Logger, step: Step): Promise<void> {
   const { direction, migration, patience = usualPatience } = step
   const startedAt = performance.now()
@@ -70,7 +70,7 @@ async function attempt(
     const failed = `The migration ${migration.name} (${direction}) failed`
     const undone = `${failed}; nothing of it was applied`
     if (isInUse)
-      throw new DatabaseRefused(
+      throw new OperatorError(
         `${undone}: a table that it changes was in use at each of ${tries} tries. See which transactions are old ` +
           '(select pid, xact_start, query from pg_stat_activity order by xact_start), and try again without them.',
         { cause: error },
@@ -81,7 +81,7 @@ async function attempt(
       const outcome = isUnknown
         ? `${failed}, or was applied and the answer lost (migrate status tells)`
         : undone
-      throw new DatabaseRefused(`${outcome}: ${reasonOf(error)}`, { cause: error })
+      throw new OperatorError(`${outcome}: ${reasonOf(error)}`, { cause: error })
     }
     throw new Error(undone, { cause: error })
   }

@@ -3,9 +3,9 @@
  * as the user who signed in, one process at a time (a session's advisory lock; others wait), and only onto a
  * database whose applied migrations are the very ones this program knows, told by their checksums.
  */
-import { AppError } from '../../errors.ts'
+import { AppError, OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { DatabaseRefused, errorCode, StatementError } from '../errors.ts'
+import { errorCode, StatementError } from '../errors.ts'
 import { lockNotAvailable, migrationChecksum, type Patience, takeStep } from './apply.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
 
@@ -32,7 +32,7 @@ export interface AppliedMigration {
   readonly appliedAt: string
 }
 
-/** Applies what is pending; answers the names of what it applied. @throws DatabaseRefused, see `ensureKnown` */
+/** Applies what is pending; answers the names of what it applied. @throws OperatorError, see `ensureKnown` */
 export function migrateUp(connection: MigrationConnection, options: MigrateOptions): Promise<string[]> {
   const { log, migrations = allMigrations, patience } = options
   return underLock(connection, options, async () => {
@@ -46,7 +46,7 @@ export function migrateUp(connection: MigrationConnection, options: MigrateOptio
   })
 }
 
-/** Takes back the last `count`; answers their names, last first. @throws DatabaseRefused, see `ensureKnown` */
+/** Takes back the last `count`; answers their names, last first. @throws OperatorError, see `ensureKnown` */
 export function migrateDown(
   connection: MigrationConnection,
   options: MigrateOptions,
@@ -63,7 +63,7 @@ export function migrateDown(
   })
 }
 
-/** @throws DatabaseRefused naming the first applied migration that this program has otherwise or not at all */
+/** @throws OperatorError naming the first applied migration that this program has otherwise or not at all */
 export function ensureKnown(
   applied: readonly Omit<AppliedMigration, 'appliedAt'>[],
   migrations: readonly Migration[],
@@ -71,16 +71,16 @@ export function ensureKnown(
   for (const [index, { version, name, checksum }] of applied.entries()) {
     const known = migrations[index]
     if (known === undefined)
-      throw new DatabaseRefused(
+      throw new OperatorError(
         `The database is newer than this program: it has the migration ${name}. Start the release that made it, ` +
           'or take the migration back with that release.',
       )
     if (known.version !== version || known.name !== name)
-      throw new DatabaseRefused(
+      throw new OperatorError(
         `The database has ${name} where this program has ${known.name}: they do not belong together.`,
       )
     if (migrationChecksum(known) !== checksum)
-      throw new DatabaseRefused(
+      throw new OperatorError(
         `The migration ${name} was changed after it was applied to this database. ` +
           'Restore the file and put the change into a new migration.',
       )
@@ -132,7 +132,7 @@ const explainQueue =
   (queueMinutes: number) =>
   (error: unknown): never => {
     if (!(error instanceof AppError) || errorCode(error.cause) !== lockNotAvailable) throw error
-    throw new DatabaseRefused(
+    throw new OperatorError(
       `Another process has been migrating the database for ${queueMinutes} minutes. See what holds it up (application_name ` +
         "'minimart migrations' in pg_stat_activity), and start again once it is done.",
       { cause: error },
@@ -150,8 +150,8 @@ function explainMissingRight(error: unknown): never {
   throw mayNotCreateTables()
 }
 
-export const mayNotCreateTables = (): DatabaseRefused =>
-  new DatabaseRefused(
+export const mayNotCreateTables = (): OperatorError =>
+  new OperatorError(
     'The user of DATABASE_URL may not create tables in this database. Make it the owner of the database: ' +
       'ALTER DATABASE … OWNER TO …',
   )

@@ -1,7 +1,9 @@
 /** Whether the database and this program belong together, for operators and the readiness probe. */
+
 import { sql } from 'drizzle-orm'
+import { OperatorError } from '../../errors.ts'
 import type { Database } from '../database.ts'
-import { DatabaseRefused, StatementError } from '../errors.ts'
+import { StatementError } from '../errors.ts'
 import { migrationChecksum } from './apply.ts'
 import {
   type AppliedMigration,
@@ -21,7 +23,7 @@ export interface MigrationStatus {
   readonly state: 'applied' | 'pending' | 'unknown' | 'changed'
 }
 
-/** Every migration this program knows. @throws DatabaseRefused where the database has others */
+/** Every migration this program knows. @throws OperatorError where the database has others */
 export async function migrationStatus(
   connection: MigrationConnection,
   migrations: readonly Migration[] = allMigrations,
@@ -47,12 +49,12 @@ export function compareMigrations(
   return [...found, ...pending].toSorted((one, other) => one.version - other.version)
 }
 
-/** @throws DatabaseRefused where the user of this connection could not apply migrations */
+/** @throws OperatorError where the user of this connection could not apply migrations */
 export async function ensureMayMigrate(connection: MigrationConnection): Promise<void> {
   const [row] = await connection.query(selectRights)
   if (row?.['may_create'] !== true) throw mayNotCreateTables()
   if (row['owns_all'] !== true)
-    throw new DatabaseRefused(
+    throw new OperatorError(
       'Tables of this database belong to another user than that of DATABASE_URL, who may not change them. ' +
         'Run minimart migrate up as their owner, or hand them over: REASSIGN OWNED BY … TO …',
     )
@@ -79,7 +81,7 @@ export async function migrationState(
   try {
     ensureKnown(applied.slice(0, migrations.length), migrations)
   } catch (error) {
-    if (error instanceof DatabaseRefused) return { state: 'foreign', reason: error.message }
+    if (error instanceof OperatorError) return { state: 'foreign', reason: error.message }
     throw error
   }
   if (applied.length > migrations.length) return { state: 'newer' }

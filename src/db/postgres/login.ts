@@ -2,8 +2,9 @@
  * Signing in to a PostgreSQL server at start: waiting for it, checking its version, and deciding as whom the service
  * goes on, which must be someone to whom row-level security applies.
  */
+import { OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { DatabaseRefused, databaseError, errorCode, isConnectionFailure, SignInRefused } from '../errors.ts'
+import { databaseError, errorCode, isConnectionFailure, SignInRefused } from '../errors.ts'
 import type { MigrationConnection } from '../migrations/migrate.ts'
 import { answersOf, type Lane, openLane } from './connection.ts'
 
@@ -25,7 +26,7 @@ const pauseMs = 500
 
 /**
  * A connection as the user of the URL, as which migrations run; nothing limits how long a statement takes.
- * @throws DatabaseRefused when the server stays away, lets nobody in, or is too old
+ * @throws OperatorError when the server stays away, lets nobody in, or is too old
  */
 export async function signIn(options: LoginOptions): Promise<Login> {
   const giveUpAt = performance.now() + options.waitSeconds * 1000
@@ -36,7 +37,7 @@ export async function signIn(options: LoginOptions): Promise<Login> {
       return withMappedErrors(login)
     } catch (error) {
       await login.close()
-      if (error instanceof DatabaseRefused) throw error
+      if (error instanceof OperatorError) throw error
       if (!comesBack(error)) throw explain(options, error)
       if (performance.now() + pauseMs > giveUpAt) throw stayedAway(options, error)
       if (attempt === 1)
@@ -52,7 +53,7 @@ export async function signIn(options: LoginOptions): Promise<Login> {
 /**
  * The role to take, or null to go on as the user of the URL where `minimart_app` cannot be had or may not use the
  * tables. Superusers and whoever else row-level security does not apply to must take it.
- * @throws DatabaseRefused when that is not possible
+ * @throws OperatorError when that is not possible
  */
 export async function chooseRole(options: LoginOptions): Promise<string | null> {
   for (const role of [applicationRole, null]) {
@@ -70,7 +71,7 @@ export async function chooseRole(options: LoginOptions): Promise<string | null> 
   throw notSubject()
 }
 
-/** @throws DatabaseRefused where chooseRole is going to, whatever the migrations do: before anything is changed */
+/** @throws OperatorError where chooseRole is going to, whatever the migrations do: before anything is changed */
 export async function ensureMayStepDown(login: MigrationConnection): Promise<void> {
   const [user] = await login.query(inspectMembership)
   if (user?.['stuck'] === true) throw notSubject()
@@ -81,8 +82,8 @@ const inspectMembership = `
     select from pg_roles where rolname = '${applicationRole}' and pg_has_role(current_user, oid, 'MEMBER')) as stuck
   from pg_roles where rolname = current_user`
 
-const notSubject = (): DatabaseRefused =>
-  new DatabaseRefused(
+const notSubject = (): OperatorError =>
+  new OperatorError(
     'Row-level security, which keeps the tenants apart, would not apply: the user of DATABASE_URL is a superuser or ' +
       `has BYPASSRLS, and cannot take the role ${applicationRole}. Run the migrations as a user who may create that ` +
       'role, or use an ordinary user that owns the database.',
@@ -126,7 +127,7 @@ async function ensureVersion(login: MigrationConnection): Promise<void> {
     `select current_setting('server_version_num')::integer as number, current_setting('server_version') as name`,
   )
   if (Number(row?.['number']) < oldestVersion * 10_000)
-    throw new DatabaseRefused(
+    throw new OperatorError(
       `This server runs PostgreSQL ${row?.['name']}; MiniMart needs ${oldestVersion} or later.`,
     )
 }
@@ -136,8 +137,8 @@ const comesBack = (error: unknown): boolean => isConnectionFailure(error) || err
 
 const addressOf = ({ url }: LoginOptions): string => new URL(url).host
 
-const stayedAway = (options: LoginOptions, error: unknown): DatabaseRefused =>
-  new DatabaseRefused(
+const stayedAway = (options: LoginOptions, error: unknown): OperatorError =>
+  new OperatorError(
     `PostgreSQL at ${addressOf(options)} did not answer${options.waitSeconds > 0 ? ` within ${options.waitSeconds} s` : ''} ` +
       `(${errorCode(error)}). ` +
       'Check DATABASE_URL and that the server runs.',
