@@ -6,9 +6,8 @@ import type { Deps } from './deps.ts'
 import { auditRoutes } from './features/audit/routes.ts'
 import { ownAccountRoutes } from './features/auth/own-account-routes.ts'
 import { publicAuthRoutes } from './features/auth/routes.ts'
-import { invitationRoutes, openInvitationRoutes } from './features/invitations/routes.ts'
+import { invitationRoutes, inviteRoutes, openInvitationRoutes } from './features/invitations/routes.ts'
 import { itemRoutes, listItemRoutes } from './features/items/routes.ts'
-import { memberRoutes } from './features/lists/member-routes.ts'
 import { listRoutes } from './features/lists/routes.ts'
 import { tenantRoutes } from './features/tenants/routes.ts'
 import { colleagueRoutes, userAdminRoutes } from './features/users/routes.ts'
@@ -51,7 +50,16 @@ export function createApp(deps: AppDeps) {
     // Otherwise Host: api, as a proxy in front of a container sends it, finds no route: the name is "too short".
     handler: { standardHostname: false },
   })
-    .use(observe({ ...deps, trustProxy: deps.config.trustProxy, publicUrl: deps.config.publicUrl }))
+    .use(
+      observe({
+        log: deps.log,
+        tracing: deps.tracing,
+        trustProxy: deps.config.trustProxy,
+        publicUrl: deps.config.publicUrl,
+        countRequest: deps.metrics.countRequest,
+        isLeaving: () => deps.phase() === 'leaving',
+      }),
+    )
     .use(crossOrigin(deps.config.corsOrigins))
     .use(errorAnswers(deps.log, () => routes))
     .onParse({ as: 'global' }, ({ request }) => readJson(request))
@@ -73,11 +81,11 @@ export function createApp(deps: AppDeps) {
     .use(userAdminRoutes(deps))
     .use(auditRoutes(deps))
     .use(listRoutes(deps))
-    .use(memberRoutes(deps))
     .use(listItemRoutes(deps))
     .use(itemRoutes(deps))
     .use(openInvitationRoutes(deps))
     .use(invitationRoutes(deps))
+    .use(inviteRoutes(deps))
   const routes = routeTable(app.routes)
   return app
 }

@@ -28,7 +28,7 @@ import type { Phase } from './operations/readiness.ts'
 import { createLive } from './realtime/live.ts'
 import { openStore } from './store/open.ts'
 import { createRateLimiter } from './store/rate-limiter.ts'
-import { openTracing } from './tracing/tracing.ts'
+import { openTracing } from './tracing/open.ts'
 
 export interface OpenOptions {
   /** What /metrics tells in place of this process' own figures; METRICS_PORT is then somebody else's, too. */

@@ -15,6 +15,7 @@
  */
 import { Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { eventTypes } from '../features/list-changes/events.ts'
 import {
   action,
   boolean,
@@ -118,11 +119,7 @@ export const archiveTables = {
     columns: {
       list_id: uuid,
       seq: integer(1, Number.MAX_SAFE_INTEGER),
-      type: oneOf(
-        ...['item_added', 'item_updated', 'item_deleted'],
-        ...['member_joined', 'member_updated', 'member_left', 'member_removed'],
-        ...['list_updated', 'list_deleted', 'list_restored'],
-      ),
+      type: oneOf(...eventTypes),
       payload: json,
       actor_id: uuid,
       at: time,

@@ -1,4 +1,5 @@
 /** What `minimart check` tries, one thing after the other, each whether or not those before it were well. */
+
 import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,8 +7,8 @@ import { sql } from 'drizzle-orm'
 import { type Config, ConfigError } from '../config/config.ts'
 import { prepareDataDir, tryWriting } from '../data-dir/data-dir.ts'
 import { holdsDatabase } from '../data-dir/layout.ts'
+import type { MigrationConnection } from '../db/database.ts'
 import { errorCode, SignInRefused } from '../db/errors.ts'
-import type { MigrationConnection } from '../db/migrations/migrate.ts'
 import {
   compareMigrations,
   ensureMayMigrate,

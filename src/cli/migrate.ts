@@ -1,5 +1,6 @@
 import { holdsDatabase } from '../data-dir/layout.ts'
-import { type MigrationConnection, migrateDown, migrateUp, readApplied } from '../db/migrations/migrate.ts'
+import type { MigrationConnection } from '../db/database.ts'
+import { migrateDown, migrateUp, readApplied } from '../db/migrations/migrate.ts'
 import { compareMigrations, type MigrationStatus } from '../db/migrations/status.ts'
 import { type DatabaseOptions, withMigrationConnection } from '../db/open.ts'
 import type { Logger } from '../log.ts'

@@ -1,28 +1,28 @@
 /** What travels on the socket, protocol version 1, and reading it. */
+import type { EventField, EventType, eventFields } from '../features/list-changes/events.ts'
 import type { Id, Item, List, Member, Time } from './types.ts'
 
 export const subprotocol = 'minimart.v1'
 
-interface EventPayloads {
-  item_added: { item: Item }
-  item_updated: { item: Item; changed: string[] }
-  item_deleted: { item_id: Id }
-  member_joined: { member: Member }
-  member_updated: { member: Member }
-  member_left: { user_id: Id }
-  member_removed: { user_id: Id }
-  list_updated: { list: List }
-  list_deleted: { list: List }
-  list_restored: { list: List }
-}
+export type { EventType } from '../features/list-changes/events.ts'
 
-export type EventType = keyof EventPayloads
+type Fields = typeof eventFields
+
+interface FieldTypes {
+  Item: Item
+  List: List
+  Member: Member
+  id: Id
+  names: string[]
+}
 
 /** A committed change of a list. `seq` counts the list's events from 1 without holes. */
 export type ListEvent = {
   [T in EventType]: {
     type: T
-    payload: { list_id: Id } & EventPayloads[T]
+    payload: { list_id: Id } & {
+      -readonly [Name in keyof Fields[T]]: FieldTypes[Fields[T][Name] & EventField]
+    }
     seq: number
     at: Time
     actor_id: Id

@@ -40,3 +40,21 @@ export interface Database {
   transaction<T>(scope: Scope, work: (query: Query) => Promise<T>, kind?: TransactionKind): Promise<T>
   close(): Promise<void>
 }
+
+export interface PoolStats {
+  connections: number
+  /** As many as there can be. */
+  connectionLimit: number
+  /** Calls under way. */
+  calls: number
+  /** Transactions that wait for a connection of their own. */
+  waiting: number
+}
+
+export type MeasuredDatabase = Database & { stats(): PoolStats }
+
+/** A connection of the migrating user, for nothing else meanwhile. */
+export interface MigrationConnection {
+  /** One statement. @throws what databaseError makes of the driver's error */
+  query(text: string, parameters?: string[]): Promise<Record<string, unknown>[]>
+}

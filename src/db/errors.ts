@@ -35,6 +35,8 @@ const retryAfterSeconds = 2
 export const databaseUnavailable = (detail: string, cause?: unknown): AppError =>
   new AppError('database_unavailable', detail, { retryAfterSeconds, cause })
 
+export const databaseTimedOut = (): AppError => databaseUnavailable('The database did not answer in time.')
+
 export const databaseBusy = (): AppError =>
   new AppError('busy', 'Too many calls wait for the database.', { retryAfterSeconds: 1 })
 

@@ -2,14 +2,14 @@
  * Measures every call of a Database from outside, so that embedded and PostgreSQL are measured alike: how long it
  * took (waiting included), how it failed, what was slow, and a span where traces are wanted. Values are never told.
  */
+
 import type { SQL } from 'drizzle-orm'
 import { AppError, OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
-import type { Query, Scope } from './database.ts'
+import type { MeasuredDatabase, Query, Scope } from './database.ts'
 import type { EmbeddedDatabase } from './embedded/database.ts'
 import { ConstraintError } from './errors.ts'
-import type { MeasuredDatabase } from './postgres/database.ts'
 import { compileStatement } from './statement.ts'
 
 export type CallKind = 'read' | 'write' | 'transaction'

@@ -167,3 +167,6 @@ export const strict = { additionalProperties: false } as const
 
 /** Of a route that takes no body: none, an empty one or an empty object. Anything else is refused, not dropped. */
 export const NoBody = t.Union([t.Object({}, strict), t.Null()], { documented: false })
+
+/** The path of everything on one list. */
+export const ListPath = t.Object({ id: PathId })

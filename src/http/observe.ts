@@ -8,20 +8,20 @@ import type { TrustProxy } from '../config/config.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { newId } from '../lib/ids.ts'
 import type { Logger } from '../log.ts'
-import type { Metrics } from '../operations/metrics.ts'
-import type { Phase } from '../operations/readiness.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { rememberRequest, requestInfo } from './request-info.ts'
 
 export interface ObserveDeps {
   log: Logger
-  metrics: Metrics
+  /** Called with each answer's method, route pattern, status and duration in milliseconds. */
+  countRequest: (method: string, route: string, status: number, milliseconds: number) => void
   trustProxy: TrustProxy
   /** PUBLIC_URL as it is set: https means that TLS stands in front. */
   publicUrl: string | null
   /** Null where nothing is traced, and nothing is then done for it. */
   tracing: Tracing | null
-  phase: () => Phase
+  /** Whether the server was told to stop: answers then end their connections. */
+  isLeaving: () => boolean
 }
 
 /** What may be written into a log and a header as it came. */
@@ -48,7 +48,7 @@ const onTls = { 'strict-transport-security': 'max-age=31536000' }
 /** Asks for the next request on another connection (RFC 9112, 9.6): one that is kept open would be cut under it. */
 const onLeaving = { connection: 'close' }
 
-export const observe = ({ log, metrics, trustProxy, publicUrl, tracing, phase }: ObserveDeps) => {
+export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isLeaving }: ObserveDeps) => {
   const standing = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
   const plugin = new Elysia({ name: 'observe' })
   if (tracing !== null) plugin.wrap(tracing.around)
@@ -58,7 +58,7 @@ export const observe = ({ log, metrics, trustProxy, publicUrl, tracing, phase }:
       const id = given !== null && wellFormedId.test(given) ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
-      const answerHeaders = Object.assign(set.headers, standing, phase() === 'leaving' ? onLeaving : null, {
+      const answerHeaders = Object.assign(set.headers, standing, isLeaving() ? onLeaving : null, {
         'x-request-id': id,
       })
       rememberRequest(request, {
@@ -75,7 +75,7 @@ export const observe = ({ log, metrics, trustProxy, publicUrl, tracing, phase }:
       const status = responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)
       const milliseconds = performance.now() - startedAt
       const pattern = route?.replace(/(?<=.)\/$/, '') || 'none'
-      metrics.countRequest(request.method, pattern, status, milliseconds)
+      countRequest(request.method, pattern, status, milliseconds)
       span?.end(pattern === 'none' ? null : pattern, status)
       const level = pattern === '/healthz' || pattern === '/readyz' ? 'debug' : 'info'
       log[level]('request', {

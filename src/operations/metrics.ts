@@ -1,7 +1,8 @@
 /** What is counted, in Prometheus' text format. Labels come from bounded sets: methods, route patterns, statuses. */
+
 import { Histogram, Registry } from 'prom-client'
 import type { Round } from '../features/housekeeping/round.ts'
-import { knownMethod } from '../tracing/methods.ts'
+import { knownMethod } from '../lib/http-methods.ts'
 import { type BackendSources, backendMetrics } from './metrics-backends.ts'
 import { housekeepingMetrics } from './metrics-housekeeping.ts'
 import { type LiveSources, liveMetrics } from './metrics-live.ts'

@@ -1,6 +1,6 @@
 /** Whether the service can do its work: what /readyz says, and the metrics with it. */
+import pTimeout from 'p-timeout'
 import type { Database } from '../db/database.ts'
-import { withDeadline } from '../db/deadline.ts'
 import { migrationState } from '../db/migrations/status.ts'
 import type { OpenStore } from '../store/open.ts'
 
@@ -21,7 +21,7 @@ export interface ReadinessDeps {
 }
 
 /** A frozen database takes all of its own deadline to say nothing, longer than any probe waits. Redis has two seconds. */
-const patienceMs = 2000
+const timeoutMs = 2000
 
 export async function readiness({ db, store, phase }: ReadinessDeps): Promise<Readiness> {
   const [database, redis] = await Promise.all([checkDatabase(db), checkRedis(store)])
@@ -35,7 +35,7 @@ export const isUsable = ({ migrations }: Pick<Readiness, 'migrations'>): boolean
 
 async function checkDatabase(db: Database): Promise<Pick<Readiness, 'database' | 'migrations'>> {
   try {
-    const { state } = await withDeadline(migrationState(db), patienceMs, () => undefined)
+    const { state } = await pTimeout(migrationState(db), { milliseconds: timeoutMs })
     return { database: 'up', migrations: state }
   } catch {
     // What exactly is wrong is in the log of the adapters; a probe only needs to know that it is.

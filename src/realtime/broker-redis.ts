@@ -6,8 +6,9 @@
  * made anew, and every time it begins again the streams are told to look at the database. In a cluster each server has
  * a canary, and a channel belongs to the server that has its hash slot.
  */
+import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
-import { type Broker, type BrokerHandlers, type ListEvent, type ListKey, topicOf } from './broker.ts'
+import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
 import { openLine, type RedisLine } from './broker-redis-connection.ts'
 
 const prefix = 'minimart:'

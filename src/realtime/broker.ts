@@ -1,3 +1,5 @@
+import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
+
 /**
  * Carries committed events between the instances of the service, and nothing but hints: one may come late, twice, out
  * of order or never. Order and completeness are the stream's business, from `seq` and list_events.
@@ -5,20 +7,6 @@
  * publish: after the commit, never before; does not wait and does not throw.
  * listen: from the moment it resolves, events that are published reach the handler, as far as the carrier works.
  */
-export interface ListEvent {
-  seq: number
-  type: string
-  /** The user a member event is about. */
-  userId: string | null
-  /** The whole event as it goes over the wire. */
-  text: string
-}
-
-export interface ListKey {
-  tenantId: string
-  listId: string
-}
-
 export interface Broker {
   /** @param requestId the request that made the events, for the logs of all who hear of them */
   publish(list: ListKey, events: readonly ListEvent[], requestId?: string | null): void

@@ -1,10 +1,11 @@
 /** What streams read from the database: the truth behind every hint. */
+
 import { sql } from 'drizzle-orm'
 import type { Actor } from '../access/actor.ts'
 import type { Database } from '../db/database.ts'
+import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import { visible } from '../features/list-changes/visible-lists.ts'
 import { eventJson } from '../features/list-changes/wire.ts'
-import type { ListEvent, ListKey } from './broker.ts'
 
 const pageSize = 500
 

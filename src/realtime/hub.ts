@@ -3,9 +3,11 @@
  * An event is given to the list's topic once, however many listen; who must hear no more of the list is taken off the
  * topic in the same step, after the event and before the next.
  */
+
 import type { Database } from '../db/database.ts'
+import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
-import { type Broker, type BrokerHandlers, type ListEvent, type ListKey, topicOf } from './broker.ts'
+import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
 import { readEvents, readHeads } from './event-log.ts'
 import { createStream, type Stream } from './stream.ts'
 

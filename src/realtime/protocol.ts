@@ -4,6 +4,7 @@
  */
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { type EventField, type EventType, eventFields, eventTypes } from '../features/list-changes/events.ts'
 
 export const protocolVersion = 1
 export const subprotocol = 'minimart.v1'
@@ -115,11 +116,23 @@ export const SocketError = serverMessage(
 /** As the API answers it; /asyncapi.json shows the same schema under this name. */
 const answered = (name: 'Item' | 'List' | 'Member') =>
   Type.Unsafe<Record<string, unknown>>({ $ref: `#/components/schemas/${name}` })
-const eventOf = (type: string, fields: Record<string, TSchema>) =>
+const fieldSchemas: Record<EventField, TSchema> = {
+  Item: answered('Item'),
+  List: answered('List'),
+  Member: answered('Member'),
+  id: Type.String({ format: 'uuid' }),
+  names: Type.Array(Type.String()),
+}
+const eventOf = (type: EventType) =>
   Type.Object(
     {
       type: Type.Literal(type),
-      payload: Type.Object({ list_id: Id, ...fields }),
+      payload: Type.Object({
+        list_id: Id,
+        ...Object.fromEntries(
+          Object.entries(eventFields[type]).map(([name, kind]) => [name, fieldSchemas[kind]]),
+        ),
+      }),
       seq: Type.Integer({ minimum: 1 }),
       at: Time,
       actor_id: Type.String({ format: 'uuid' }),
@@ -127,21 +140,7 @@ const eventOf = (type: string, fields: Record<string, TSchema>) =>
     { ...strict, title: type, description: 'A change of the list, sent after its commit.' },
   )
 
-const member = { member: answered('Member') }
-const userId = { user_id: Type.String({ format: 'uuid' }) }
-const list = { list: answered('List') }
-export const events = [
-  eventOf('item_added', { item: answered('Item') }),
-  eventOf('item_updated', { item: answered('Item'), changed: Type.Array(Type.String()) }),
-  eventOf('item_deleted', { item_id: Type.String({ format: 'uuid' }) }),
-  eventOf('member_joined', member),
-  eventOf('member_updated', member),
-  eventOf('member_left', userId),
-  eventOf('member_removed', userId),
-  eventOf('list_updated', list),
-  eventOf('list_deleted', list),
-  eventOf('list_restored', list),
-]
+export const events = eventTypes.map(eventOf)
 
 export const ServerMessage = Type.Union([
   Connected,

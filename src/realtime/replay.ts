@@ -7,7 +7,7 @@
 import type { Actor } from '../access/actor.ts'
 import type { Database } from '../db/database.ts'
 import { AppError } from '../errors.ts'
-import type { ListKey } from './broker.ts'
+import type { ListKey } from '../features/list-changes/events.ts'
 import { findSeq, readEvents } from './event-log.ts'
 import { endsFor, type Hub, type Subscription } from './hub.ts'
 import { encode } from './protocol.ts'

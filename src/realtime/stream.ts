@@ -6,8 +6,8 @@
  * commits of one list can overtake each other on their way here, a higher number first waits a moment for the ones
  * before it. Nothing depends on the broker being right: heads are compared with the database every few seconds too.
  */
+import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
-import type { ListEvent, ListKey } from './broker.ts'
 import type { EventPage } from './event-log.ts'
 
 export interface StreamDeps {

@@ -2,6 +2,7 @@
  * OpenTelemetry's own packages, put together without their global registries. Nothing of a request gets into a span
  * but its method, its route's pattern and its status; nothing of a database call but its kind and its text.
  */
+
 import { AsyncLocalStorage } from 'node:async_hooks'
 import {
   type Attributes,
@@ -42,9 +43,9 @@ import {
   ATTR_URL_SCHEME,
   DB_SYSTEM_NAME_VALUE_POSTGRESQL,
 } from '@opentelemetry/semantic-conventions'
+import { knownMethod } from '../lib/http-methods.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
-import { knownMethod } from './methods.ts'
 import type { Tracing, TracingConfig } from './tracing.ts'
 
 /** Spans that wait for a collector; past them new ones are dropped. */

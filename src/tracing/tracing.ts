@@ -1,10 +1,5 @@
-/**
- * Traces for OpenTelemetry, when its variables ask for them. This file is what the program sees of them; what makes
- * them (tracing-otel.ts, with the official packages) is loaded only then. Without them there is no Tracing, and a
- * request or a database call costs one look at null.
- */
+/** What the program sees of traces; tracing-otel.ts makes them, where open.ts finds that they are wanted. */
 import type { Config } from '../config/config.ts'
-import type { Logger } from '../log.ts'
 
 export interface RequestSpan {
   /** 32 hexadecimal digits, for the log; the caller's own trace where he had one. */
@@ -48,21 +43,3 @@ export type TracingConfig = Pick<
   | 'publicUrl'
   | 'host'
 >
-
-/** Null where no variable asks for traces. A collector that is away is no error: the service does not depend on it. */
-export async function openTracing(config: TracingConfig, log: Logger): Promise<Tracing | null> {
-  const endpoint = tracesEndpoint(config)
-  if (endpoint === null) return null
-  const { createTracing } = await import('./tracing-otel.ts')
-  // Without the query, and without a password: it goes into the log.
-  const { protocol, host, pathname } = new URL(endpoint)
-  log.info('traces are sent', { to: `${protocol}//${host}${pathname}`, sampler: config.otelSampler })
-  return createTracing({ ...config, endpoint }, log)
-}
-
-/** OTLP's rule: the general endpoint is a base, the one for traces is used as it stands. */
-function tracesEndpoint({ otelDisabled, otelEndpoint, otelTracesEndpoint }: TracingConfig): string | null {
-  if (otelDisabled) return null
-  if (otelTracesEndpoint !== null) return otelTracesEndpoint
-  return otelEndpoint === null ? null : `${otelEndpoint.replace(/\/+$/, '')}/v1/traces`
-}

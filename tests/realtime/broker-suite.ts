@@ -1,6 +1,8 @@
 /** What a broker promises, whichever it is. */
+
 import { afterEach, expect, test } from 'bun:test'
-import type { Broker, BrokerHandlers, ListEvent, ListKey } from '../../src/realtime/broker.ts'
+import type { ListEvent, ListKey } from '../../src/features/list-changes/events.ts'
+import type { Broker, BrokerHandlers } from '../../src/realtime/broker.ts'
 import { until } from '../support/until.ts'
 
 export interface Party {

@@ -4,6 +4,7 @@ import type { Static } from '@sinclair/typebox'
 import type * as client from '../../src/client/index.ts'
 import type { ServerAnswer } from '../../src/client/messages.ts'
 import type * as auth from '../../src/features/auth/model.ts'
+import type * as invitations from '../../src/features/invitations/model.ts'
 import type * as items from '../../src/features/items/model.ts'
 import type * as lists from '../../src/features/lists/model.ts'
 import type * as tenants from '../../src/features/tenants/model.ts'
@@ -37,8 +38,8 @@ same<client.Member, Static<typeof lists.Member>>(true)
 same<client.MemberRole, Static<typeof lists.MemberChange>['role']>(true)
 same<client.NewList, Static<typeof lists.NewList>>(true)
 same<client.ListFieldsChange, Static<typeof lists.ListFieldsChange>>(true)
-same<client.Invitation, Static<typeof lists.Invitation>>(true)
-same<client.InvitationPreview, Static<typeof lists.InvitationPreview>>(true)
+same<client.Invitation, Static<typeof invitations.Invitation>>(true)
+same<client.InvitationPreview, Static<typeof invitations.InvitationPreview>>(true)
 same<client.Item, Static<typeof items.Item>>(true)
 same<client.NewItem, Static<typeof items.NewItem>>(true)
 same<client.ItemChange, Static<typeof items.ItemChange>>(true)

@@ -1,6 +1,7 @@
 /** A stream alone, its database played by the test: in order, each once, none missing. */
+
 import { expect, test } from 'bun:test'
-import type { ListEvent, ListKey } from '../../src/realtime/broker.ts'
+import type { ListEvent, ListKey } from '../../src/features/list-changes/events.ts'
 import type { EventPage } from '../../src/realtime/event-log.ts'
 import { createStream, type Stream } from '../../src/realtime/stream.ts'
 import { recordingLogger } from '../support/log.ts'

@@ -1,10 +1,12 @@
 /** Steps back and forth over data in every table and column: nothing is lost that the lower version can hold. */
+
 import { describe, expect, test } from 'bun:test'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { type MigrationConnection, migrateDown, migrateUp } from '../../src/db/migrations/migrate.ts'
+import type { MigrationConnection } from '../../src/db/database.ts'
+import { migrateDown, migrateUp } from '../../src/db/migrations/migrate.ts'
 import { migrations } from '../../src/db/migrations/migrations.ts'
 import { withMigrationConnection } from '../../src/db/open.ts'
 import { fillDataDir } from '../support/data-dir.ts'

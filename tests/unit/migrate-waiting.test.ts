@@ -2,8 +2,9 @@
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
+import type { MigrationConnection } from '../../src/db/database.ts'
 import { databaseError } from '../../src/db/errors.ts'
-import { type MigrateOptions, type MigrationConnection, migrateUp } from '../../src/db/migrations/migrate.ts'
+import { type MigrateOptions, migrateUp } from '../../src/db/migrations/migrate.ts'
 import { type Migration, migrations } from '../../src/db/migrations/migrations.ts'
 import { withMigrationConnection } from '../../src/db/open.ts'
 import { OperatorError } from '../../src/errors.ts'

@@ -3,12 +3,12 @@
  * so the deadline counts for waiting, and for interactive transactions as a whole. Inside one of these only its own
  * `query` may be used: another call of the Database would wait for it to end.
  */
+
 import type { PGlite } from '@electric-sql/pglite'
 import type { SQL } from 'drizzle-orm'
-import type { Query, Scope, TransactionKind } from '../database.ts'
-import { withDeadline } from '../deadline.ts'
-import { databaseUnavailable } from '../errors.ts'
-import type { MeasuredDatabase } from '../postgres/database.ts'
+import pTimeout from 'p-timeout'
+import type { MeasuredDatabase, Query, Scope, TransactionKind } from '../database.ts'
+import { databaseTimedOut, databaseUnavailable } from '../errors.ts'
 import { compileStatement } from '../statement.ts'
 import { connectionTo } from './pglite.ts'
 import { createEmbeddedQueue, type Job } from './queue.ts'
@@ -45,8 +45,12 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
     const job = jobOf(resolve, reject)
     queue.add(job)
     calls += 1
+    const fallback = (): never => {
+      if (!queue.remove(job)) late()
+      throw databaseTimedOut()
+    }
     try {
-      return await withDeadline(promise, deadlineMs, () => queue.remove(job) || late())
+      return await pTimeout(promise, { milliseconds: deadlineMs, fallback })
     } finally {
       calls -= 1
     }

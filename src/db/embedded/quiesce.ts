@@ -1,5 +1,6 @@
 /** Brings the embedded database to a point at which its files, as they lie, are the whole of it. */
-import { type AppliedMigration, type MigrationConnection, readApplied } from '../migrations/migrate.ts'
+import type { MigrationConnection } from '../database.ts'
+import { type AppliedMigration, readApplied } from '../migrations/migrate.ts'
 
 export interface Resting {
   /** When it was brought to rest, RFC 3339. */

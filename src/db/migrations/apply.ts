@@ -3,11 +3,12 @@
  * after it, so a step waits a moment only, lets go of all it holds, and tries again: a release that still serves is held
  * up for that moment, however long an export or a dump keeps the table.
  */
+
 import { createHash } from 'node:crypto'
 import { AppError, OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import type { MigrationConnection } from '../database.ts'
 import { errorCode, isConnectionFailure } from '../errors.ts'
-import type { MigrationConnection } from './migrate.ts'
 import type { Migration } from './migrations.ts'
 
 /** A statement waited for longer than lock_timeout. */

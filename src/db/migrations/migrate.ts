@@ -3,17 +3,13 @@
  * as the user who signed in, one process at a time (a session's advisory lock; others wait), and only onto a
  * database whose applied migrations are the very ones this program knows, told by their checksums.
  */
+
 import { AppError, OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import type { MigrationConnection } from '../database.ts'
 import { errorCode, StatementError } from '../errors.ts'
 import { lockNotAvailable, migrationChecksum, type Patience, takeStep } from './apply.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
-
-/** A connection of the migrating user, for nothing else meanwhile. */
-export interface MigrationConnection {
-  /** One statement. @throws what databaseError makes of the driver's error */
-  query(text: string, parameters?: string[]): Promise<Record<string, unknown>[]>
-}
 
 export interface MigrateOptions {
   log: Logger

@@ -2,16 +2,10 @@
 
 import { sql } from 'drizzle-orm'
 import { OperatorError } from '../../errors.ts'
-import type { Database } from '../database.ts'
+import type { Database, MigrationConnection } from '../database.ts'
 import { StatementError } from '../errors.ts'
 import { migrationChecksum } from './apply.ts'
-import {
-  type AppliedMigration,
-  ensureKnown,
-  type MigrationConnection,
-  mayNotCreateTables,
-  readApplied,
-} from './migrate.ts'
+import { type AppliedMigration, ensureKnown, mayNotCreateTables, readApplied } from './migrate.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
 
 export interface MigrationStatus {

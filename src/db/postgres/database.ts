@@ -6,11 +6,12 @@
  * never stand the transaction that holds it.
  */
 import type { SQL } from 'drizzle-orm'
-import type { Database, Scope } from '../database.ts'
-import { withDeadline } from '../deadline.ts'
+import pTimeout from 'p-timeout'
+import type { MeasuredDatabase, Scope } from '../database.ts'
 import {
   databaseBusy,
   databaseError,
+  databaseTimedOut,
   databaseUnavailable,
   isConnectionFailure,
   isStalePlan,
@@ -30,18 +31,6 @@ export interface PostgresOptions {
   deadlineMs: number
   connectTimeoutSeconds: number
 }
-
-export interface PoolStats {
-  connections: number
-  /** As many as there can be. */
-  connectionLimit: number
-  /** Calls under way. */
-  calls: number
-  /** Transactions that wait for a connection of their own. */
-  waiting: number
-}
-
-export type MeasuredDatabase = Database & { stats(): PoolStats }
 
 /** Calls under way at once; more are refused with AppError `busy`. */
 const maxCalls = 1000
@@ -68,7 +57,11 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
   }
   const onSharedLane = <T>(ms: number, send: (lane: Lane) => Promise<T>, connectedSince = 0): Promise<T> => {
     const lane = shared.leastLoaded(connectedSince)
-    return withDeadline(send(lane), ms, lane.destroy)
+    const fallback = (): never => {
+      lane.destroy()
+      throw databaseTimedOut()
+    }
+    return pTimeout(send(lane), { milliseconds: ms, fallback })
   }
 
   return {
@@ -114,13 +107,16 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
             interactive.giveBack(lane)
           }
         }
-        return await withDeadline(run(), deadlineMs, () => {
+        const fallback = (): never => {
           giveUp.abort(databaseUnavailable('No connection became free in time.'))
-          if (lane === undefined) return
-          // `work` may never end; its place must not wait for it.
-          lane.destroy()
-          interactive.giveBack(lane)
-        })
+          if (lane !== undefined) {
+            // `work` may never end; its place must not wait for it.
+            lane.destroy()
+            interactive.giveBack(lane)
+          }
+          throw databaseTimedOut()
+        }
+        return await pTimeout(run(), { milliseconds: deadlineMs, fallback })
       }),
     stats: () => ({
       connections: shared.lanes.length + interactive.lanes.length,

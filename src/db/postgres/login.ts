@@ -2,10 +2,11 @@
  * Signing in to a PostgreSQL server at start: waiting for it, checking its version, and deciding as whom the service
  * goes on, which must be someone to whom row-level security applies.
  */
+
 import { OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import type { MigrationConnection } from '../database.ts'
 import { databaseError, errorCode, isConnectionFailure, SignInRefused } from '../errors.ts'
-import type { MigrationConnection } from '../migrations/migrate.ts'
 import { answersOf, type Lane, openLane } from './connection.ts'
 
 export interface LoginOptions {

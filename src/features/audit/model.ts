@@ -1,4 +1,5 @@
 import { type Static, t } from 'elysia'
+import { operation } from '../../http/docs/openapi-operation.ts'
 import { Cursor, Limit, QueryId, QueryTime } from '../../http/fields.ts'
 import { auditActions } from './entry.ts'
 
@@ -51,3 +52,20 @@ export const AuditPage = t.Object({
   data: t.Array(AuditEntry),
   next_cursor: t.Union([t.String(), t.Null()]),
 })
+
+const meanings = Object.entries(auditActions)
+  .map(([action, meaning]) => `- \`${action}\`: ${meaning}`)
+  .join('\n')
+
+export const listAudit = {
+  query: AuditQuery,
+  detail: operation({
+    tag: 'Audit',
+    id: 'listAudit',
+    summary: 'Who did what',
+    description: `The audit trail of one's own tenant, newest first; a super admin sees the platform's. \`from\` is
+inclusive, \`to\` is not. Entries are kept AUDIT_RETENTION_DAYS and cannot be changed.\n\n${meanings}`,
+    ok: { status: 200, description: 'A page of entries.', schema: AuditPage },
+    errors: ['forbidden', 'invalid'],
+  }),
+}

@@ -1,14 +1,20 @@
 /** Looking at the audit trail. Writing it is entry.ts. */
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Actor } from '../../access/actor.ts'
-import type { Deps } from '../../deps.ts'
-import { openPage, type PageRow } from '../../lib/cursor.ts'
-import { auditJson } from '../list-changes/wire.ts'
+import type { Database } from '../../db/database.ts'
+import { auditLog } from '../../db/schema.ts'
+import { rowJson, wireColumns } from '../../db/wire-json.ts'
+import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import type { AuditQuery } from './model.ts'
+
+export interface AuditDeps {
+  db: Database
+  cursors: Cursors
+}
 
 /** A page of the trail of the actor's own tenant, newest first: for a super admin, the platform's. */
 export async function listAudit(
-  { db, cursors }: Pick<Deps, 'db' | 'cursors'>,
+  { db, cursors }: AuditDeps,
   actor: Actor,
   query: AuditQuery,
 ): Promise<string> {
@@ -36,3 +42,8 @@ export async function listAudit(
 /** As the database reads it without a doubt, whatever calendar day was written. */
 const instant = (time: string | undefined): string | null =>
   time === undefined ? null : new Date(time).toISOString()
+
+/** @param e an entry of the audit trail @param u its actor's user, or nulls */
+const auditJson = (e: string, u: string): SQL =>
+  rowJson(sql`${wireColumns(auditLog, e, 'id', 'at', 'action', 'actorId', 'actorRole')}, ${sql.raw(u)}.email as actor_email,
+    ${wireColumns(auditLog, e, 'targetType', 'targetId', 'details', 'address', 'requestId')}`)

@@ -3,8 +3,9 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { TokenSubject } from '../../access/access-tokens.ts'
 import type { Source } from '../../access/actor.ts'
 import type { Database, Scope } from '../../db/database.ts'
+import { platformTenantId, users } from '../../db/schema.ts'
+import { rowJson, wireColumns } from '../../db/wire-json.ts'
 import { auditStatement } from '../audit/entry.ts'
-import { userJson } from '../list-changes/wire.ts'
 
 export interface Account extends TokenSubject {
   email: string
@@ -17,6 +18,11 @@ export interface Account extends TokenSubject {
   /** The user on the wire, as JSON text. */
   userJson: string
 }
+
+/** A user on the wire, from the row `u`: never a hash or an epoch. A super admin has no tenant there. */
+export const userJson = (u: string): SQL =>
+  rowJson(sql`${wireColumns(users, u, 'id')}, nullif(${sql.raw(u)}.tenant_id, '${sql.raw(platformTenantId)}') as tenant_id,
+    ${wireColumns(users, u, 'email', 'fullName', 'role', 'isActive', 'emailVerified', 'createdAt', 'updatedAt')}`)
 
 const accountColumns: SQL = sql`
   u.id as "userId", u.tenant_id as "tenantId", u.role, u.email, u.full_name as "fullName",

@@ -1,5 +1,16 @@
 import { type Static, t } from 'elysia'
-import { Email, Name, NewPassword, Otp, PathId, strict, Token, TypedPassword } from '../../http/fields.ts'
+import { operation } from '../../http/docs/openapi-operation.ts'
+import {
+  Email,
+  Name,
+  NewPassword,
+  NoBody,
+  Otp,
+  PathId,
+  strict,
+  Token,
+  TypedPassword,
+} from '../../http/fields.ts'
 
 export const Login = t.Object({ email: Email, password: TypedPassword }, strict)
 export const VerifyEmail = t.Object({ email: Email, otp: Otp }, strict)
@@ -53,3 +64,160 @@ export const SessionView = t.Object(
   },
   { $id: 'Session' },
 )
+
+const tag = 'Auth'
+const accepted = { status: 202, description: 'Accepted, whether or not the address is known.' }
+const tokens = { status: 200, description: 'Signed in.', schema: Tokens }
+
+const user = { status: 200, description: 'The caller.', schema: User }
+
+export const login = {
+  body: Login,
+  detail: operation({
+    tag,
+    id: 'login',
+    summary: 'Sign in',
+    public: true,
+    body: true,
+    ok: tokens,
+    errors: [
+      'invalid_credentials',
+      'email_not_verified',
+      'account_deactivated',
+      'tenant_deactivated',
+      'redis_unavailable',
+    ],
+  }),
+}
+
+export const verifyEmail = {
+  body: VerifyEmail,
+  detail: operation({
+    tag,
+    id: 'verifyEmail',
+    summary: 'Prove an e-mail address with the mailed code',
+    public: true,
+    body: true,
+    ok: {
+      status: 200,
+      description: 'Verified.',
+      schema: t.Object({ email_verified: t.Literal(true) }),
+    },
+    errors: ['otp_invalid', 'otp_attempts_exceeded', 'redis_unavailable'],
+  }),
+}
+
+export const resendOtp = {
+  body: OnlyEmail,
+  detail: operation({
+    tag,
+    id: 'resendOtp',
+    summary: 'Mail a new code',
+    public: true,
+    body: true,
+    ok: accepted,
+    errors: ['redis_unavailable'],
+  }),
+}
+
+export const refresh = {
+  body: Refresh,
+  detail: operation({
+    tag,
+    id: 'refresh',
+    summary: 'Trade the refresh token for new tokens',
+    description:
+      'The token is good for one use. Within 10 seconds, asking again with it gives the same successor, so a lost ' +
+      'answer costs nothing; later, its reuse ends the session.',
+    public: true,
+    limited: false,
+    body: true,
+    ok: tokens,
+    errors: ['refresh_token_invalid', 'refresh_token_reused', 'redis_unavailable'],
+  }),
+}
+
+export const forgotPassword = {
+  body: OnlyEmail,
+  detail: operation({
+    tag,
+    id: 'forgotPassword',
+    summary: 'Mail a link for setting a new password',
+    public: true,
+    body: true,
+    ok: accepted,
+    errors: ['redis_unavailable'],
+  }),
+}
+
+export const resetPassword = {
+  body: ResetPassword,
+  detail: operation({
+    tag,
+    id: 'resetPassword',
+    summary: 'Set a new password with the token from the mail',
+    public: true,
+    body: true,
+    ok: { status: 204, description: 'Changed; every session of the user has ended.' },
+    errors: ['reset_token_invalid', 'redis_unavailable'],
+  }),
+}
+
+export const getMe = {
+  detail: operation({ tag, id: 'getMe', summary: 'Who am I', ok: user }),
+}
+
+export const changeMe = {
+  body: ProfileChange,
+  detail: operation({ tag, id: 'changeMe', summary: 'Change my name', body: true, ok: user }),
+}
+
+export const logout = {
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'logout',
+    summary: 'End this session',
+    body: true,
+    ok: { status: 204, description: "This session's tokens and sockets have ended." },
+  }),
+}
+
+export const changePassword = {
+  body: ChangePassword,
+  detail: operation({
+    tag,
+    id: 'changePassword',
+    summary: 'Change my password',
+    body: true,
+    ok: { status: 204, description: 'Changed; every other session has ended.' },
+    errors: ['current_password_wrong', 'redis_unavailable'],
+  }),
+}
+
+export const listSessions = {
+  detail: operation({
+    tag,
+    id: 'listSessions',
+    summary: 'My signed-in devices',
+    ok: {
+      status: 200,
+      description: 'At most 50, the last used first.',
+      schema: t.Object({ data: t.Array(SessionView), next_cursor: t.Null() }),
+    },
+    errors: ['redis_unavailable'],
+  }),
+}
+
+export const endSession = {
+  params: SessionPath,
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'endSession',
+    summary: 'Sign a device out',
+    body: true,
+    ok: { status: 204, description: 'Its tokens and sockets have ended.' },
+    errors: ['not_found', 'redis_unavailable'],
+  }),
+}

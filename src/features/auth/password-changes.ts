@@ -1,20 +1,37 @@
 /** New passwords: by someone signed in, or by the link in a mail. Either ends the sessions it should in one commit. */
+
 import { sql } from 'drizzle-orm'
 import type { Caller, Source } from '../../access/actor.ts'
-import type { LimitedRequest } from '../../access/rate-limits.ts'
+import type { LimitedRequest, RateLimits } from '../../access/rate-limits.ts'
 import { onRepeatedRevocation } from '../../access/revocations.ts'
-import type { Deps } from '../../deps.ts'
 import { AppError } from '../../errors.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
+import type { Mailer } from '../../mail/mailer.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
 import { recordingRefusal } from './failed-attempts.ts'
+import type { PasswordResets } from './password-resets.ts'
 import { resetTtlMinutes } from './password-resets.ts'
+import type { Passwords } from './passwords.ts'
 import { checkNewPassword } from './passwords.ts'
+import type { SessionDeps } from './sign-in.ts'
+
+export interface PasswordDeps extends SessionDeps {
+  passwords: Passwords
+  passwordResets: PasswordResets
+  limits: RateLimits
+  mailer: Mailer
+  /** Base of the links in mails. */
+  publicUrl: string
+}
 
 /** Every other session of the user ends. @throws AppError current_password_wrong (400), invalid (422), busy (503) */
-export async function changePassword(deps: Deps, actor: Caller, given: GivenPasswords): Promise<void> {
+export async function changePassword(
+  deps: PasswordDeps,
+  actor: Caller,
+  given: GivenPasswords,
+): Promise<void> {
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   if (!account) throw new AppError('token_revoked', 'This account no longer exists.')
   const { email } = account
@@ -31,7 +48,7 @@ interface GivenPasswords {
 }
 
 async function changeKnownPassword(
-  deps: Deps,
+  deps: PasswordDeps,
   actor: Caller,
   account: Account,
   { current, next }: GivenPasswords,
@@ -52,7 +69,7 @@ async function changeKnownPassword(
 }
 
 /** Mails a link, if the address belongs to an active account. The caller answers before this begins. */
-export async function requestPasswordReset(deps: Deps, email: string, source: Source): Promise<void> {
+export async function requestPasswordReset(deps: PasswordDeps, email: string, source: Source): Promise<void> {
   const account = await findAccountByEmail(deps.db, email)
   if (!account?.isActive || !account.tenantIsActive) return
   const token = await deps.passwordResets.issue(account)
@@ -63,12 +80,22 @@ export async function requestPasswordReset(deps: Deps, email: string, source: So
 }
 
 /** Every session of the user ends. @throws AppError reset_token_invalid (400), invalid (422), busy (503) */
-export const resetPassword = (deps: Deps, token: string, next: string, source: Source): Promise<void> =>
+export const resetPassword = (
+  deps: PasswordDeps,
+  token: string,
+  next: string,
+  source: Source,
+): Promise<void> =>
   recordingRefusal(deps.db, { action: 'auth.password_reset_failed', email: null, source }, () =>
     setForgottenPassword(deps, token, next, source),
   )
 
-async function setForgottenPassword(deps: Deps, token: string, next: string, source: Source): Promise<void> {
+async function setForgottenPassword(
+  deps: PasswordDeps,
+  token: string,
+  next: string,
+  source: Source,
+): Promise<void> {
   const grant = await deps.passwordResets.check(token)
   const account = grant && (await findAccount(deps.db, grant.tenantId, grant.userId))
   if (!grant || !account?.isActive || !account.tenantIsActive || account.sessionEpoch !== grant.sessionEpoch)
@@ -101,7 +128,7 @@ interface ChangedEpochs {
 
 /** Answers the new session epoch, or null when the password had changed since the account was read. */
 async function setPassword(
-  deps: Deps,
+  deps: PasswordDeps,
   account: Account,
   newHash: string,
   sparedSession: string | null,

@@ -3,7 +3,7 @@ import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError } from '../../errors.ts'
 import { auditStatement, by, differences } from '../audit/entry.ts'
-import { userJson } from '../list-changes/wire.ts'
+import { userJson } from './accounts.ts'
 
 interface Body {
   body: string

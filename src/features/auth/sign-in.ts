@@ -1,11 +1,15 @@
 /** Signing in, staying signed in and signing out. */
+
 import type { SQL } from 'drizzle-orm'
 import type { AccessTokens } from '../../access/access-tokens.ts'
 import type { Actor, Caller, Source } from '../../access/actor.ts'
+import type { Revocations } from '../../access/revocations.ts'
 import { revocationStatement } from '../../access/revocations.ts'
-import type { Deps } from '../../deps.ts'
+import type { Database } from '../../db/database.ts'
 import { AppError } from '../../errors.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
+import type { Logger } from '../../log.ts'
+import type { Mailer } from '../../mail/mailer.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
 import {
   type Account,
@@ -15,9 +19,24 @@ import {
   replaceHash,
 } from './accounts.ts'
 import { recordingRefusal } from './failed-attempts.ts'
+import type { Passwords } from './passwords.ts'
 import { isOutdated } from './passwords.ts'
-import type { Session } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
+import type { OtpDeps } from './verification.ts'
 import { newOtpMail } from './verification.ts'
+
+export interface SessionDeps {
+  db: Database
+  log: Logger
+  sessions: Sessions
+  revocations: Revocations
+}
+
+export interface SignInDeps extends SessionDeps, OtpDeps {
+  tokens: AccessTokens
+  passwords: Passwords
+  mailer: Mailer
+}
 
 export interface Device extends Source {
   userAgent: string
@@ -27,12 +46,17 @@ export interface Device extends Source {
  * Answers the tokens and the user as JSON text. Refusals are recorded as sign-ins are.
  * @throws AppError invalid_credentials (401), email_not_verified, account_deactivated, tenant_deactivated (403), busy
  */
-export const signIn = (deps: Deps, email: string, password: string, device: Device): Promise<string> =>
+export const signIn = (deps: SignInDeps, email: string, password: string, device: Device): Promise<string> =>
   recordingRefusal(deps.db, { action: 'auth.sign_in_failed', email, source: device }, () =>
     beginSession(deps, email, password, device),
   )
 
-async function beginSession(deps: Deps, email: string, password: string, device: Device): Promise<string> {
+async function beginSession(
+  deps: SignInDeps,
+  email: string,
+  password: string,
+  device: Device,
+): Promise<string> {
   const account = await findAccountByEmail(deps.db, email)
   const right = await deps.passwords.verify(account?.passwordHash ?? null, password)
   if (!account || !right)
@@ -67,7 +91,7 @@ const signedInEntry = ({ tenantId, userId, role }: Account, sessionId: string, d
   })
 
 /** Only whoever knows the password learns what state the account is in. */
-async function refuseUnready(deps: Deps, account: Account, source: Source): Promise<void> {
+async function refuseUnready(deps: SignInDeps, account: Account, source: Source): Promise<void> {
   if (!account.isActive) throw new AppError('account_deactivated', 'This account has been deactivated.')
   if (!account.tenantIsActive) throw new AppError('tenant_deactivated', 'This tenant has been deactivated.')
   if (account.emailVerified) return
@@ -102,7 +126,7 @@ async function tokenAnswer(
  * token carries the epochs of before the change.
  * @throws AppError refresh_token_invalid, refresh_token_reused (401)
  */
-export async function refresh(deps: Deps, refreshToken: string, source: Source): Promise<string> {
+export async function refresh(deps: SignInDeps, refreshToken: string, source: Source): Promise<string> {
   const found = await deps.sessions.find(refreshToken)
   if (!found) throw refreshTokenInvalid()
   const { userId, session } = found
@@ -137,7 +161,7 @@ const refreshTokenInvalid = (): AppError =>
   new AppError('refresh_token_invalid', 'The session has ended. Sign in again.')
 
 /** The actor's sessions that can still be refreshed, the last used first, as JSON text. */
-export async function listSessions(deps: Deps, actor: Actor): Promise<string> {
+export async function listSessions(deps: SessionDeps, actor: Actor): Promise<string> {
   const sessions = await deps.sessions.list(actor.userId)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   const data = sessions
@@ -155,7 +179,7 @@ export async function listSessions(deps: Deps, actor: Actor): Promise<string> {
 }
 
 /** Ends one of the actor's own sessions, the present one too. Answers whether there was one. */
-export async function endSession(deps: Deps, actor: Caller, sessionId: string): Promise<boolean> {
+export async function endSession(deps: SessionDeps, actor: Caller, sessionId: string): Promise<boolean> {
   const own = sessionId === actor.sessionId
   if (!own && !(await deps.sessions.list(actor.userId)).some((session) => session.id === sessionId))
     return false
@@ -171,7 +195,7 @@ export async function endSession(deps: Deps, actor: Caller, sessionId: string): 
 }
 
 async function revokeSession(
-  deps: Deps,
+  deps: SessionDeps,
   tenantId: string,
   sessionId: string,
   entry: AuditEntry,

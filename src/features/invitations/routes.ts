@@ -1,33 +1,24 @@
 import { Elysia } from 'elysia'
-import type { Deps } from '../../deps.ts'
 import { json, noContent } from '../../http/answers.ts'
-import { signedIn } from '../../http/authenticate.ts'
-import { operation } from '../../http/docs/openapi-operation.ts'
-import * as model from '../lists/model.ts'
-import { acceptInvitation, previewInvitation, rejectInvitation } from './service.ts'
+import { type ActorDeps, signedIn } from '../../http/authenticate.ts'
+import { requestInfo } from '../../http/request-info.ts'
+import * as model from './model.ts'
+import {
+  acceptInvitation,
+  type InvitationDeps,
+  invite,
+  previewInvitation,
+  rejectInvitation,
+} from './service.ts'
 
-const tag = 'Invitations'
-
-export const openInvitationRoutes = (deps: Deps) =>
+export const openInvitationRoutes = (deps: InvitationDeps) =>
   new Elysia({ prefix: '/api/v1/invitations' }).post(
     '/preview',
     async ({ body }) => json(await previewInvitation(deps, body.token)),
-    {
-      body: model.InvitationToken,
-      detail: operation({
-        tag,
-        id: 'previewInvitation',
-        summary: 'See what an invitation is about',
-        public: true,
-        limited: false,
-        body: true,
-        ok: { status: 200, description: 'What it says.', schema: model.InvitationPreview },
-        errors: ['invitation_invalid', 'invitation_expired', 'invitation_spent', 'invitation_void'],
-      }),
-    },
+    model.previewInvitation,
   )
 
-export const invitationRoutes = (deps: Deps) =>
+export const invitationRoutes = (deps: ActorDeps & InvitationDeps) =>
   new Elysia({ prefix: '/api/v1/invitations' })
     .use(signedIn(deps, 'customer'))
     .post(
@@ -36,25 +27,7 @@ export const invitationRoutes = (deps: Deps) =>
         const { body: summary, tag } = await acceptInvitation(deps, actor, body.token)
         return json(summary, { tag })
       },
-      {
-        body: model.InvitationToken,
-        detail: operation({
-          tag,
-          id: 'acceptInvitation',
-          summary: 'Join a list',
-          body: true,
-          ok: { status: 200, description: 'Joined: the list.', schema: model.ListSummary },
-          errors: [
-            'invitation_invalid',
-            'invitation_expired',
-            'invitation_spent',
-            'invitation_not_for_you',
-            'invitation_void',
-            'already_member',
-            'forbidden',
-          ],
-        }),
-      },
+      model.acceptInvitation,
     )
     .post(
       '/reject',
@@ -62,22 +35,16 @@ export const invitationRoutes = (deps: Deps) =>
         await rejectInvitation(deps, actor, body.token)
         return noContent()
       },
-      {
-        body: model.InvitationToken,
-        detail: operation({
-          tag,
-          id: 'rejectInvitation',
-          summary: 'Turn an invitation down',
-          body: true,
-          ok: { status: 204, description: 'It is spent.' },
-          errors: [
-            'invitation_invalid',
-            'invitation_expired',
-            'invitation_spent',
-            'invitation_not_for_you',
-            'invitation_void',
-            'forbidden',
-          ],
-        }),
-      },
+      model.rejectInvitation,
     )
+
+export const inviteRoutes = (deps: ActorDeps & InvitationDeps) =>
+  new Elysia({ prefix: '/api/v1/shopping-lists' }).use(signedIn(deps, 'customer')).post(
+    '/:id/invite',
+    async ({ actor, params, body, request }) => {
+      const invitee = { email: body.email.toLowerCase(), role: body.role ?? ('editor' as const) }
+      await deps.limits.ofInvitations(requestInfo(request), actor.userId)
+      return json(await invite(deps, actor, params.id.toLowerCase(), invitee), { status: 201 })
+    },
+    model.invite,
+  )

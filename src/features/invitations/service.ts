@@ -1,18 +1,28 @@
 /** Inviting colleagues to a list, and what they make of it. */
+
 import { type SQL, sql } from 'drizzle-orm'
 import type { Caller } from '../../access/actor.ts'
-import type { Deps } from '../../deps.ts'
+import type { JwtSigner } from '../../access/jwt.ts'
 import { AppError, notFound } from '../../errors.ts'
+import type { Mailer } from '../../mail/mailer.ts'
 import { invitationMail } from '../../mail/templates.ts'
 import { type AuditAction, auditStatement, by } from '../audit/entry.ts'
 import { findAccount } from '../auth/accounts.ts'
-import { changeList } from '../list-changes/change.ts'
+import { changeList, type ListWriter } from '../list-changes/change.ts'
 import { refused } from '../list-changes/refusals.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { listJson, memberJson } from '../list-changes/wire.ts'
 import type { ListAnswer } from '../lists/service.ts'
 import { alreadySpent, isSpent, refuseSpent, spendStatement } from './redeeming.ts'
 import { type Invitation, type InvitedRole, readInvitation, signInvitation } from './token.ts'
+
+export interface InvitationDeps extends ListWriter {
+  jwt: JwtSigner
+  mailer: Mailer
+  /** Base of the links in mails. */
+  publicUrl: string
+  invitationTtlHours: number
+}
 
 interface Invited {
   listName: string
@@ -27,7 +37,7 @@ interface Invited {
  * @throws AppError not_found, forbidden, not_in_tenant (422; also for another tenant's address), already_member
  */
 export async function invite(
-  deps: Deps,
+  deps: InvitationDeps,
   actor: Caller,
   listId: string,
   { email, role }: { email: string; role: InvitedRole },
@@ -101,7 +111,7 @@ const stillInvites = (invitation: Invitation): SQL => sql`exists (
     and (u.role = 'tenant_admin' or m.role = 'owner'))`
 
 /** What an invitation says, to whoever holds it. @throws AppError as acceptInvitation, of the invitation itself */
-export async function previewInvitation(deps: Deps, token: string): Promise<string> {
+export async function previewInvitation(deps: InvitationDeps, token: string): Promise<string> {
   const invitation = await readInvitation(deps.jwt, token)
   await refuseSpent(deps.db, invitation)
   const { listId, email, role, expiresAt } = invitation
@@ -118,7 +128,7 @@ export async function previewInvitation(deps: Deps, token: string): Promise<stri
 
 /** What it invites to, and who did. @throws AppError invitation_void (410) */
 async function getInvitedTo(
-  deps: Deps,
+  deps: InvitationDeps,
   invitation: Invitation,
 ): Promise<{ name: string; invitedBy: string }> {
   const { tenantId, listId, inviterId } = invitation
@@ -138,7 +148,11 @@ async function getInvitedTo(
  * @throws AppError invitation_invalid (400), invitation_expired (410), invitation_spent (409),
  *   invitation_not_for_you (403), invitation_void (410), already_member (409)
  */
-export async function acceptInvitation(deps: Deps, actor: Caller, token: string): Promise<ListAnswer> {
+export async function acceptInvitation(
+  deps: InvitationDeps,
+  actor: Caller,
+  token: string,
+): Promise<ListAnswer> {
   const invitation = await readOwnInvitation(deps, actor, token)
   try {
     const { body, tag } = await changeList(deps, joining(actor, invitation))
@@ -151,7 +165,7 @@ export async function acceptInvitation(deps: Deps, actor: Caller, token: string)
 }
 
 /** Spends the invitation. @throws AppError as acceptInvitation, but for already_member */
-export async function rejectInvitation(deps: Deps, actor: Caller, token: string): Promise<void> {
+export async function rejectInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<void> {
   const invitation = await readOwnInvitation(deps, actor, token)
   await getInvitedTo(deps, invitation)
   await deps.db
@@ -165,7 +179,7 @@ export async function rejectInvitation(deps: Deps, actor: Caller, token: string)
     })
 }
 
-async function readOwnInvitation(deps: Deps, actor: Caller, token: string): Promise<Invitation> {
+async function readOwnInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<Invitation> {
   const invitation = await readInvitation(deps.jwt, token)
   await refuseSpent(deps.db, invitation)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)

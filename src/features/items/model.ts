@@ -1,10 +1,13 @@
 import { type Static, t } from 'elysia'
+import { operation } from '../../http/docs/openapi-operation.ts'
 import {
   Category,
   ChosenId,
   Cursor,
   Limit,
+  ListPath,
   Name,
+  NoBody,
   Note,
   PathId,
   Position,
@@ -92,3 +95,87 @@ export const Item = t.Object(
   { $id: 'Item' },
 )
 export const ItemPage = t.Object({ data: t.Array(Item), next_cursor: t.Union([t.String(), t.Null()]) })
+
+const OneOrManyAdded = t.Union([Item, t.Object({ data: t.Array(Item) })])
+
+const tag = 'Items'
+
+export const addItems = {
+  params: ListPath,
+  body: OneOrManyItems,
+  detail: operation({
+    tag,
+    id: 'addItems',
+    summary: 'Add an item, or up to 200 at once',
+    description:
+      'They go last unless they bring a `position`. Several are added all or none. A client that chooses the `id` ' +
+      'may repeat the request: what exists is answered with 200 and nothing changes.',
+    body: true,
+    request: { name: 'Milk', quantity: 2, unit: 'l', category: 'Dairy' },
+    ok: {
+      status: 201,
+      description: 'Added.',
+      schema: OneOrManyAdded,
+    },
+    alsoOk: [{ status: 200, description: 'They were there already.', schema: OneOrManyAdded }],
+    errors: ['not_found', 'forbidden', 'list_full', 'id_conflict', 'id_deleted'],
+  }),
+}
+
+export const listItems = {
+  params: ListPath,
+  query: ItemQuery,
+  detail: operation({
+    tag,
+    id: 'listItems',
+    summary: "A list's items, in list order",
+    ok: { status: 200, description: 'A page of items.', schema: ItemPage },
+    errors: ['not_found', 'forbidden', 'invalid'],
+  }),
+}
+
+export const clearPurchased = {
+  params: ListPath,
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'clearPurchased',
+    summary: 'Delete every purchased item',
+    body: true,
+    ok: {
+      status: 200,
+      description: 'How many there were.',
+      schema: t.Object({ deleted: t.Integer() }),
+    },
+    errors: ['not_found', 'forbidden'],
+  }),
+}
+
+export const changeItem = {
+  params: ItemPath,
+  body: ItemChange,
+  detail: operation({
+    tag,
+    id: 'changeItem',
+    summary: 'Change, buy or move an item',
+    description:
+      'Only the fields that are sent change. A change that changes nothing makes no event and no new version.',
+    body: true,
+    request: { status: 'purchased' },
+    ok: { status: 200, description: 'As it is now.', schema: Item },
+    errors: ['not_found', 'forbidden', 'version_mismatch'],
+  }),
+}
+
+export const deleteItem = {
+  params: ItemPath,
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'deleteItem',
+    summary: 'Delete an item',
+    body: true,
+    ok: { status: 204, description: 'Deleted.' },
+    errors: ['not_found', 'forbidden', 'version_mismatch'],
+  }),
+}

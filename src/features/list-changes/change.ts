@@ -8,12 +8,13 @@
  * So the order of events is the order of commits, their numbers have no holes, and an acknowledged change always has
  * its event. A change that changes nothing has no events and leaves the list's row alone.
  */
+
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { notFound } from '../../errors.ts'
-import type { ListEvent } from '../../realtime/broker.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
+import type { ListEvent } from './events.ts'
 import type { Precondition } from './precondition.ts'
 import { isRefusal, refused } from './refusals.ts'
 import { visible } from './visible-lists.ts'

@@ -1,18 +1,20 @@
 import { type Static, t } from 'elysia'
+import { operation } from '../../http/docs/openapi-operation.ts'
 import {
   ChosenId,
   Cursor,
-  Email,
   Limit,
+  ListPath,
   Name,
+  NoBody,
   Note,
   PathId,
   QueryBoolean,
   Since,
   strict,
-  Token,
 } from '../../http/fields.ts'
 import { Item } from '../items/model.ts'
+import { eventTypes } from '../list-changes/events.ts'
 
 export const NewList = t.Object({ name: Name, description: Note, id: t.Optional(ChosenId) }, strict)
 export type NewList = Static<typeof NewList>
@@ -28,7 +30,6 @@ export const ListsQuery = t.Object({
 })
 export type ListsQuery = Static<typeof ListsQuery>
 
-export const ListPath = t.Object({ id: PathId })
 export const MemberPath = t.Object({ id: PathId, user_id: PathId })
 export const PageQuery = t.Object({ limit: Limit, cursor: Cursor })
 export type PageQuery = Static<typeof PageQuery>
@@ -44,12 +45,6 @@ export const MemberChange = t.Object(
   strict,
 )
 export type MemberChange = Static<typeof MemberChange>
-
-const InvitedRole = t.Union([t.Literal('editor'), t.Literal('viewer')], {
-  expects: 'must be editor or viewer',
-})
-export const Invite = t.Object({ email: Email, role: t.Optional(InvitedRole) }, strict)
-export const InvitationToken = t.Object({ token: Token }, strict)
 
 const id = t.String({ format: 'uuid' })
 const time = t.String({ format: 'date-time' })
@@ -101,20 +96,7 @@ export const MemberPage = t.Object({ data: t.Array(Member), next_cursor: t.Union
 
 export const Event = t.Object(
   {
-    type: t.Union(
-      [
-        'item_added',
-        'item_updated',
-        'item_deleted',
-        'member_joined',
-        'member_updated',
-        'member_left',
-        'member_removed',
-        'list_updated',
-        'list_deleted',
-        'list_restored',
-      ].map((type) => t.Literal(type)),
-    ),
+    type: t.Union(eventTypes.map((type) => t.Literal(type))),
     payload: t.Object(
       {
         list_id: id,
@@ -159,17 +141,141 @@ export const Events = t.Object(
   { $id: 'Events' },
 )
 
-const invitationFields = {
-  list_id: id,
-  email: t.String({ format: 'email' }),
-  role: InvitedRole,
-  expires_at: time,
+const tag = 'Lists'
+
+export const createList = {
+  body: NewList,
+  detail: operation({
+    tag,
+    id: 'createList',
+    summary: 'Start a list',
+    description: 'Its creator is its owner. A client that chooses the `id` may repeat the request.',
+    body: true,
+    ok: { status: 201, description: 'Made.', schema: List },
+    alsoOk: [{ status: 200, description: 'It was there already.', schema: List }],
+    errors: ['forbidden', 'id_conflict', 'id_deleted'],
+  }),
 }
-export const Invitation = t.Object(
-  { ...invitationFields, token: t.String(), url: t.String({ format: 'uri' }) },
-  { $id: 'Invitation' },
-)
-export const InvitationPreview = t.Object(
-  { ...invitationFields, list_name: t.String(), invited_by: t.String() },
-  { $id: 'InvitationPreview' },
-)
+
+export const listLists = {
+  query: ListsQuery,
+  detail: operation({
+    tag,
+    id: 'listLists',
+    summary: 'My lists, the last changed first',
+    description:
+      '`scope=all` shows a tenant admin every list of the tenant; `deleted=true` the deleted ones that the caller ' +
+      'may restore.',
+    ok: { status: 200, description: 'A page of summaries.', schema: ListPage },
+    errors: ['forbidden', 'invalid'],
+  }),
+}
+
+export const getList = {
+  params: ListPath,
+  detail: operation({
+    tag,
+    id: 'getList',
+    summary: 'A list with its members and all its items',
+    ok: {
+      status: 200,
+      description: 'The whole list.',
+      schema: ListDetail,
+      headers: { ETag: 'Like `"seq-42"`; send it back as `If-None-Match`.' },
+    },
+    alsoOk: [{ status: 304, description: 'Nothing on it has changed.' }],
+    errors: ['forbidden', 'not_found', 'invalid'],
+  }),
+}
+
+export const changeList = {
+  params: ListPath,
+  body: ListFieldsChange,
+  detail: operation({
+    tag,
+    id: 'changeList',
+    summary: 'Rename a list or describe it',
+    body: true,
+    ok: { status: 200, description: 'As it is now.', schema: List },
+    errors: ['forbidden', 'not_found', 'version_mismatch'],
+  }),
+}
+
+export const deleteList = {
+  params: ListPath,
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'deleteList',
+    summary: 'Delete a list',
+    description: 'Its owner and admins can restore it.',
+    body: true,
+    ok: { status: 204, description: 'Deleted.' },
+    errors: ['forbidden', 'not_found', 'version_mismatch'],
+  }),
+}
+
+export const restoreList = {
+  params: ListPath,
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'restoreList',
+    summary: 'Bring a deleted list back',
+    body: true,
+    ok: { status: 200, description: 'As it is now.', schema: List },
+    errors: ['forbidden', 'not_found'],
+  }),
+}
+
+export const listEvents = {
+  params: ListPath,
+  query: EventsQuery,
+  detail: operation({
+    tag,
+    id: 'listEvents',
+    summary: 'What has happened on a list since',
+    description: 'Oldest first. `complete` says whether `data` goes up to the last event.',
+    ok: { status: 200, description: 'The events after `since`.', schema: Events },
+    errors: ['forbidden', 'not_found', 'events_expired', 'invalid'],
+  }),
+}
+
+export const listMembers = {
+  params: ListPath,
+  query: PageQuery,
+  detail: operation({
+    tag: 'Members',
+    id: 'listMembers',
+    summary: 'Who is on a list',
+    ok: { status: 200, description: 'A page of members.', schema: MemberPage },
+    errors: ['forbidden', 'not_found', 'invalid'],
+  }),
+}
+
+export const changeMember = {
+  params: MemberPath,
+  body: MemberChange,
+  detail: operation({
+    tag: 'Members',
+    id: 'changeMember',
+    summary: "Change a member's role, or hand the list over",
+    description: 'With `owner` the list goes to this member, and who owned it becomes an editor.',
+    body: true,
+    ok: { status: 200, description: 'As it is now.', schema: Member },
+    errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'member_deactivated', 'version_mismatch'],
+  }),
+}
+
+export const removeMember = {
+  params: MemberPath,
+  body: NoBody,
+  detail: operation({
+    tag: 'Members',
+    id: 'removeMember',
+    summary: 'Remove a member, or leave',
+    body: true,
+    ok: { status: 204, description: 'No longer a member.' },
+    errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'version_mismatch'],
+  }),
+}

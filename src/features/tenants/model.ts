@@ -1,10 +1,12 @@
 import { type Static, t } from 'elysia'
+import { operation } from '../../http/docs/openapi-operation.ts'
 import {
   Cursor,
   Email,
   Limit,
   Name,
   NewPassword,
+  NoBody,
   PathId,
   QueryBoolean,
   Search,
@@ -58,3 +60,67 @@ export const TenantDetail = t.Object(
   { $id: 'TenantDetail' },
 )
 export const TenantPage = t.Object({ data: t.Array(Tenant), next_cursor: t.Union([t.String(), t.Null()]) })
+
+const tag = 'Tenants'
+
+export const createTenant = {
+  body: NewTenant,
+  detail: operation({
+    tag,
+    id: 'createTenant',
+    summary: 'Create a tenant with its first admin',
+    description: 'Either both exist afterwards or neither. The admin gets a code by mail.',
+    body: true,
+    ok: { status: 201, description: 'Created.', schema: CreatedTenant },
+    errors: ['forbidden', 'slug_taken', 'email_taken', 'redis_unavailable'],
+  }),
+}
+
+export const listTenants = {
+  query: TenantQuery,
+  detail: operation({
+    tag,
+    id: 'listTenants',
+    summary: 'List tenants, newest first',
+    ok: { status: 200, description: 'A page of tenants.', schema: TenantPage },
+    errors: ['forbidden', 'invalid'],
+  }),
+}
+
+export const getTenant = {
+  params: TenantPath,
+  detail: operation({
+    tag,
+    id: 'getTenant',
+    summary: 'See a tenant and how much is in it',
+    ok: { status: 200, description: 'The tenant.', schema: TenantDetail },
+    errors: ['forbidden', 'not_found', 'invalid'],
+  }),
+}
+
+export const changeTenant = {
+  params: TenantPath,
+  body: TenantChange,
+  detail: operation({
+    tag,
+    id: 'changeTenant',
+    summary: 'Rename, deactivate or bring back a tenant',
+    body: true,
+    ok: { status: 200, description: 'As it is now.', schema: Tenant },
+    errors: ['forbidden', 'not_found', 'slug_taken'],
+  }),
+}
+
+export const deactivateTenant = {
+  params: TenantPath,
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'deactivateTenant',
+    summary: 'Deactivate a tenant',
+    description: 'Every session of its users ends; its data stays. PATCH with is_active true brings it back.',
+    body: true,
+    ok: { status: 204, description: 'Deactivated.' },
+    errors: ['forbidden', 'not_found'],
+  }),
+}

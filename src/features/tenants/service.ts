@@ -5,17 +5,16 @@ import type { Caller } from '../../access/actor.ts'
 import { onRepeatedRevocation } from '../../access/revocations.ts'
 import type { Query } from '../../db/database.ts'
 import { ConstraintError } from '../../db/errors.ts'
-import { platformTenantId } from '../../db/schema.ts'
+import { platformTenantId, tenants } from '../../db/schema.ts'
 import { containing } from '../../db/search.ts'
-import type { Deps } from '../../deps.ts'
+import { rowJson, wireColumns } from '../../db/wire-json.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { auditOfTenant, auditStatement, differences } from '../audit/entry.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { newOtpMail } from '../auth/verification.ts'
-import { tenantJson } from '../list-changes/wire.ts'
-import { creationOf, emailTaken, insertUser } from '../users/service.ts'
+import { creationOf, emailTaken, insertUser, type UserDeps } from '../users/service.ts'
 import type { NewTenant, TenantChange, TenantQuery } from './model.ts'
 import { freeSlug, slugFrom } from './slug.ts'
 
@@ -27,7 +26,7 @@ interface Body {
  * The tenant and its first admin, both or neither. The admin gets a code by mail.
  * @throws AppError slug_taken, email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
  */
-export async function createTenant(deps: Deps, actor: Caller, input: NewTenant): Promise<string> {
+export async function createTenant(deps: UserDeps, actor: Caller, input: NewTenant): Promise<string> {
   const email = input.admin.email.toLowerCase()
   const fullName = input.admin.full_name
   checkNewPassword(input.admin.password, email, 'admin.password')
@@ -83,7 +82,7 @@ async function chooseSlug(query: Query, name: string): Promise<string> {
 
 const slugTaken = () => new AppError('slug_taken', 'There is a tenant with this slug already.')
 
-export async function listTenants(deps: Deps, query: TenantQuery): Promise<string> {
+export async function listTenants(deps: UserDeps, query: TenantQuery): Promise<string> {
   const { is_active } = query
   const search = query.search?.trim().normalize('NFC')
   const page = openPage(deps.cursors, ['tenants', search, is_active], query)
@@ -104,12 +103,17 @@ export async function listTenants(deps: Deps, query: TenantQuery): Promise<strin
   return page.answer(rows)
 }
 
+const tenantJson = (t: string, more?: SQL): SQL => {
+  const columns = wireColumns(tenants, t, 'id', 'name', 'slug', 'isActive', 'createdAt', 'updatedAt')
+  return rowJson(more ? sql`${columns}, ${more}` : columns)
+}
+
 const counts: SQL = sql`
   (select count(*) from users u where u.tenant_id = t.id and u.is_active) as user_count,
   (select count(*) from shopping_lists l where l.tenant_id = t.id and l.deleted_at is null) as list_count`
 
 /** Read in the tenant's own scope: the platform's has no view of lists, not even to count them. */
-export async function getTenant(deps: Deps, tenantId: string): Promise<string> {
+export async function getTenant(deps: UserDeps, tenantId: string): Promise<string> {
   refusePlatform(tenantId)
   const [row] = await deps.db.read(
     { tenantId },
@@ -125,7 +129,7 @@ interface Changed extends Body {
 
 /** Deactivating ends every session of the tenant's users. @throws AppError not_found, slug_taken */
 export async function changeTenant(
-  deps: Deps,
+  deps: UserDeps,
   actor: Caller,
   tenantId: string,
   change: TenantChange,

@@ -1,10 +1,12 @@
 import { type Static, t } from 'elysia'
+import { operation } from '../../http/docs/openapi-operation.ts'
 import {
   Cursor,
   Email,
   Limit,
   Name,
   NewPassword,
+  NoBody,
   PathId,
   QueryBoolean,
   Search,
@@ -54,3 +56,70 @@ export const UserPage = t.Object({
   data: t.Array(UserOrColleague),
   next_cursor: t.Union([t.String(), t.Null()]),
 })
+
+const tag = 'Users'
+
+export const listUsers = {
+  query: UserQuery,
+  detail: operation({
+    tag,
+    id: 'listUsers',
+    summary: 'List the people of my tenant',
+    description: 'Admins see all, in full; others see the active ones by name and address. Newest first.',
+    ok: { status: 200, description: 'A page of users.', schema: UserPage },
+    errors: ['invalid', 'forbidden'],
+  }),
+}
+
+export const getUser = {
+  params: UserPath,
+  detail: operation({
+    tag,
+    id: 'getUser',
+    summary: 'See one of them',
+    ok: { status: 200, description: 'The user.', schema: UserOrColleague },
+    errors: ['not_found', 'invalid', 'forbidden'],
+  }),
+}
+
+export const createUser = {
+  body: NewUser,
+  detail: operation({
+    tag,
+    id: 'createUser',
+    summary: 'Add someone to my tenant',
+    description: 'They get a code by mail to prove their address.',
+    body: true,
+    ok: { status: 201, description: 'Added.', schema: User },
+    errors: ['forbidden', 'email_taken', 'redis_unavailable'],
+  }),
+}
+
+export const changeUser = {
+  params: UserPath,
+  body: UserChange,
+  detail: operation({
+    tag,
+    id: 'changeUser',
+    summary: "Change someone's name, role or standing",
+    description: "A new role ends the user's access tokens, deactivation every session.",
+    body: true,
+    ok: { status: 200, description: 'As it is now.', schema: User },
+    errors: ['forbidden', 'not_found', 'cannot_deactivate_self', 'last_admin'],
+  }),
+}
+
+export const deactivateUser = {
+  params: UserPath,
+  body: NoBody,
+  detail: operation({
+    tag,
+    id: 'deactivateUser',
+    summary: 'Deactivate someone',
+    description:
+      'Every session of theirs ends; what they wrote stays. PATCH with is_active true brings them back.',
+    body: true,
+    ok: { status: 204, description: 'Deactivated.' },
+    errors: ['forbidden', 'not_found', 'cannot_deactivate_self', 'last_admin'],
+  }),
+}

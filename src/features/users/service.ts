@@ -1,22 +1,33 @@
 /** A tenant's people: made, changed and deactivated by its admins. */
+
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import { onRepeatedRevocation } from '../../access/revocations.ts'
 import { ConstraintError } from '../../db/errors.ts'
+import { users } from '../../db/schema.ts'
 import { containing } from '../../db/search.ts'
-import type { Deps } from '../../deps.ts'
+import { rowJson, wireColumns } from '../../db/wire-json.ts'
 import { AppError, notFound } from '../../errors.ts'
+import type { Cursors } from '../../lib/cursor.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { tidyUp } from '../../lib/tidy-up.ts'
 import { auditStatement, by, differences } from '../audit/entry.ts'
+import { userJson } from '../auth/accounts.ts'
+import type { Passwords } from '../auth/passwords.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
+import type { SessionDeps } from '../auth/sign-in.ts'
+import type { VerificationDeps } from '../auth/verification.ts'
 import { newOtpMail } from '../auth/verification.ts'
-import { colleagueJson, userJson } from '../list-changes/wire.ts'
 import type { NewUser, UserChange, UserQuery } from './model.ts'
 
 interface Body {
   body: string
+}
+
+export interface UserDeps extends SessionDeps, VerificationDeps {
+  passwords: Passwords
+  cursors: Cursors
 }
 
 export interface UserRow {
@@ -59,7 +70,7 @@ export function emailTaken(error: unknown): unknown {
  * The user gets a code by mail.
  * @throws AppError email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
  */
-export async function createUser(deps: Deps, actor: Caller, input: NewUser): Promise<string> {
+export async function createUser(deps: UserDeps, actor: Caller, input: NewUser): Promise<string> {
   const { tenantId } = actor
   const email = input.email.toLowerCase()
   checkNewPassword(input.password, email, 'password')
@@ -77,13 +88,16 @@ export async function createUser(deps: Deps, actor: Caller, input: NewUser): Pro
   return created.body
 }
 
+/** What fellow members of a tenant see of each other. */
+const colleagueJson = (u: string): SQL => rowJson(wireColumns(users, u, 'id', 'fullName', 'email'))
+
 /** Admins see everyone in full; others see who is active, by name and address. */
 const visibleTo = (actor: Actor): { shape: SQL; only: SQL } =>
   actor.role === 'tenant_admin'
     ? { shape: userJson('u'), only: sql`true` }
     : { shape: colleagueJson('u'), only: sql`u.is_active` }
 
-export async function listUsers(deps: Deps, actor: Actor, query: UserQuery): Promise<string> {
+export async function listUsers(deps: UserDeps, actor: Actor, query: UserQuery): Promise<string> {
   const { is_active, role } = query
   const search = query.search?.trim().normalize('NFC')
   const page = openPage(deps.cursors, ['users', actor.tenantId, actor.role, search, is_active, role], query)
@@ -106,7 +120,7 @@ export async function listUsers(deps: Deps, actor: Actor, query: UserQuery): Pro
   return page.answer(rows)
 }
 
-export async function getUser(deps: Deps, actor: Actor, userId: string): Promise<string> {
+export async function getUser(deps: UserDeps, actor: Actor, userId: string): Promise<string> {
   const { shape, only } = visibleTo(actor)
   const [row] = await deps.db.read(
     actor,
@@ -129,7 +143,7 @@ interface Changed {
  * @throws AppError not_found, cannot_deactivate_self, last_admin
  */
 export async function changeUser(
-  deps: Deps,
+  deps: UserDeps,
   actor: Caller,
   userId: string,
   change: UserChange,
