@@ -81,8 +81,7 @@ const isRole = (value: unknown): value is Role =>
   value === 'super_admin' || value === 'tenant_admin' || value === 'member'
 
 /** As they are issued: in capitals an id would name the same row, and slip past its revocation. */
-const isId = (value: unknown): value is string =>
-  typeof value === 'string' && isUuid(value) && value === value.toLowerCase()
+const isId = (value: unknown): value is string => typeof value === 'string' && isUuid(value)
 
 function readClaims(claims: Claims): { actor: Actor; userEpoch: number; tenantEpoch: number } | null {
   const { sub, tid, role, sid, jti, typ, uep, tep } = claims

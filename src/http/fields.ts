@@ -5,6 +5,7 @@
 import { Kind, type TSchema, TypeRegistry } from '@sinclair/typebox'
 import { t } from 'elysia'
 import { isUuid, isUuid7 } from '../lib/ids.ts'
+import { isEmail, maxEmailLength, slugPattern } from '../lib/patterns.ts'
 import { isPosition, maxPositionLength } from '../lib/position.ts'
 import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 
@@ -49,13 +50,19 @@ export const Note = nullable(textField(0, 2000, controlButNewline))
 export const Unit = nullable(textField(0, 32, control))
 export const Category = nullable(textField(0, 64, control))
 
-const emailPattern = /^[^\s@"(),:;<>[\\\]\p{Cc}]{1,64}@[\p{L}\p{N}]([\p{L}\p{N}.-]*[\p{L}\p{N}])?$/u
+/** Whoever validates with it gets the text in lower case. */
+const lowerCased = (schema: TSchema & { static: string }) =>
+  t
+    .Transform(schema)
+    .Decode((value) => value.toLowerCase())
+    .Encode((value) => value)
 
-export const Email = stringField(
-  'Email',
-  'must be an e-mail address of up to 254 characters',
-  (value) => value.length <= 254 && emailPattern.test(value) && !value.includes('..'),
-  { format: 'email', maxLength: 254 },
+/** Decoded to lower case. */
+export const Email = lowerCased(
+  stringField('Email', `must be an e-mail address of up to ${maxEmailLength} characters`, isEmail, {
+    format: 'email',
+    maxLength: maxEmailLength,
+  }),
 )
 
 /** A password someone types to sign in: only bounded. What a new one must be is decided in auth/passwords.ts. */
@@ -94,13 +101,16 @@ export const Otp = stringField(
 
 export const ChosenId = stringField('ChosenId', 'must be a UUIDv7 in lower case', isUuid7, { format: 'uuid' })
 
-export const PathId = stringField('PathId', 'must be a UUID', isUuid, { format: 'uuid' })
+/** Taken in any case, decoded to lower case. */
+export const PathId = lowerCased(
+  stringField('PathId', 'must be a UUID', (value) => isUuid(value.toLowerCase()), { format: 'uuid' }),
+)
 
 export const Slug = stringField(
   'Slug',
   'must be 1 to 63 lower-case letters, digits and hyphens, not starting or ending with a hyphen',
-  (value) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value),
-  { maxLength: 63, pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' },
+  (value) => slugPattern.test(value),
+  { maxLength: 63, pattern: slugPattern.source },
 )
 
 export const Position = stringField(

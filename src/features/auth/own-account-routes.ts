@@ -35,7 +35,7 @@ export const ownAccountRoutes = (deps: ActorDeps & PasswordDeps) =>
     .delete(
       '/sessions/:id',
       async ({ actor, params }) => {
-        if (!(await endSession(deps, actor, params.id.toLowerCase()))) throw notFound('session')
+        if (!(await endSession(deps, actor, params.id))) throw notFound('session')
         return noContent()
       },
       model.endSession,

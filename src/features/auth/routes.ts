@@ -41,7 +41,7 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     .post(
       '/login',
       async ({ body, request }) => {
-        const email = body.email.toLowerCase()
+        const email = body.email
         await limits.ofAuth(requestInfo(request), email)
         const userAgent = (request.headers.get('user-agent') ?? '').slice(0, 200)
         return json(await signIn(deps, email, body.password, { ...sourceOf(request), userAgent }))
@@ -51,7 +51,7 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     .post(
       '/verify-email',
       async ({ body, request }) => {
-        const email = body.email.toLowerCase()
+        const email = body.email
         await limits.ofAuth(requestInfo(request), email)
         await verifyEmail(deps, email, body.otp, sourceOf(request))
         return json('{"email_verified":true}')
@@ -61,7 +61,7 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     .post(
       '/resend-otp',
       async ({ body, request }) => {
-        const email = body.email.toLowerCase()
+        const email = body.email
         await limits.ofAuth(requestInfo(request), email)
         return later('resending a code', request, (source) => resendOtp(deps, email, source))
       },
@@ -75,7 +75,7 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     .post(
       '/forgot-password',
       async ({ body, request }) => {
-        const email = body.email.toLowerCase()
+        const email = body.email
         await limits.ofAuth(requestInfo(request), email)
         return later('mailing a password reset', request, (source) =>
           requestPasswordReset(deps, email, source),

@@ -42,9 +42,9 @@ export const inviteRoutes = (deps: ActorDeps & InvitationDeps) =>
   new Elysia({ prefix: '/api/v1/shopping-lists' }).use(signedIn(deps, 'customer')).post(
     '/:id/invite',
     async ({ actor, params, body, request }) => {
-      const invitee = { email: body.email.toLowerCase(), role: body.role ?? ('editor' as const) }
+      const invitee = { email: body.email, role: body.role ?? ('editor' as const) }
       await deps.limits.ofInvitations(requestInfo(request), actor.userId)
-      return json(await invite(deps, actor, params.id.toLowerCase(), invitee), { status: 201 })
+      return json(await invite(deps, actor, params.id, invitee), { status: 201 })
     },
     model.invite,
   )

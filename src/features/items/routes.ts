@@ -16,7 +16,7 @@ export const listItemRoutes = (deps: ItemDeps) =>
     .post(
       '/:id/items',
       async ({ actor, params, body }) => {
-        const listId = params.id.toLowerCase()
+        const listId = params.id
         const many = 'items' in body
         if (many) refuseRepeatedIds(body.items)
         const added = await addItems(deps, actor, listId, many ? body.items : [body], many ? 'many' : 'one')
@@ -30,13 +30,13 @@ export const listItemRoutes = (deps: ItemDeps) =>
     .get(
       '/:id/items',
       async ({ actor, params, query }) =>
-        json(await listItems(deps.db, deps.cursors, actor, params.id.toLowerCase(), query)),
+        json(await listItems(deps.db, deps.cursors, actor, params.id, query)),
       model.listItems,
     )
     .post(
       '/:id/items/clear-purchased',
       async ({ actor, params }) => {
-        const { deleted } = await clearPurchased(deps, actor, params.id.toLowerCase())
+        const { deleted } = await clearPurchased(deps, actor, params.id)
         return json(JSON.stringify({ deleted }))
       },
       model.clearPurchased,
@@ -59,7 +59,7 @@ export const itemRoutes = (deps: ItemDeps) =>
       '/:id',
       async ({ actor, params, body, headers }) => {
         const demanded = readPrecondition(headers['if-match'] ?? null)
-        const changed = await changeItem(deps, actor, params.id.toLowerCase(), body, demanded)
+        const changed = await changeItem(deps, actor, params.id, body, demanded)
         return json(changed.body, { tag: changed.tag })
       },
       model.changeItem,
@@ -68,7 +68,7 @@ export const itemRoutes = (deps: ItemDeps) =>
       '/:id',
       async ({ actor, params, headers }) => {
         const demanded = readPrecondition(headers['if-match'] ?? null)
-        await deleteItem(deps, actor, params.id.toLowerCase(), demanded)
+        await deleteItem(deps, actor, params.id, demanded)
         return noContent()
       },
       model.deleteItem,

@@ -28,7 +28,7 @@ export const listRoutes = (deps: ListDeps) => {
       '/:id',
       async ({ actor, params, headers }) => {
         const known = readKnownSeqs(headers['if-none-match'] ?? null)
-        const { body, seq } = await getList(db, actor, params.id.toLowerCase(), known)
+        const { body, seq } = await getList(db, actor, params.id, known)
         return body === null ? notModified(`seq-${seq}`) : json(body, { tag: `seq-${seq}` })
       },
       model.getList,
@@ -37,7 +37,7 @@ export const listRoutes = (deps: ListDeps) => {
       '/:id',
       async ({ actor, params, body, headers }) => {
         const demanded = readPrecondition(headers['if-match'] ?? null)
-        const changed = await changeListFields(deps, actor, params.id.toLowerCase(), body, demanded)
+        const changed = await changeListFields(deps, actor, params.id, body, demanded)
         return json(changed.body, { tag: changed.tag })
       },
       model.changeList,
@@ -45,7 +45,7 @@ export const listRoutes = (deps: ListDeps) => {
     .delete(
       '/:id',
       async ({ actor, params, headers }) => {
-        await deleteList(deps, actor, params.id.toLowerCase(), readPrecondition(headers['if-match'] ?? null))
+        await deleteList(deps, actor, params.id, readPrecondition(headers['if-match'] ?? null))
         return noContent()
       },
       model.deleteList,
@@ -53,20 +53,19 @@ export const listRoutes = (deps: ListDeps) => {
     .post(
       '/:id/restore',
       async ({ actor, params }) => {
-        const restored = await restoreList(deps, actor, params.id.toLowerCase())
+        const restored = await restoreList(deps, actor, params.id)
         return json(restored.body, { tag: restored.tag })
       },
       model.restoreList,
     )
     .get(
       '/:id/events',
-      async ({ actor, params, query }) => json(await listEvents(db, actor, params.id.toLowerCase(), query)),
+      async ({ actor, params, query }) => json(await listEvents(db, actor, params.id, query)),
       model.listEvents,
     )
     .get(
       '/:id/members',
-      async ({ actor, params, query }) =>
-        json(await listMembers(db, cursors, actor, params.id.toLowerCase(), query)),
+      async ({ actor, params, query }) => json(await listMembers(db, cursors, actor, params.id, query)),
       model.listMembers,
     )
     .patch(
@@ -95,7 +94,7 @@ const targetOf = (
   params: { id: string; user_id: string },
   headers: Record<string, string | undefined>,
 ): MemberTarget => ({
-  listId: params.id.toLowerCase(),
-  userId: params.user_id.toLowerCase(),
+  listId: params.id,
+  userId: params.user_id,
   demanded: readPrecondition(headers['if-match'] ?? null),
 })

@@ -14,16 +14,16 @@ export const tenantRoutes = (deps: ActorDeps & UserDeps) =>
       model.createTenant,
     )
     .get('/', async ({ query }) => json(await listTenants(deps, query)), model.listTenants)
-    .get('/:id', async ({ params }) => json(await getTenant(deps, params.id.toLowerCase())), model.getTenant)
+    .get('/:id', async ({ params }) => json(await getTenant(deps, params.id)), model.getTenant)
     .patch(
       '/:id',
-      async ({ actor, params, body }) => json(await changeTenant(deps, actor, params.id.toLowerCase(), body)),
+      async ({ actor, params, body }) => json(await changeTenant(deps, actor, params.id, body)),
       model.changeTenant,
     )
     .delete(
       '/:id',
       async ({ actor, params }) => {
-        await changeTenant(deps, actor, params.id.toLowerCase(), { is_active: false })
+        await changeTenant(deps, actor, params.id, { is_active: false })
         return noContent()
       },
       model.deactivateTenant,

@@ -27,8 +27,7 @@ interface Body {
  * @throws AppError slug_taken, email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
  */
 export async function createTenant(deps: UserDeps, actor: Caller, input: NewTenant): Promise<string> {
-  const email = input.admin.email.toLowerCase()
-  const fullName = input.admin.full_name
+  const { email, full_name: fullName } = input.admin
   checkNewPassword(input.admin.password, email, 'admin.password')
   const passwordHash = await deps.passwords.hash(input.admin.password)
   const tenantId = newId()

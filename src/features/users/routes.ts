@@ -21,13 +21,13 @@ export const userAdminRoutes = (deps: ActorDeps & UserDeps) =>
     )
     .patch(
       '/:id',
-      async ({ actor, params, body }) => json(await changeUser(deps, actor, params.id.toLowerCase(), body)),
+      async ({ actor, params, body }) => json(await changeUser(deps, actor, params.id, body)),
       model.changeUser,
     )
     .delete(
       '/:id',
       async ({ actor, params }) => {
-        await changeUser(deps, actor, params.id.toLowerCase(), { is_active: false })
+        await changeUser(deps, actor, params.id, { is_active: false })
         return noContent()
       },
       model.deactivateUser,

@@ -72,7 +72,7 @@ export function emailTaken(error: unknown): unknown {
  */
 export async function createUser(deps: UserDeps, actor: Caller, input: NewUser): Promise<string> {
   const { tenantId } = actor
-  const email = input.email.toLowerCase()
+  const { email } = input
   checkNewPassword(input.password, email, 'password')
   const passwordHash = await deps.passwords.hash(input.password)
   const role = input.role ?? 'member'
