@@ -60,7 +60,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
       await server.stop(true)
       throw error
     })
-    const stopFollowing = deps.revocations.follow(revocationsIntervalMs[kind])
+    const stopPolling = deps.revocations.poll(revocationsIntervalMs[kind])
     housekeeping.start(options.housekeepingTimes)
     phase = 'serving'
     return {
@@ -80,7 +80,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
         log.info('stopping: finishing requests')
         const begun = performance.now()
         await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])
-        stopFollowing()
+        stopPolling()
         const leftMs = stopWithinMs - delayMs - (performance.now() - begun)
         if (await endsWithin(leftMs, close())) log.info('stopped')
         else log.warn('closing took too long and was given up', { after_ms: stopWithinMs })

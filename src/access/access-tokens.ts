@@ -1,9 +1,8 @@
 /**
- * Access tokens: short-lived JWTs that carry who, in which tenant, with which role, plus the epochs of the user and
- * the tenant when they were issued. A token is good while its signature is, it has not expired, and no revocation
- * of its session, user or tenant has a later epoch.
+ * Access tokens: short-lived JWTs with the user, tenant and role, and the epochs of user and tenant at the time of
+ * issue. A token is good while its signature is valid, it has not expired, and no revocation of its session, user or
+ * tenant has a later epoch.
  */
-
 import { platformTenantId } from '../db/schema.ts'
 import { AppError } from '../errors.ts'
 import { isUuid, newId } from '../lib/ids.ts'
@@ -60,7 +59,7 @@ export function createAccessTokens(
       const claims = await jwt.verify(token, audience)
       const read = claims && readClaims(claims)
       if (!read) throw new AppError('token_invalid', 'The access token is not valid here. Sign in again.')
-      // Revocations are kept as long as tokens live by today's setting: one issued for longer must not outlive its own.
+      // Revocations are kept for today's lifetime: a token issued under a longer one must not outlive its revocation.
       const expiresAt = Math.min(claims.exp, claims.iat + ttlSeconds)
       if (expiresAt <= Date.now() / 1000)
         throw new AppError('token_expired', 'The access token has expired. Refresh it.')
@@ -80,7 +79,7 @@ export function createAccessTokens(
 const isRole = (value: unknown): value is Role =>
   value === 'super_admin' || value === 'tenant_admin' || value === 'member'
 
-/** As they are issued: in capitals an id would name the same row, and slip past its revocation. */
+/** Lower case, as issued: in capitals an id would name the same row and escape its revocation. */
 const isId = (value: unknown): value is string => typeof value === 'string' && isUuid(value)
 
 function readClaims(claims: Claims): { actor: Actor; userEpoch: number; tenantEpoch: number } | null {

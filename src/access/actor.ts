@@ -1,6 +1,6 @@
 export type Role = 'super_admin' | 'tenant_admin' | 'member'
 
-/** Who is calling, as the access token says. */
+/** Who is calling, by their access token. */
 export interface Actor {
   readonly userId: string
   /** The platform's own tenant for a super admin. */
@@ -9,13 +9,13 @@ export interface Actor {
   readonly sessionId: string
 }
 
-/** Where a call comes from, for the audit trail. Nulls: from the service itself, or its operator's command line. */
+/** Where a call comes from, for the audit trail. Nulls: the service itself, or its operator's command line. */
 export interface Source {
   readonly address: string | null
   readonly requestId: string | null
 }
 
-export const fromWithin: Source = { address: null, requestId: null }
+export const internalSource: Source = { address: null, requestId: null }
 
-/** An actor and the call he makes. */
+/** An actor and the call they make. */
 export interface Caller extends Actor, Source {}

@@ -1,6 +1,6 @@
 /**
- * The address a request comes from. `X-Forwarded-For` is written by whoever sends the request, so only the part
- * that trusted proxies appended is believed: reading from the right, the first address that is not theirs.
+ * The address a request comes from. Anyone can send an `X-Forwarded-For`, so only what trusted proxies appended to it
+ * counts: reading from the right, the first address that is not one of theirs.
  */
 import ipaddr from 'ipaddr.js'
 import type { TrustProxy } from '../config/config.ts'
@@ -14,7 +14,7 @@ export function clientAddress(peer: string, forwardedFor: string | null, trust: 
       .filter(Boolean),
     peer,
   ].map(canonical)
-  // No proxy appends anything but addresses, so what stands left of something else was not written by one.
+  // Proxies append addresses only, so nothing left of anything else was written by one.
   const believed = chain.slice(1 + chain.findLastIndex((part) => !ipaddr.isValid(part)))
   if ('hops' in trust) return believed.at(-1 - Math.min(trust.hops, believed.length - 1)) ?? peer
   const trusted = (candidate: string): boolean => trust.addresses.some((range) => within(candidate, range))
@@ -22,15 +22,15 @@ export function clientAddress(peer: string, forwardedFor: string | null, trust: 
 }
 
 /**
- * What is counted as one client: an IPv4 address, or the /64 that an IPv6 address is in. That is the least a customer
- * of a provider has to himself, so counting its addresses one by one would stop nobody.
+ * What limits count as one client: an IPv4 address, or the /64 of an IPv6 address. Providers give each customer a /64
+ * at least, so counting single addresses would stop nobody.
  */
 export function networkOf(address: string): string {
   if (!ipaddr.IPv6.isValid(address)) return address
   return `${new ipaddr.IPv6([...ipaddr.IPv6.parse(address).parts.slice(0, 4), 0, 0, 0, 0])}/64`
 }
 
-/** IPv4 in IPv6's clothes is IPv4; a port behind the address, as some proxies write it, is dropped. */
+/** Unwraps IPv4-mapped IPv6 and drops the port that some proxies append. */
 function canonical(text: string): string {
   const bare = text.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1')
   return ipaddr.isValid(bare) ? ipaddr.process(bare).toString() : bare

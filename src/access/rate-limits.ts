@@ -1,14 +1,14 @@
 /**
- * The limits of CONTRACT section 9 by what they protect: each throws AppError rate_limited (429) when used up. Every
- * answer, not only a refusal, says how the limits stand that its request was counted against: as the IETF draft
- * "RateLimit header fields for HTTP" (-11) has it, and in the three fields of its early versions, which many read.
+ * The rate limits, by what they protect: each throws AppError rate_limited (429) when it is used up. Every answer, not
+ * only a refusal, reports the limits its request was counted against: in the fields of the IETF draft "RateLimit header
+ * fields for HTTP" (-11), and in the three fields of its early versions, which many clients read.
  */
 import type { RateLimit } from '../config/config.ts'
 import { AppError } from '../errors.ts'
 import type { RateLimiter, RateLimitOutcome } from '../store/rate-limiter.ts'
 import { networkOf } from './client-address.ts'
 
-/** A request as limits see it; what http/request-info.ts knows of one will do. */
+/** What the limits need of a request; http/request-info.ts provides it. */
 export interface LimitedRequest {
   readonly address: string
   /** Names in lower case. */
@@ -16,7 +16,7 @@ export interface LimitedRequest {
 }
 
 export interface RateLimits {
-  /** Sign-in, codes and resets: counts the client's address and, apart from it, the account, if there is one. */
+  /** Sign-in, codes and resets: counts the client's address and, separately, the account, if one is named. */
   ofAuth(request: LimitedRequest, account?: string): Promise<void>
   ofInvitations(request: LimitedRequest, userId: string): Promise<void>
   ofUser(request: LimitedRequest, userId: string): Promise<void>
@@ -34,7 +34,7 @@ interface Policy {
   /** On the wire and in the bucket's key. */
   name: string
   limit: RateLimit
-  /** There were too many of them. */
+  /** What there were too many of, for the message. */
   what: string
 }
 
@@ -50,10 +50,10 @@ export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettin
   const count = async ({ answerHeaders }: LimitedRequest, { name, limit, what }: Policy, key: string) => {
     if (limit === null) return
     const outcome = await limiter.hit(`${name}:${key}`, limit)
-    tell(answerHeaders, `"${name}"`, limit, outcome)
+    report(answerHeaders, `"${name}"`, limit, outcome)
     if (outcome.allowed) return
     refusals.set(name, (refusals.get(name) ?? 0) + 1)
-    // Not the refusing limit's own: another one may be used up for longer, and would refuse the next try.
+    // Not the refusing limit's own: another may be used up for longer and would refuse the next try.
     const retryAfterSeconds = Number(answerHeaders['ratelimit-reset'])
     throw new AppError('rate_limited', `Too many ${what}. Try again in ${retryAfterSeconds} seconds.`, {
       retryAfterSeconds,
@@ -71,7 +71,7 @@ export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettin
   }
 }
 
-function tell(
+function report(
   headers: LimitedRequest['answerHeaders'],
   name: string,
   { count, windowSeconds }: NonNullable<RateLimit>,
@@ -79,9 +79,10 @@ function tell(
 ): void {
   append(headers, 'ratelimit-policy', `${name};q=${count};w=${windowSeconds}`)
   append(headers, 'ratelimit', `${name};r=${remaining};t=${resetSeconds}`)
-  // The early fields have room for one limit: the one that will refuse first, or for longest.
-  const told = Number(headers['ratelimit-remaining'] ?? Number.POSITIVE_INFINITY)
-  if (told < remaining || (told === remaining && Number(headers['ratelimit-reset']) >= resetSeconds)) return
+  // The early fields hold one limit: the one that will refuse first, or for longest.
+  const reported = Number(headers['ratelimit-remaining'] ?? Number.POSITIVE_INFINITY)
+  if (reported < remaining || (reported === remaining && Number(headers['ratelimit-reset']) >= resetSeconds))
+    return
   headers['ratelimit-limit'] = count
   headers['ratelimit-remaining'] = remaining
   headers['ratelimit-reset'] = resetSeconds

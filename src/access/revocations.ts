@@ -1,11 +1,11 @@
 /**
- * Revoked access tokens, known to every instance within a second. The database keeps them, each instance holds
- * those of the last access-token lifetime in memory and reads what is new twice a second; checking a token costs no
- * round trip. Redis plays no part, so nothing it loses brings a token back to life.
+ * Revoked access tokens, known to every instance within a second. The database keeps them; each instance holds those
+ * of the last access-token lifetime in memory and polls for new ones twice a second, so checking a token costs no round
+ * trip. Redis plays no part: nothing it loses brings a token back to life.
  *
- * A row names a session, a user or a tenant and the epoch below which its tokens are dead. Rows are written in the
- * transaction of the change that causes them; they must outlive refresh tokens, because a session's own revocation
- * is also what keeps a refresh from succeeding when the store could not be told.
+ * A row names a session, a user or a tenant and the epoch below which its tokens are dead. It is written in the
+ * transaction of the change that causes it. Rows must outlive refresh tokens: the revocation of a session is also what
+ * refuses a refresh when the store could not be reached.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
@@ -17,28 +17,28 @@ export interface Revocation {
   subject: string
   /** Tokens of a lower epoch are dead. A session's tokens have epoch 0. */
   minimumEpoch: number
-  /** A session whose tokens stay good all the same, from this epoch on. */
-  spared?: { sessionId: string; fromEpoch: number }
+  /** A session whose tokens stay good from this epoch on. */
+  exempt?: { sessionId: string; fromEpoch: number }
 }
 
 export interface Revocations {
   covers(subject: string, epoch: number, sessionId: string): boolean
-  /** For the instance that made the change: effective at once instead of with the next read. */
+  /** For the instance that made the change: takes effect immediately rather than with the next poll. */
   learn(revocation: Revocation): void
-  /** Calls back with each subject that is newly revoked, until the answer is called. */
+  /** Calls back with each newly revoked subject. @returns a function that stops it */
   onRevoked(listener: (subject: string) => void): () => void
-  /** Reads everything that still counts. @throws AppError database_unavailable */
+  /** Reads all that are still in force. @throws AppError database_unavailable */
   load(): Promise<void>
-  /** Begins reading what is new every `intervalMs`; the answer stops it. */
-  follow(intervalMs: number): () => void
+  /** Polls for new ones every `intervalMs`. @returns a function that stops it */
+  poll(intervalMs: number): () => void
 }
 
-/** As a statement's step, e.g. `revoked as (${revocationStatement(...)})`, or on its own. */
+/** A statement of its own, or a step of another: `revoked as (${revocationStatement(...)})`. */
 export const revocationStatement = ({ tenantId, subject, minimumEpoch }: Revocation): SQL => sql`
   insert into revocations (tenant_id, subject, minimum_epoch)
   values (${tenantId}, ${subject}, ${minimumEpoch}) ${onRepeatedRevocation}`
 
-/** A later epoch replaces an earlier one. A session that is spared twice in a row keeps what it was spared with. */
+/** A later epoch replaces an earlier one. A session that is exempt twice in a row keeps its first epoch. */
 export const onRepeatedRevocation: SQL = sql`
   on conflict (tenant_id, subject) do update set minimum_epoch = excluded.minimum_epoch,
     spared_session = excluded.spared_session, at = clock_timestamp(),
@@ -55,7 +55,7 @@ interface Row {
   spared_epoch: number | null
 }
 
-/** Transactions that began earlier may commit later; so far back each read looks again. */
+/** A transaction that began earlier may commit later, so each poll looks back this far. */
 const overlapSeconds = 30
 
 export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: number): Revocations {
@@ -63,16 +63,16 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
 
   const listeners = new Set<(subject: string) => void>()
 
-  const remember = ({ subject, minimumEpoch, spared }: Omit<Revocation, 'tenantId'>): void => {
+  const learn = ({ subject, minimumEpoch, exempt }: Omit<Revocation, 'tenantId'>): void => {
     const before = known.get(subject)
     if (before && before.minimumEpoch > minimumEpoch) return
-    const isNews = before?.minimumEpoch !== minimumEpoch
+    const isNew = before?.minimumEpoch !== minimumEpoch
     known.set(subject, {
       minimumEpoch,
-      ...(spared ? { spared } : {}),
+      ...(exempt ? { exempt } : {}),
       forgetAt: Date.now() + (tokenTtlSeconds + overlapSeconds) * 1000,
     })
-    if (isNews) for (const listener of listeners) listener(subject)
+    if (isNew) for (const listener of listeners) listener(subject)
   }
 
   const readSince = async (seconds: number): Promise<void> => {
@@ -83,8 +83,8 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
     )
     for (const row of rows) {
       const { spared_session: sessionId, spared_epoch: fromEpoch } = row
-      const spared = sessionId === null || fromEpoch === null ? {} : { spared: { sessionId, fromEpoch } }
-      remember({ subject: row.subject, minimumEpoch: row.minimum_epoch, ...spared })
+      const exempt = sessionId === null || fromEpoch === null ? {} : { exempt: { sessionId, fromEpoch } }
+      learn({ subject: row.subject, minimumEpoch: row.minimum_epoch, ...exempt })
     }
   }
 
@@ -97,32 +97,32 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
     covers(subject, epoch, sessionId) {
       const revocation = known.get(subject)
       if (revocation === undefined || epoch >= revocation.minimumEpoch) return false
-      const { spared } = revocation
-      return spared?.sessionId !== sessionId || epoch < spared.fromEpoch
+      const { exempt } = revocation
+      return exempt?.sessionId !== sessionId || epoch < exempt.fromEpoch
     },
-    learn: remember,
+    learn,
     onRevoked(listener) {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
     load: () => readSince(tokenTtlSeconds + overlapSeconds),
-    follow(intervalMs) {
-      let away = false
+    poll(intervalMs) {
+      let isFailing = false
       let timer: Timer | undefined
       let stopped = false
-      const turn = async (): Promise<void> => {
+      const pollOnce = async (): Promise<void> => {
         try {
-          // After an absence all of it is read again: more may have happened than the overlap covers.
-          await readSince(away ? tokenTtlSeconds + overlapSeconds : overlapSeconds)
-          away = false
+          // After an outage everything is read again: more may have happened than the overlap covers.
+          await readSince(isFailing ? tokenTtlSeconds + overlapSeconds : overlapSeconds)
+          isFailing = false
         } catch (error) {
-          if (!away) log.warn('revocations cannot be read; trying again', { error })
-          away = true
+          if (!isFailing) log.warn('revocations cannot be read; will try again', { error })
+          isFailing = true
         }
         forgetOld()
-        if (!stopped) timer = setTimeout(turn, intervalMs)
+        if (!stopped) timer = setTimeout(pollOnce, intervalMs)
       }
-      timer = setTimeout(turn, intervalMs)
+      timer = setTimeout(pollOnce, intervalMs)
       return () => {
         stopped = true
         clearTimeout(timer)

@@ -1,7 +1,7 @@
 /** Writes the archive of one tenant (format.ts): one moment of the database, read page by page. */
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { fromWithin } from '../access/actor.ts'
+import { internalSource } from '../access/actor.ts'
 import type { ExportRecord } from '../backup/control-messages.ts'
 import type { Database, Query } from '../db/database.ts'
 import { platformTenantId } from '../db/schema.ts'
@@ -148,7 +148,7 @@ export async function recordExport(
       tenantId,
       action: 'tenant.exported',
       actor: null,
-      source: fromWithin,
+      source: internalSource,
       target: { type: 'tenant', id },
       details: { credentials, rows },
     })

@@ -5,7 +5,7 @@
  */
 
 import { type SQL, sql } from 'drizzle-orm'
-import { fromWithin } from '../access/actor.ts'
+import { internalSource } from '../access/actor.ts'
 import type { Database, Query } from '../db/database.ts'
 import { ConstraintError, StatementError } from '../db/errors.ts'
 import { platformTenantId } from '../db/schema.ts'
@@ -155,7 +155,7 @@ async function record(query: Query, tenant: ArchivedTenant, details: Record<stri
       tenantId: platformTenantId,
       action: 'tenant.imported',
       actor: null,
-      source: fromWithin,
+      source: internalSource,
       target: { type: 'tenant', id: tenant.id },
       details,
     }),

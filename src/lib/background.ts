@@ -1,31 +1,33 @@
 import type { Logger } from '../log.ts'
 
 /**
- * Work that goes on after its request was answered, so that the answer's time tells nothing about what is done.
- * Bounded: past `limit` pieces of work new ones are refused. A failure is logged, for nobody waits for it.
+ * Work that goes on after its request was answered, so that the time of the answer reveals nothing about it. Failures
+ * are logged: nobody waits for the outcome.
  */
 export interface Background {
   /**
-   * Answers false when there is too much to do already.
+   * Starts `work`, or returns false when the limit is reached.
+   * @param what names it in the log
    * @param requestId of the request that was answered, for the log
    */
   run(what: string, requestId: string | null, work: () => Promise<unknown>): boolean
-  /** Resolves when all has been done. */
+  /** Resolves once everything has finished. */
   drain(): Promise<void>
 }
 
+/** @param limit of tasks running at once */
 export function createBackground(log: Logger, limit: number): Background {
   const running = new Set<Promise<void>>()
   return {
     run(what, requestId, work) {
       if (running.size >= limit) return false
-      const piece: Promise<void> = work()
+      const task: Promise<void> = work()
         .then(
           () => undefined,
           (error: unknown) => log.error(`${what} failed`, { request_id: requestId, error }),
         )
-        .finally(() => running.delete(piece))
-      running.add(piece)
+        .finally(() => running.delete(task))
+      running.add(task)
       return true
     },
     async drain() {
@@ -33,3 +35,13 @@ export function createBackground(log: Logger, limit: number): Background {
     },
   }
 }
+
+/**
+ * For clean-up after a commit: the change stands, so a failure is logged and not thrown, or the caller would take it
+ * for a failure of the change.
+ */
+export const logFailure = (log: Logger, what: string, work: Promise<unknown>): Promise<void> =>
+  work.then(
+    () => undefined,
+    (error: unknown) => log.warn(`${what} failed`, { error }),
+  )

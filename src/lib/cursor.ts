@@ -2,13 +2,16 @@ import { invalidField } from '../errors.ts'
 import { equalInConstantTime, mac } from './keys.ts'
 
 /**
- * Keyset cursors: the sort key of the last row given out, signed, so that only a cursor made here, for this very
- * query, is taken back. They hold nothing the client has not just seen.
+ * Keyset cursors: the sort key of the last row returned, signed, so that only a cursor issued here for the same query
+ * is accepted. They hold nothing that the client has not just seen.
  */
 export interface Cursors {
-  /** `query` names the route and its filters; `key` is the last row's sort key, a JSON array of strings. */
+  /**
+   * @param query names the route and its filters
+   * @param key the last row's sort key, a JSON array of strings
+   */
   encode(query: string, key: string): string
-  /** @throws AppError invalid (422, field `cursor`) for anything not made by `encode` with the same query. */
+  /** @throws AppError invalid (422, field `cursor`) for anything that `encode` did not return for the same query */
   decode(query: string, cursor: string): string[]
 }
 
@@ -24,7 +27,7 @@ export function createCursors(key: Buffer): Cursors {
     decode(query, cursor) {
       const [body = '', signature = '', ...rest] = cursor.split('.')
       if (rest.length > 0 || !equalInConstantTime(signature, sign(query, body)))
-        throw invalidField('cursor', 'is not a cursor of this list; take next_cursor as it was given')
+        throw invalidField('cursor', 'is not a cursor of this list; send next_cursor unchanged')
       const parts: unknown = JSON.parse(Buffer.from(body, 'base64url').toString())
       return Array.isArray(parts) ? parts.map(String) : []
     },
@@ -38,17 +41,17 @@ export interface PageRow {
 }
 
 export interface Page {
-  /** How many rows to ask the database for: one more than are shown, to know whether there is a next page. */
+  /** How many rows to read: one more than the page shows, to know whether another follows. */
   readonly fetch: number
-  /** The sort key after which the page begins; empty for the first page. */
+  /** The sort key after which the page starts; empty for the first page. */
   readonly after: readonly string[]
-  /** The wire's page as JSON text. Nothing in it is parsed and written again. */
+  /** The page as JSON text; rows are not parsed. */
   answer(rows: readonly PageRow[]): string
 }
 
 const defaultLimit = 50
 
-/** @param filters everything else the query was asked with; a cursor is good for the very same only */
+/** @param filters all other parameters of the query; a cursor is valid only with the same ones */
 export function openPage(
   cursors: Cursors,
   filters: readonly unknown[],

@@ -2,7 +2,7 @@ import { generateKeyBetween } from 'fractional-indexing'
 
 export const maxPositionLength = 255
 
-/** Whether it is a key of the `fractional-indexing` library, which throws on anything it could not have made. */
+/** Whether the `fractional-indexing` library could have made this key; it throws on anything else. */
 export function isPosition(text: string): boolean {
   if (text === '' || text.length > maxPositionLength || !/^[0-9A-Za-z]+$/.test(text)) return false
   try {

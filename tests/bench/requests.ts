@@ -4,7 +4,7 @@
  * sign-in or the rest. PostgreSQL and Redis are started for it; the server runs in a process of its own.
  */
 import { sql } from 'drizzle-orm'
-import { fromWithin } from '../../src/access/actor.ts'
+import { internalSource } from '../../src/access/actor.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { addItems } from '../../src/features/items/service.ts'
 import { recordingLogger } from '../support/log.ts'
@@ -49,7 +49,7 @@ export async function measureRequests(seconds: number): Promise<Ratio[]> {
       userId: admin.id,
       role: 'tenant_admin',
       sessionId: admin.id,
-      ...fromWithin,
+      ...internalSource,
     } as const
     const writer = { db, publish: () => undefined }
     const listOf = (caller: number): string => lists[caller]?.id ?? ''

@@ -1,6 +1,6 @@
 /** A sample tenant, made through the same services as any other; a second run finds it and only renews passwords. */
 import { sql } from 'drizzle-orm'
-import { type Caller, fromWithin } from '../../access/actor.ts'
+import { type Caller, internalSource } from '../../access/actor.ts'
 import type { Deps } from '../../deps.ts'
 import { type Account, findAccountByEmail } from '../../features/auth/accounts.ts'
 import { acceptInvitation } from '../../features/invitations/service.ts'
@@ -45,7 +45,7 @@ export async function fillDemo(deps: Deps, password: string): Promise<DemoSample
 const callerOf = (account: Account | null): Caller => {
   if (!account) throw new Error('the demo tenant is incomplete; remove its data folder for a fresh one')
   const { userId, tenantId, role } = account
-  return { userId, tenantId, role, sessionId: newId(), ...fromWithin }
+  return { userId, tenantId, role, sessionId: newId(), ...internalSource }
 }
 
 async function makeTenant(deps: Deps, passwordHash: string): Promise<void> {

@@ -1,4 +1,4 @@
-/** The rows of users as signing in needs them, whatever their tenant: each statement names its scope. */
+/** Users as signing in needs them, in any tenant: each statement names its scope. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { TokenSubject } from '../../access/access-tokens.ts'
 import type { Source } from '../../access/actor.ts'
@@ -19,7 +19,7 @@ export interface Account extends TokenSubject {
   userJson: string
 }
 
-/** A user on the wire, from the row `u`: never a hash or an epoch. A super admin has no tenant there. */
+/** A user on the wire, from the row `u`, without hash and epochs. A super admin has no tenant there. */
 export const userJson = (u: string): SQL =>
   rowJson(sql`${wireColumns(users, u, 'id')}, nullif(${sql.raw(u)}.tenant_id, '${sql.raw(platformTenantId)}') as tenant_id,
     ${wireColumns(users, u, 'email', 'fullName', 'role', 'isActive', 'emailVerified', 'createdAt', 'updatedAt')}`)
@@ -47,7 +47,7 @@ export async function findAccount(db: Database, tenantId: string, userId: string
   return rows[0] ?? null
 }
 
-/** An account and whether one of its sessions was revoked: what a refresh must know. */
+/** An account, and whether this session of it was revoked: what a refresh needs to know. */
 export async function findAccountOfSession(
   db: Database,
   tenantId: string,
@@ -65,7 +65,7 @@ export async function findAccountOfSession(
   return rows[0] ?? null
 }
 
-/** Answers whether there was an active account at this address that had not been verified. */
+/** @returns whether there was an unverified account at this address */
 export async function markEmailVerified(db: Database, email: string, source: Source): Promise<boolean> {
   const rows = await db.write(
     'system',
@@ -88,7 +88,7 @@ export async function markEmailVerified(db: Database, email: string, source: Sou
   return rows.length > 0
 }
 
-/** A hash of the same password under newer parameters; left alone when the password changed meanwhile. */
+/** Stores a hash of the same password under newer parameters, unless the password has changed meanwhile. */
 export async function replaceHash(db: Database, account: Account, newHash: string): Promise<void> {
   const scope: Scope = { tenantId: account.tenantId }
   await db.write(

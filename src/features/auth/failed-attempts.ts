@@ -1,4 +1,4 @@
-/** Refused sign-ins, codes and passwords, for the audit trail. */
+/** Audit of failures: refused sign-ins, codes and passwords. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Source } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
@@ -6,35 +6,35 @@ import { platformTenantId } from '../../db/schema.ts'
 import { AppError } from '../../errors.ts'
 import { type AuditAction, auditStatement } from '../audit/entry.ts'
 
-export interface RefusedAttempt {
+export interface Attempt {
   action: Extract<AuditAction, `auth.${string}_failed`>
-  /** What was tried: an address, which need not be anyone's, or nothing that leads to one. */
+  /** The address that was given, known or not; null where nothing leads to one. */
   email: string | null
   source: Source
 }
 
-/** A password that is not good enough, or a limit reached, is nobody's guess. */
-const refusals: ReadonlySet<number> = new Set([400, 401, 403])
+/** Neither a password that is too weak nor an exhausted limit (422, 429) is a guess. */
+const recordedStatuses: ReadonlySet<number> = new Set([400, 401, 403])
 
 /**
- * `attempt`, and when it is refused, an entry of it in the trail of the tenant the address belongs to, or in the
- * platform's where it belongs to nobody: one statement either way, so that the time it takes tells nothing.
+ * Runs `attempt` and, when it is refused, records that in the trail of the address's tenant, or in the platform's for
+ * an unknown address: one statement either way, so that its time reveals nothing.
  */
-export async function recordingRefusal<T>(
+export async function recordingFailure<T>(
   db: Database,
-  { action, email, source }: RefusedAttempt,
+  { action, email, source }: Attempt,
   attempt: () => Promise<T>,
 ): Promise<T> {
   try {
     return await attempt()
   } catch (error) {
-    if (error instanceof AppError && refusals.has(error.status))
-      await db.write('system', refusalEntry(action, email, source, error.code))
+    if (error instanceof AppError && recordedStatuses.has(error.status))
+      await db.write('system', failureEntry(action, email, source, error.code))
     throw error
   }
 }
 
-const refusalEntry = (action: AuditAction, email: string | null, source: Source, reason: string): SQL =>
+const failureEntry = (action: AuditAction, email: string | null, source: Source, reason: string): SQL =>
   auditStatement(
     {
       tenantId: sql`coalesce(u.tenant_id, ${platformTenantId}::uuid)`,

@@ -1,17 +1,20 @@
 /**
- * One-time codes that prove an e-mail address: six digits, stored as a MAC, consumed by compare-and-set so that one
- * code verifies once. Each guess is paid for, with one of the code's tries and one of the account's hour, before it is
- * answered, however many arrive together.
- * Kept under whom they are for, the user's id, so that one for a user who is about to be made, and then is not, is
- * nobody's and kills nobody's. An address that is nobody's stands for itself: it takes the same path and the same time.
+ * One-time codes that prove an e-mail address: six digits, stored as a MAC and consumed by compare-and-set, so that a
+ * code verifies once. Every guess is charged before it is answered, to the code's five tries and the account's twenty
+ * an hour, however many arrive at once.
+ *
+ * Codes are kept by user id, so that one issued for a user who is then not created belongs to nobody. An unknown
+ * address stands for itself and takes the same path in the same time.
  */
 import { randomInt } from 'node:crypto'
+import { type Static, Type } from '@sinclair/typebox'
 import { AppError } from '../../errors.ts'
+import { jsonReader } from '../../lib/json.ts'
 import { equalInConstantTime, mac } from '../../lib/keys.ts'
 import type { Store } from '../../store/store.ts'
 
 export interface Otps {
-  /** A new code; the one before it, and its count of wrong tries, are gone. */
+  /** A new code; the previous one and its count of wrong tries are gone. */
   issue(userId: string): Promise<string>
   /**
    * @param subject the user's id, or the address where there is no user
@@ -20,12 +23,17 @@ export interface Otps {
   consume(subject: string, code: string): Promise<void>
 }
 
-interface Entry {
-  proof: string
-  wrongTries: number
-  /** Milliseconds since 1970: a wrong try writes the entry anew and must not prolong its life. */
-  expiresAt: number
-}
+/** A code as it is stored; `version` goes up when a field changes its meaning. */
+const Entry = Type.Object({
+  version: Type.Optional(Type.Literal(1)),
+  proof: Type.String(),
+  wrongTries: Type.Integer(),
+  /** Milliseconds since 1970: a wrong try rewrites the entry and must not prolong its life. */
+  expiresAt: Type.Number(),
+})
+type Entry = Static<typeof Entry>
+
+const readEntry = jsonReader(Entry)
 
 const maxWrongTriesPerCode = 5
 const maxWrongTriesPerHour = 20
@@ -38,52 +46,52 @@ export function createOtps(
   ttlSeconds: number,
   previousKeys: readonly Buffer[] = [],
 ): Otps {
-  const placeOf = (signingKey: Buffer, subject: string): string => `otp:${mac(signingKey, subject)}`
+  const keyFor = (signingKey: Buffer, subject: string): string => `otp:${mac(signingKey, subject)}`
   const proofOf = (signingKey: Buffer, subject: string, code: string): string =>
     mac(signingKey, `${subject}\n${code}`)
-  const hourOf = (subject: string): string => `otp-wrong:${mac(key, subject)}`
+  const hourKeyFor = (subject: string): string => `otp-wrong:${mac(key, subject)}`
 
-  const payForTry = async (subject: string): Promise<void> => {
-    const { count, expiresInMs } = await store.increment(hourOf(subject), hourSeconds)
+  const chargeTry = async (subject: string): Promise<void> => {
+    const { count, expiresInMs } = await store.increment(hourKeyFor(subject), hourSeconds)
     if (count > maxWrongTriesPerHour)
       throw new AppError('rate_limited', 'Too many wrong codes for this account. Try again later.', {
         retryAfterSeconds: expiresInMs / 1000,
       })
   }
 
-  /** Before anything is asked of the code, which a refused try must not wear out. */
-  const refuseUsedUpHour = async (subject: string): Promise<void> => {
-    const tries = Number((await store.get(hourOf(subject))) ?? 0)
-    // Counting once more is how the store tells when the hour ends; it does not put that off.
-    if (tries >= maxWrongTriesPerHour) await payForTry(subject)
+  /** Runs before the code is looked at: a refused try must not use it up. */
+  const refuseExhausted = async (subject: string): Promise<void> => {
+    const tries = Number((await store.get(hourKeyFor(subject))) ?? 0)
+    // Counting once more reveals when the hour ends, and does not put that off.
+    if (tries >= maxWrongTriesPerHour) await chargeTry(subject)
   }
 
-  /** Looks under every key whatever it finds, so that its time tells nothing. */
+  /** Looks under every key whatever it finds, so that its time reveals nothing. */
   const find = async (subject: string) => {
     const found = await Promise.all(
       [key, ...previousKeys].map(async (signingKey) => {
-        const stored = await store.get(placeOf(signingKey, subject))
-        return { signingKey, stored, entry: readEntry(stored) }
+        const stored = await store.get(keyFor(signingKey, subject))
+        return { signingKey, stored, entry: unexpired(readEntry(stored)) }
       }),
     )
     return found.find(({ entry }) => entry !== null) ?? { signingKey: key, stored: null, entry: null }
   }
 
-  /** Whether this is the code. If so it is gone, else it has a try less; of guesses that come at once, each for itself. */
+  /** Whether this is the code. If so it is used up, else it has one try less; concurrent guesses count one by one. */
   const tryCode = async (subject: string, code: string): Promise<boolean> => {
     for (;;) {
       const { signingKey, stored, entry } = await find(subject)
       if (entry && entry.wrongTries >= maxWrongTriesPerCode)
         throw new AppError(
           'otp_attempts_exceeded',
-          'Too many wrong tries: this code is dead. Ask for a new one.',
+          'Too many wrong tries: this code is no longer good. Ask for a new one.',
         )
-      const right = equalInConstantTime(entry?.proof ?? '', proofOf(signingKey, subject, code))
+      const isRight = equalInConstantTime(entry?.proof ?? '', proofOf(signingKey, subject, code))
       if (entry === null) return false
-      const next = right ? null : JSON.stringify({ ...entry, wrongTries: entry.wrongTries + 1 })
-      // A dead code's place is kept a while, to tell that it died of wrong tries.
-      if (await store.compareAndSet(placeOf(signingKey, subject), stored, next, secondsLeft(entry)))
-        return right
+      const next = isRight ? null : JSON.stringify({ ...entry, wrongTries: entry.wrongTries + 1 })
+      // The entry of a used-up code stays until it expires, so that later tries learn why they fail.
+      if (await store.compareAndSet(keyFor(signingKey, subject), stored, next, secondsLeft(entry)))
+        return isRight
     }
   }
 
@@ -91,25 +99,23 @@ export function createOtps(
     async issue(userId) {
       const code = String(randomInt(1_000_000)).padStart(6, '0')
       const expiresAt = Date.now() + ttlSeconds * 1000
-      const entry: Entry = { proof: proofOf(key, userId, code), wrongTries: 0, expiresAt }
-      await Promise.all(previousKeys.map((previous) => store.delete(placeOf(previous, userId))))
-      await store.set(placeOf(key, userId), JSON.stringify(entry), ttlSeconds)
+      const entry: Entry = { version: 1, proof: proofOf(key, userId, code), wrongTries: 0, expiresAt }
+      await Promise.all(previousKeys.map((previous) => store.delete(keyFor(previous, userId))))
+      await store.set(keyFor(key, userId), JSON.stringify(entry), ttlSeconds)
       return code
     },
 
     async consume(subject, code) {
-      await refuseUsedUpHour(subject)
-      const right = await tryCode(subject, code)
-      // Not answered before it is paid for, the right one neither: else many at once were more than the hour allows.
-      await payForTry(subject)
-      if (!right) throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
+      await refuseExhausted(subject)
+      const isRight = await tryCode(subject, code)
+      // The right code is charged as well, before it is answered: else concurrent guesses could pass the hour's limit.
+      await chargeTry(subject)
+      if (!isRight) throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
     },
   }
 }
 
-function readEntry(stored: string | null): Entry | null {
-  const entry = stored === null ? null : (JSON.parse(stored) as Entry)
-  return entry && entry.expiresAt > Date.now() ? entry : null
-}
+const unexpired = (entry: Entry | null): Entry | null =>
+  entry !== null && entry.expiresAt > Date.now() ? entry : null
 
 const secondsLeft = (entry: Entry): number => Math.max(1, Math.ceil((entry.expiresAt - Date.now()) / 1000))

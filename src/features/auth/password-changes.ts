@@ -1,20 +1,18 @@
-/** New passwords: by someone signed in, or by the link in a mail. Either ends the sessions it should in one commit. */
+/** New passwords: set by a signed-in user or by a mailed link. One commit changes the password and ends the sessions. */
 
 import { sql } from 'drizzle-orm'
 import type { Caller, Source } from '../../access/actor.ts'
 import type { LimitedRequest, RateLimits } from '../../access/rate-limits.ts'
 import { onRepeatedRevocation } from '../../access/revocations.ts'
 import { AppError } from '../../errors.ts'
-import { tidyUp } from '../../lib/tidy-up.ts'
+import { logFailure } from '../../lib/background.ts'
 import type { Mailer } from '../../mail/mailer.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
-import { recordingRefusal } from './failed-attempts.ts'
-import type { PasswordResets } from './password-resets.ts'
-import { resetTtlMinutes } from './password-resets.ts'
-import type { Passwords } from './passwords.ts'
-import { checkNewPassword } from './passwords.ts'
+import { recordingFailure } from './failed-attempts.ts'
+import { type PasswordResets, resetTtlMinutes } from './password-resets.ts'
+import { checkNewPassword, type Passwords } from './passwords.ts'
 import type { SessionDeps } from './sign-in.ts'
 
 export interface PasswordDeps extends SessionDeps {
@@ -36,7 +34,7 @@ export async function changePassword(
   if (!account) throw new AppError('token_revoked', 'This account no longer exists.')
   const { email } = account
   await deps.limits.ofAuth(given.request, email)
-  await recordingRefusal(deps.db, { action: 'auth.password_change_failed', email, source: actor }, () =>
+  await recordingFailure(deps.db, { action: 'auth.password_change_failed', email, source: actor }, () =>
     changeKnownPassword(deps, actor, account, given),
   )
 }
@@ -56,19 +54,19 @@ async function changeKnownPassword(
   if (!(await deps.passwords.verify(account.passwordHash, current)))
     throw new AppError('current_password_wrong', 'The current password is wrong.')
   checkNewPassword(next, account.email, 'new_password')
-  // Told before anything is changed if the sessions cannot be reached.
+  // Fails here, before anything has changed, when the sessions cannot be reached.
   await deps.sessions.list(actor.userId)
   const newHash = await deps.passwords.hash(next)
   const entry = { ...entryOf(account, 'auth.password_changed', actor), actor }
   const sessionEpoch = await setPassword(deps, account, newHash, actor.sessionId, entry)
   if (sessionEpoch === null)
     throw new AppError('current_password_wrong', 'The password was changed elsewhere at the same moment.')
-  // The database says already that the others are dead; should this fail, this session too must sign in again.
-  const spared = { sessionId: actor.sessionId, sessionEpoch }
-  await tidyUp(deps.log, 'ending other sessions', deps.sessions.endAll(actor.userId, spared))
+  // The database has ended the others already; should this fail, this session has to sign in again as well.
+  const exempt = { sessionId: actor.sessionId, sessionEpoch }
+  await logFailure(deps.log, 'ending other sessions', deps.sessions.endAll(actor.userId, exempt))
 }
 
-/** Mails a link, if the address belongs to an active account. The caller answers before this begins. */
+/** Mails a link if the address belongs to an active account. Runs after the request was answered. */
 export async function requestPasswordReset(deps: PasswordDeps, email: string, source: Source): Promise<void> {
   const account = await findAccountByEmail(deps.db, email)
   if (!account?.isActive || !account.tenantIsActive) return
@@ -86,7 +84,7 @@ export const resetPassword = (
   next: string,
   source: Source,
 ): Promise<void> =>
-  recordingRefusal(deps.db, { action: 'auth.password_reset_failed', email: null, source }, () =>
+  recordingFailure(deps.db, { action: 'auth.password_reset_failed', email: null, source }, () =>
     setForgottenPassword(deps, token, next, source),
   )
 
@@ -105,13 +103,13 @@ async function setForgottenPassword(
   if (!(await deps.passwordResets.consume(token))) throw resetTokenInvalid()
   const entry = entryOf(account, 'auth.password_reset', source)
   if ((await setPassword(deps, account, newHash, null, entry)) === null) throw resetTokenInvalid()
-  await tidyUp(deps.log, 'ending sessions', deps.sessions.endAll(account.userId))
+  await logFailure(deps.log, 'ending sessions', deps.sessions.endAll(account.userId))
 }
 
 const resetTokenInvalid = (): AppError =>
   new AppError('reset_token_invalid', 'This link is wrong, used or expired. Ask for a new one.')
 
-/** Nobody is signed in who asks for a link or uses it. */
+/** Unauthenticated: there is no actor. */
 const entryOf = ({ tenantId, userId }: Account, action: AuditAction, source: Source): AuditEntry => ({
   tenantId,
   action,
@@ -123,15 +121,15 @@ const entryOf = ({ tenantId, userId }: Account, action: AuditAction, source: Sou
 interface ChangedEpochs {
   tokenEpoch: number
   sessionEpoch: number
-  sparedEpoch: number | null
+  exemptEpoch: number | null
 }
 
-/** Answers the new session epoch, or null when the password had changed since the account was read. */
+/** @returns the new session epoch, or null when the password has changed since the account was read */
 async function setPassword(
   deps: PasswordDeps,
   account: Account,
   newHash: string,
-  sparedSession: string | null,
+  exemptSession: string | null,
   entry: AuditEntry,
 ): Promise<number | null> {
   const { tenantId, userId } = account
@@ -144,21 +142,21 @@ async function setPassword(
         returning tenant_id, id, token_epoch, session_epoch
       ), revoked as (
         insert into revocations (tenant_id, subject, minimum_epoch, spared_session, spared_epoch)
-        select tenant_id, id, token_epoch, ${sparedSession}::uuid,
-          case when ${sparedSession}::uuid is not null then token_epoch - 1 end
+        select tenant_id, id, token_epoch, ${exemptSession}::uuid,
+          case when ${exemptSession}::uuid is not null then token_epoch - 1 end
         from changed ${onRepeatedRevocation} returning spared_epoch
       ), audited as (${auditStatement(entry, sql`changed`)})
       select token_epoch as "tokenEpoch", session_epoch as "sessionEpoch",
-        (select spared_epoch from revoked) as "sparedEpoch" from changed`,
+        (select spared_epoch from revoked) as "exemptEpoch" from changed`,
   )
   if (!changed) return null
   deps.revocations.learn({
     tenantId,
     subject: userId,
     minimumEpoch: changed.tokenEpoch,
-    ...(sparedSession === null || changed.sparedEpoch === null
+    ...(exemptSession === null || changed.exemptEpoch === null
       ? {}
-      : { spared: { sessionId: sparedSession, fromEpoch: changed.sparedEpoch } }),
+      : { exempt: { sessionId: exemptSession, fromEpoch: changed.exemptEpoch } }),
   })
   const { requestId } = entry.source
   deps.mailer.send(passwordChangedMail({ to: account, at: new Date(), publicUrl: deps.publicUrl, requestId }))

@@ -1,6 +1,6 @@
 /**
- * Password reset tokens: `tenant.user.epoch.secret`, stored as a MAC under the user and consumed by compare-and-set,
- * so that a link works once, and only the newest one.
+ * Password reset tokens: `tenant.user.epoch.secret`, stored as a MAC per user and consumed by compare-and-set, so that
+ * only the newest link works, and only once.
  */
 import { randomBytes } from 'node:crypto'
 import { isUuid } from '../../lib/ids.ts'
@@ -12,15 +12,15 @@ export const resetTtlMinutes = 30
 export interface ResetGrant {
   tenantId: string
   userId: string
-  /** The user's session epoch when the mail was asked for: a password set since then makes the link worthless. */
+  /** The user's session epoch at the time of the request: setting a password makes earlier links worthless. */
   sessionEpoch: number
 }
 
 export interface PasswordResets {
   issue(grant: ResetGrant): Promise<string>
-  /** What a token allows, or null when it is wrong, used or expired; it stays good. */
+  /** What a token grants, or null when it is wrong, used or expired. The token stays good. */
   check(token: string): Promise<ResetGrant | null>
-  /** Takes the token away. Answers false when another request was faster. */
+  /** Uses the token up. @returns false when another request did so first */
   consume(token: string): Promise<boolean>
 }
 
@@ -30,25 +30,25 @@ export function createPasswordResets(
   key: Buffer,
   previousKeys: readonly Buffer[] = [],
 ): PasswordResets {
-  const place = (userId: string): string => `password-reset:${userId}`
+  const keyFor = (userId: string): string => `password-reset:${userId}`
   const proofsOf = (token: string): string[] =>
     [key, ...previousKeys].map((candidate) => mac(candidate, token))
   return {
     async issue({ tenantId, userId, sessionEpoch }) {
       const token = `${tenantId}.${userId}.${sessionEpoch}.${randomBytes(32).toString('base64url')}`
-      await store.set(place(userId), mac(key, token), resetTtlMinutes * 60)
+      await store.set(keyFor(userId), mac(key, token), resetTtlMinutes * 60)
       return token
     },
     async check(token) {
       const grant = readGrant(token)
-      const stored = grant && (await store.get(place(grant.userId)))
+      const stored = grant && (await store.get(keyFor(grant.userId)))
       return stored && proofsOf(token).some((proof) => equalInConstantTime(stored, proof)) ? grant : null
     },
     async consume(token) {
       const grant = readGrant(token)
       if (grant === null) return false
       for (const proof of proofsOf(token))
-        if (await store.compareAndSet(place(grant.userId), proof, null, 1)) return true
+        if (await store.compareAndSet(keyFor(grant.userId), proof, null, 1)) return true
       return false
     },
   }

@@ -1,7 +1,7 @@
 /**
- * Passwords: argon2id (RFC 9106) at the parameters OWASP's password storage cheat sheet gives as its first choice.
- * Hashing runs in the addon's threads, a few at a time; a short queue stands before it and past its end the answer
- * is `busy` at once, so that a flood of sign-ins costs waiting to nobody but itself.
+ * Passwords: argon2id (RFC 9106) with the parameters that OWASP's password storage cheat sheet lists first. Hashing
+ * runs in the addon's threads, a few at a time, behind a short queue; beyond it callers get `busy` immediately, so that
+ * a flood of sign-ins delays nothing else.
  */
 import { tmpdir } from 'node:os'
 import { dictionary } from '@zxcvbn-ts/language-common'
@@ -11,26 +11,26 @@ import { AppError, invalidField } from '../../errors.ts'
 const parameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 const currentForm = `$argon2id$v=19$m=${parameters.memoryCost},t=${parameters.timeCost},p=${parameters.parallelism}$`
 
-/** Hash of a password nobody has: verified where there is no account, so that both take the same time. */
+/** Verified where there is no account, so that both cases take the same time. Nobody has its password. */
 const dummyHash = `${currentForm}bWluaW1hcnRkdW1teXNhbHQ$KxRNG2hQZ6YVf3kVbIYQZ5CUrPAbbkzvHdcZi6G5a1Q`
 
-/** Some 18,000: the list's passwords long enough to be chosen here at all, already in lower case. */
+/** Some 18,000, in lower case: those of the list that are long enough to be chosen here. */
 const mostCommon: ReadonlySet<string> = new Set(
   dictionary['passwords-common'].filter((password) => password.length >= 8),
 )
 
 export interface Passwords {
-  /** @throws AppError busy (503) when too many wait already */
+  /** @throws AppError busy (503) when the queue is full */
   hash(password: string): Promise<string>
-  /** Null stands for "no such account" and takes as long as a real one. @throws AppError busy (503) */
+  /** @param storedHash null for an unknown account, which takes as long. @throws AppError busy (503) */
   verify(storedHash: string | null, password: string): Promise<boolean>
-  /** How many run and wait, for the metrics. */
+  /** For the metrics. */
   load(): { running: number; waiting: number }
 }
 
 /**
- * @param concurrency how many hashes are computed at once
- * @param maxWaiting how many may stand in line
+ * @param concurrency how many hashes are computed at the same time
+ * @param maxWaiting length of the queue
  * @throws ConfigError naming TMPDIR when the hasher cannot be loaded
  */
 export async function createPasswords(options: {
@@ -42,13 +42,13 @@ export async function createPasswords(options: {
   let running = 0
   const waiting: (() => void)[] = []
 
-  const inTurn = async <T>(work: () => Promise<T>): Promise<T> => {
+  const queued = async <T>(work: () => Promise<T>): Promise<T> => {
     if (running >= concurrency) {
       if (waiting.length >= maxWaiting)
         throw new AppError('busy', 'Too many people are signing in right now. Try again in a moment.', {
           retryAfterSeconds: 2,
         })
-      // Whoever finishes hands its place on, so `running` does not change in between.
+      // A finished task passes its slot on, so `running` stays as it is.
       await new Promise<void>((resolve) => waiting.push(resolve))
     } else running++
     try {
@@ -61,26 +61,26 @@ export async function createPasswords(options: {
   }
 
   return {
-    hash: (password) => inTurn(() => hash(password, parameters)),
+    hash: (password) => queued(() => hash(password, parameters)),
     verify: (storedHash, password) =>
-      inTurn(async () => (await verify(storedHash ?? dummyHash, password)) && storedHash !== null),
+      queued(async () => (await verify(storedHash ?? dummyHash, password)) && storedHash !== null),
     load: () => ({ running, waiting: waiting.length }),
   }
 }
 
-/** In the executable the addon is unpacked into the temporary folder before it is loaded from there. */
+/** The executable unpacks the addon into the temporary folder and loads it from there. */
 const loadHasher = () =>
   import('@node-rs/argon2').catch((cause: unknown) => {
     throw Object.assign(
       new ConfigError([
         `TMPDIR: the password hasher cannot be unpacked into ${tmpdir()} and loaded from there; ` +
-          'name a folder that this user may write to, with room in it, not mounted noexec; it needs glibc',
+          'name a folder that this user may write to, with free space, not mounted noexec; it needs glibc',
       ]),
       { cause },
     )
   })
 
-/** Whether a hash was made with other parameters than today's and should be made anew. */
+/** Whether a hash has other parameters than today's and should be replaced. */
 export const isOutdated = (storedHash: string): boolean => !storedHash.startsWith(currentForm)
 
 /** @throws AppError invalid (422) naming `field` when the password is the address or one of the most common */

@@ -17,53 +17,33 @@ export interface PublicAuthDeps extends SignInDeps, VerificationDeps, PasswordDe
   background: Background
 }
 
-/** Signing in and the mails around it: the routes anyone may call. */
+/** Signing in and the mails around it: the routes that need no token. */
 export const publicAuthRoutes = (deps: PublicAuthDeps) => {
-  const { limits } = deps
-
-  /** Answered before it is done, so that its time tells nothing about the address. */
-  const later = async (
-    what: string,
-    request: Request,
-    work: (source: Source) => Promise<unknown>,
-  ): Promise<Response> => {
-    // Whoever the address belongs to, an outage is told rather than swallowed.
-    await ensureReachable(deps)
-    const source = sourceOf(request)
-    if (!deps.background.run(what, source.requestId, () => work(source)))
-      throw new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
-        retryAfterSeconds: 5,
-      })
-    return new Response(null, { status: 202 })
-  }
-
+  const counted = (request: Request, account?: string) => deps.limits.ofAuth(requestInfo(request), account)
   return new Elysia({ prefix: '/api/v1/auth' })
     .post(
       '/login',
-      async ({ body, request }) => {
-        const email = body.email
-        await limits.ofAuth(requestInfo(request), email)
+      async ({ body: { email, password }, request }) => {
+        await counted(request, email)
         const userAgent = (request.headers.get('user-agent') ?? '').slice(0, 200)
-        return json(await signIn(deps, email, body.password, { ...sourceOf(request), userAgent }))
+        return json(await signIn(deps, email, password, { ...sourceOf(request), userAgent }))
       },
       model.login,
     )
     .post(
       '/verify-email',
-      async ({ body, request }) => {
-        const email = body.email
-        await limits.ofAuth(requestInfo(request), email)
-        await verifyEmail(deps, email, body.otp, sourceOf(request))
+      async ({ body: { email, otp }, request }) => {
+        await counted(request, email)
+        await verifyEmail(deps, email, otp, sourceOf(request))
         return json('{"email_verified":true}')
       },
       model.verifyEmail,
     )
     .post(
       '/resend-otp',
-      async ({ body, request }) => {
-        const email = body.email
-        await limits.ofAuth(requestInfo(request), email)
-        return later('resending a code', request, (source) => resendOtp(deps, email, source))
+      async ({ body: { email }, request }) => {
+        await counted(request, email)
+        return accept(deps, request, 'resending a code', (source) => resendOtp(deps, email, source))
       },
       model.resendOtp,
     )
@@ -74,10 +54,9 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     )
     .post(
       '/forgot-password',
-      async ({ body, request }) => {
-        const email = body.email
-        await limits.ofAuth(requestInfo(request), email)
-        return later('mailing a password reset', request, (source) =>
+      async ({ body: { email }, request }) => {
+        await counted(request, email)
+        return accept(deps, request, 'mailing a reset link', (source) =>
           requestPasswordReset(deps, email, source),
         )
       },
@@ -85,11 +64,28 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     )
     .post(
       '/reset-password',
-      async ({ body, request }) => {
-        await limits.ofAuth(requestInfo(request))
-        await resetPassword(deps, body.token, body.new_password, sourceOf(request))
+      async ({ body: { token, new_password: next }, request }) => {
+        await counted(request)
+        await resetPassword(deps, token, next, sourceOf(request))
         return noContent()
       },
       model.resetPassword,
     )
+}
+
+/** Answers 202 before the work is done, so that the time of the answer reveals nothing about the address. */
+async function accept(
+  deps: PublicAuthDeps,
+  request: Request,
+  what: string,
+  work: (source: Source) => Promise<unknown>,
+): Promise<Response> {
+  // An outage is reported, whoever the address belongs to, rather than swallowed.
+  await ensureReachable(deps)
+  const source = sourceOf(request)
+  if (!deps.background.run(what, source.requestId, () => work(source)))
+    throw new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
+      retryAfterSeconds: 5,
+    })
+  return new Response(null, { status: 202 })
 }

@@ -1,35 +1,45 @@
 /**
  * Refresh sessions. A session is one signed-in device; its refresh token is rotated at each use (RFC 9700, section
- * 4.14.2) and the reuse of a rotated one ends the session.
+ * 4.14.2), and reuse of a rotated token ends the session.
  *
- * A refresh token is `user.session.number.proof`, the proof being a MAC over the rest and the session's salt. So the
- * token of a number can be made again at any time and none is ever stored: a phone that lost the answer to its
- * refresh asks again within the grace and gets the very same successor. The signing key alone (without the salt) or
- * the store alone (without the key) makes no token.
+ * A refresh token is `user.session.number.proof`, the proof being a MAC over the rest and the session's salt. The
+ * token of a number can thus be computed at any time and none is ever stored: a phone that lost the answer to its
+ * refresh asks again within the grace period and gets the same successor. The signing key without the salt, or the
+ * store without the key, makes no token.
  *
- * All sessions of a user live under one key and change by compare-and-set, so two devices racing, or a refresh
- * racing a sign-out, are settled by the store.
+ * All sessions of a user live under one key and change by compare-and-set, so the store settles the race between two
+ * devices, or between a refresh and a sign-out.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Static, Type } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { AppError } from '../../errors.ts'
 import { newId } from '../../lib/ids.ts'
+import { jsonReader } from '../../lib/json.ts'
 import { equalInConstantTime, mac } from '../../lib/keys.ts'
 import type { Store } from '../../store/store.ts'
 
-export interface Session {
-  id: string
-  tenantId: string
-  /** Number of the refresh token that is good now. */
-  number: number
-  salt: string
+/**
+ * A session as it is stored. `version` goes up when a field changes its meaning, not when one is added. Sessions that
+ * this release cannot read are left alone: during an upgrade, instances of two releases share the store.
+ */
+const Session = Type.Object({
+  version: Type.Optional(Type.Literal(1)),
+  id: Type.String(),
+  tenantId: Type.String(),
+  /** Number of the current refresh token. */
+  number: Type.Integer(),
+  salt: Type.String(),
   /** Epochs of the user's sessions and of the tenant when it began; a later one in the database ends it. */
-  sessionEpoch: number
-  tenantEpoch: number
-  createdAt: string
-  lastUsedAt: string
-  expiresAt: string
-  address: string
-  userAgent: string
-}
+  sessionEpoch: Type.Integer(),
+  tenantEpoch: Type.Integer(),
+  createdAt: Type.String(),
+  lastUsedAt: Type.String(),
+  expiresAt: Type.String(),
+  address: Type.String(),
+  userAgent: Type.String(),
+})
+export type Session = Static<typeof Session>
 
 export interface NewSession {
   userId: string
@@ -45,18 +55,19 @@ export type Rotation =
   | { outcome: 'reused' }
   | { outcome: 'unknown' }
 
+/** Each method throws AppError redis_unavailable, database_unavailable or busy (503) when the store fails. */
 export interface Sessions {
-  /** Beyond 50 sessions the one longest unused ends. @throws AppError redis_unavailable, database_unavailable, busy */
+  /** Beyond 50 sessions, the least recently used one ends. */
   begin(session: NewSession): Promise<{ session: Session; refreshToken: string }>
-  /** The living session a token was made for, whether or not the token was used; null for any other text. */
+  /** The live session that a token was issued for, whether or not the token was used; null for any other text. */
   find(refreshToken: string): Promise<{ userId: string; session: Session } | null>
-  /** Changes nothing when the token was reused: ending the session is the caller's, who can do it for good. */
+  /** Changes nothing when the token was reused: the caller ends the session, in the database as well. */
   rotate(refreshToken: string): Promise<Rotation>
   list(userId: string): Promise<Session[]>
-  /** Answers whether there was one. */
+  /** @returns whether there was one */
   end(userId: string, sessionId: string): Promise<boolean>
-  /** Ends all, or all but one, which goes on under the new epoch. */
-  endAll(userId: string, spared?: { sessionId: string; sessionEpoch: number }): Promise<void>
+  /** Ends all sessions, or all but one, which goes on under the new epoch. */
+  endAll(userId: string, exempt?: { sessionId: string; sessionEpoch: number }): Promise<void>
 }
 
 const maxSessionsPerUser = 50
@@ -70,115 +81,67 @@ export function createSessions(
   ttlSeconds: number,
   previousKeys: readonly Buffer[] = [],
 ): Sessions {
-  const place = (userId: string): string => `sessions:${userId}`
-
-  const tokenOf = (userId: string, session: Session, signingKey = key): string => {
-    const body = `${userId}.${session.id}.${session.number}`
-    return `${body}.${mac(signingKey, `${body}.${session.salt}`)}`
-  }
-
-  const sessionOf = (sessions: Session[], refreshToken: string, read: ReadToken): Session | undefined =>
-    sessions.find(
-      (session) =>
-        session.id === read.sessionId &&
-        [key, ...previousKeys].some((candidate) =>
-          equalInConstantTime(
-            refreshToken,
-            tokenOf(read.userId, { ...session, number: read.number }, candidate),
-          ),
-        ),
-    )
-
-  /** `change` gets the living sessions and answers what shall be, or null to leave all as it is. */
-  const update = async <T>(
-    userId: string,
-    change: (sessions: Session[]) => { next: Session[] | null; result: T },
-  ) => {
-    for (let attempt = 0; attempt < maxAttempts; attempt++) {
-      const before = await store.get(place(userId))
-      const { next, result } = change(living(parse(before)))
-      if (next === null) return result
-      const after = next.length === 0 ? null : JSON.stringify(next)
-      if (before === after || (await store.compareAndSet(place(userId), before, after, ttlSeconds)))
-        return result
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * Math.min(attempt, 10)))
-    }
-    throw new AppError('busy', 'Too many sign-ins of this account at once. Try again.', {
-      retryAfterSeconds: 1,
-    })
-  }
-
-  const expiry = (): string => new Date(Date.now() + ttlSeconds * 1000).toISOString()
+  const stored = storedSessions(store, ttlSeconds)
+  const tokens = refreshTokens(key, previousKeys)
+  const times = () => ({
+    lastUsedAt: new Date().toISOString(),
+    expiresAt: new Date(Date.now() + ttlSeconds * 1000).toISOString(),
+  })
 
   return {
     async begin({ userId, ...rest }) {
-      const now = new Date().toISOString()
       const salt = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64url')
-      const session = {
-        id: newId(),
-        number: 1,
-        salt,
-        createdAt: now,
-        lastUsedAt: now,
-        expiresAt: expiry(),
-        ...rest,
+      const now = times()
+      const session: Session = {
+        ...{ version: 1, id: newId(), number: 1, salt },
+        ...{ createdAt: now.lastUsedAt, ...now, ...rest },
       }
-      await update(userId, (sessions) => ({
+      await stored.update(userId, (sessions) => ({
         next: [session, ...sessions.toSorted(byLastUse)].slice(0, maxSessionsPerUser),
         result: null,
       }))
-      return { session, refreshToken: tokenOf(userId, session) }
+      return { session, refreshToken: tokens.tokenOf(userId, session) }
     },
 
     async find(refreshToken) {
-      const read = readToken(refreshToken)
-      if (!read) return null
-      const { userId } = read
-      const session = sessionOf(living(parse(await store.get(place(userId)))), refreshToken, read)
-      return session ? { userId, session } : null
+      const claim = readToken(refreshToken)
+      if (!claim) return null
+      const session = tokens.find(await stored.read(claim.userId), refreshToken, claim)
+      return session ? { userId: claim.userId, session } : null
     },
 
     async rotate(refreshToken) {
-      const read = readToken(refreshToken)
-      if (!read) return { outcome: 'unknown' }
-      const { userId, number } = read
-      return update<Rotation>(userId, (sessions) => {
-        const session = sessionOf(sessions, refreshToken, read)
+      const claim = readToken(refreshToken)
+      if (!claim) return { outcome: 'unknown' }
+      const { userId, number } = claim
+      const rotated = (session: Session): Rotation => ({
+        outcome: 'rotated',
+        session,
+        refreshToken: tokens.tokenOf(userId, session),
+      })
+      return stored.update<Rotation>(userId, (sessions) => {
+        const session = tokens.find(sessions, refreshToken, claim)
         if (!session) return { next: null, result: { outcome: 'unknown' } }
-        const again =
-          session.number === number + 1 && Date.now() - Date.parse(session.lastUsedAt) < reuseGraceMs
-        if (again)
-          return {
-            next: null,
-            result: { outcome: 'rotated', session, refreshToken: tokenOf(userId, session) },
-          }
+        if (wasJustRotated(session, number)) return { next: null, result: rotated(session) }
         if (number !== session.number) return { next: null, result: { outcome: 'reused' } }
-        const renewed = {
-          ...session,
-          number: number + 1,
-          lastUsedAt: new Date().toISOString(),
-          expiresAt: expiry(),
-        }
-        return {
-          next: [renewed, ...sessions.filter((candidate) => candidate !== session)],
-          result: { outcome: 'rotated', session: renewed, refreshToken: tokenOf(userId, renewed) },
-        }
+        const renewed = { ...session, number: number + 1, ...times() }
+        return { next: [renewed, ...sessions.filter((other) => other !== session)], result: rotated(renewed) }
       })
     },
 
-    list: async (userId) => living(parse(await store.get(place(userId)))).toSorted(byLastUse),
+    list: async (userId) => (await stored.read(userId)).toSorted(byLastUse),
 
     end: (userId, sessionId) =>
-      update(userId, (sessions) => {
+      stored.update(userId, (sessions) => {
         const next = sessions.filter((session) => session.id !== sessionId)
         return next.length === sessions.length ? { next: null, result: false } : { next, result: true }
       }),
 
-    endAll: (userId, spared) =>
-      update(userId, (sessions) => ({
+    endAll: (userId, exempt) =>
+      stored.update(userId, (sessions) => ({
         next: sessions
-          .filter((session) => session.id === spared?.sessionId)
-          .map((session) => ({ ...session, sessionEpoch: spared?.sessionEpoch ?? session.sessionEpoch })),
+          .filter((session) => session.id === exempt?.sessionId)
+          .map((session) => ({ ...session, sessionEpoch: exempt?.sessionEpoch ?? session.sessionEpoch })),
         result: undefined,
       })),
   }
@@ -186,18 +149,78 @@ export function createSessions(
 
 const byLastUse = (a: Session, b: Session): number => b.lastUsedAt.localeCompare(a.lastUsedAt)
 
-const parse = (text: string | null): Session[] => (text === null ? [] : (JSON.parse(text) as Session[]))
+/** Only the immediate predecessor of the current token has the grace period. */
+const wasJustRotated = (session: Session, number: number): boolean =>
+  session.number === number + 1 && Date.now() - Date.parse(session.lastUsedAt) < reuseGraceMs
 
-const living = (sessions: Session[]): Session[] =>
-  sessions.filter((session) => Date.parse(session.expiresAt) > Date.now())
+const readArray = jsonReader(Type.Array(Type.Unknown()))
+const sessionCheck = TypeCompiler.Compile(Session)
 
-interface ReadToken {
+/** The sessions of each user as the store has them, expired ones left out. */
+function storedSessions(store: Store, ttlSeconds: number) {
+  const keyFor = (userId: string): string => `sessions:${userId}`
+  const parse = (text: string | null): { live: Session[]; unreadable: unknown[] } => {
+    const all = readArray(text) ?? []
+    const sessions = all.filter((one) => sessionCheck.Check(one))
+    return {
+      live: sessions.filter(({ expiresAt }) => Date.parse(expiresAt) > Date.now()),
+      unreadable: all.filter((one) => !sessionCheck.Check(one)),
+    }
+  }
+  return {
+    read: async (userId: string): Promise<Session[]> => parse(await store.get(keyFor(userId))).live,
+
+    /** `change` gets the live sessions and returns those to keep, or null to leave them as they are. */
+    async update<T>(
+      userId: string,
+      change: (sessions: Session[]) => { next: Session[] | null; result: T },
+    ): Promise<T> {
+      for (let attempt = 0; attempt < maxAttempts; attempt++) {
+        const before = await store.get(keyFor(userId))
+        const { live, unreadable } = parse(before)
+        const { next, result } = change(live)
+        if (next === null) return result
+        const all = [...next, ...unreadable]
+        const after = all.length === 0 ? null : JSON.stringify(all)
+        if (before === after || (await store.compareAndSet(keyFor(userId), before, after, ttlSeconds)))
+          return result
+        await sleep(Math.random() * 10 * Math.min(attempt, 10))
+      }
+      throw new AppError('busy', 'Too many sign-ins to this account at once. Try again.', {
+        retryAfterSeconds: 1,
+      })
+    },
+  }
+}
+
+function refreshTokens(key: Buffer, previousKeys: readonly Buffer[]) {
+  const tokenOf = (userId: string, { id, number, salt }: Session, signingKey = key): string => {
+    const body = `${userId}.${id}.${number}`
+    return `${body}.${mac(signingKey, `${body}.${salt}`)}`
+  }
+  return {
+    tokenOf: (userId: string, session: Session): string => tokenOf(userId, session),
+
+    /** The session whose token this is, or was. */
+    find: (sessions: Session[], token: string, { userId, sessionId, number }: TokenClaim) =>
+      sessions.find(
+        (session) =>
+          session.id === sessionId &&
+          [key, ...previousKeys].some((candidate) =>
+            equalInConstantTime(token, tokenOf(userId, { ...session, number }, candidate)),
+          ),
+      ),
+  }
+}
+
+/** What a token says, not yet proved. */
+interface TokenClaim {
   userId: string
   sessionId: string
   number: number
 }
 
-function readToken(token: string): ReadToken | null {
+function readToken(token: string): TokenClaim | null {
   const [, userId, sessionId, number] =
     /^([0-9a-f-]{36})\.([0-9a-f-]{36})\.([1-9]\d{0,8})\.[\w-]{43}$/.exec(token) ?? []
   return userId && sessionId && number ? { userId, sessionId, number: Number(number) } : null

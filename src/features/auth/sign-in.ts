@@ -3,11 +3,10 @@
 import type { SQL } from 'drizzle-orm'
 import type { AccessTokens } from '../../access/access-tokens.ts'
 import type { Actor, Caller, Source } from '../../access/actor.ts'
-import type { Revocations } from '../../access/revocations.ts'
-import { revocationStatement } from '../../access/revocations.ts'
+import { type Revocations, revocationStatement } from '../../access/revocations.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError } from '../../errors.ts'
-import { tidyUp } from '../../lib/tidy-up.ts'
+import { logFailure } from '../../lib/background.ts'
 import type { Logger } from '../../log.ts'
 import type { Mailer } from '../../mail/mailer.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
@@ -18,12 +17,10 @@ import {
   findAccountOfSession,
   replaceHash,
 } from './accounts.ts'
-import { recordingRefusal } from './failed-attempts.ts'
-import type { Passwords } from './passwords.ts'
-import { isOutdated } from './passwords.ts'
+import { recordingFailure } from './failed-attempts.ts'
+import { isOutdated, type Passwords } from './passwords.ts'
 import type { Session, Sessions } from './sessions.ts'
-import type { OtpDeps } from './verification.ts'
-import { newOtpMail } from './verification.ts'
+import { newOtpMail, type OtpDeps } from './verification.ts'
 
 export interface SessionDeps {
   db: Database
@@ -43,11 +40,12 @@ export interface Device extends Source {
 }
 
 /**
- * Answers the tokens and the user as JSON text. Refusals are recorded as sign-ins are.
+ * Refusals are recorded in the audit trail, as sign-ins are.
+ * @returns the tokens and the user as JSON text
  * @throws AppError invalid_credentials (401), email_not_verified, account_deactivated, tenant_deactivated (403), busy
  */
 export const signIn = (deps: SignInDeps, email: string, password: string, device: Device): Promise<string> =>
-  recordingRefusal(deps.db, { action: 'auth.sign_in_failed', email, source: device }, () =>
+  recordingFailure(deps.db, { action: 'auth.sign_in_failed', email, source: device }, () =>
     beginSession(deps, email, password, device),
   )
 
@@ -58,8 +56,8 @@ async function beginSession(
   device: Device,
 ): Promise<string> {
   const account = await findAccountByEmail(deps.db, email)
-  const right = await deps.passwords.verify(account?.passwordHash ?? null, password)
-  if (!account || !right)
+  const isRight = await deps.passwords.verify(account?.passwordHash ?? null, password)
+  if (!account || !isRight)
     throw new AppError('invalid_credentials', 'The e-mail address or the password is wrong.')
   await refuseUnready(deps, account, device)
   if (isOutdated(account.passwordHash))
@@ -72,7 +70,7 @@ async function beginSession(
   })
   // The account may have been deactivated, or its password changed, while the session began.
   const now = await findAccount(deps.db, tenantId, userId)
-  if (!now || !goesOn(begun.session, now)) {
+  if (!now || !isCurrent(begun.session, now)) {
     await deps.sessions.end(userId, begun.session.id)
     throw new AppError('invalid_credentials', 'The account changed while signing in. Try again.')
   }
@@ -90,7 +88,7 @@ const signedInEntry = ({ tenantId, userId, role }: Account, sessionId: string, d
     details: { user_agent: device.userAgent },
   })
 
-/** Only whoever knows the password learns what state the account is in. */
+/** Runs after the password was verified: only then may the caller learn the state of the account. */
 async function refuseUnready(deps: SignInDeps, account: Account, source: Source): Promise<void> {
   if (!account.isActive) throw new AppError('account_deactivated', 'This account has been deactivated.')
   if (!account.tenantIsActive) throw new AppError('tenant_deactivated', 'This tenant has been deactivated.')
@@ -99,7 +97,7 @@ async function refuseUnready(deps: SignInDeps, account: Account, source: Source)
   throw new AppError('email_not_verified', 'Verify your e-mail address first: a code has been mailed to it.')
 }
 
-const goesOn = (session: Session, account: Account): boolean =>
+const isCurrent = (session: Session, account: Account): boolean =>
   account.isActive &&
   account.tenantIsActive &&
   session.sessionEpoch === account.sessionEpoch &&
@@ -121,9 +119,9 @@ async function tokenAnswer(
 }
 
 /**
- * Answers as signIn does. The database is asked before the token is rotated: an outage of it then costs nobody the
- * session, however much longer than the grace it lasts. What changes in between is no danger, for the new access
- * token carries the epochs of before the change.
+ * Reads the database before it rotates the token, so that an outage costs nobody the session, however much longer
+ * than the grace period it lasts. A change in between does no harm: the new access token carries the epochs of before.
+ * @returns as signIn
  * @throws AppError refresh_token_invalid, refresh_token_reused (401)
  */
 export async function refresh(deps: SignInDeps, refreshToken: string, source: Source): Promise<string> {
@@ -131,7 +129,7 @@ export async function refresh(deps: SignInDeps, refreshToken: string, source: So
   if (!found) throw refreshTokenInvalid()
   const { userId, session } = found
   const account = await findAccountOfSession(deps.db, session.tenantId, userId, session.id)
-  if (!account || account.sessionIsRevoked || !goesOn(session, account)) {
+  if (!account || account.sessionIsRevoked || !isCurrent(session, account)) {
     await deps.sessions.end(userId, session.id)
     throw refreshTokenInvalid()
   }
@@ -151,7 +149,7 @@ export async function refresh(deps: SignInDeps, refreshToken: string, source: So
     await deps.sessions.end(userId, session.id)
     throw new AppError(
       'refresh_token_reused',
-      'This refresh token was used before, so somebody may have copied it. The session has ended; sign in again.',
+      'This refresh token was used before, so it may have been copied. The session has ended; sign in again.',
     )
   }
   return tokenAnswer(deps.tokens, account, session.id, rotation.refreshToken)
@@ -160,12 +158,12 @@ export async function refresh(deps: SignInDeps, refreshToken: string, source: So
 const refreshTokenInvalid = (): AppError =>
   new AppError('refresh_token_invalid', 'The session has ended. Sign in again.')
 
-/** The actor's sessions that can still be refreshed, the last used first, as JSON text. */
+/** The actor's sessions that can still be refreshed, most recently used first, as JSON text. */
 export async function listSessions(deps: SessionDeps, actor: Actor): Promise<string> {
   const sessions = await deps.sessions.list(actor.userId)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   const data = sessions
-    .filter((session) => account !== null && goesOn(session, account))
+    .filter((session) => account !== null && isCurrent(session, account))
     .map((session) => ({
       id: session.id,
       current: session.id === actor.sessionId,
@@ -178,19 +176,22 @@ export async function listSessions(deps: SessionDeps, actor: Actor): Promise<str
   return JSON.stringify({ data, next_cursor: null })
 }
 
-/** Ends one of the actor's own sessions, the present one too. Answers whether there was one. */
+/** Ends one of the actor's own sessions, the current one included. @returns whether there was one */
 export async function endSession(deps: SessionDeps, actor: Caller, sessionId: string): Promise<boolean> {
-  const own = sessionId === actor.sessionId
-  if (!own && !(await deps.sessions.list(actor.userId)).some((session) => session.id === sessionId))
+  const isCurrentSession = sessionId === actor.sessionId
+  if (
+    !isCurrentSession &&
+    !(await deps.sessions.list(actor.userId)).some((session) => session.id === sessionId)
+  )
     return false
-  // The database first: from here on the session is dead even if the store cannot be told.
-  const action = own ? 'auth.signed_out' : 'auth.session_ended'
+  // The database first: from then on the session is dead even if the store cannot be reached.
+  const action = isCurrentSession ? 'auth.signed_out' : 'auth.session_ended'
   await revokeSession(deps, actor.tenantId, sessionId, {
     ...by(actor),
     action,
     target: { type: 'session', id: sessionId },
   })
-  await tidyUp(deps.log, 'ending a session', deps.sessions.end(actor.userId, sessionId))
+  await logFailure(deps.log, 'ending a session', deps.sessions.end(actor.userId, sessionId))
   return true
 }
 

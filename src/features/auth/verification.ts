@@ -9,7 +9,7 @@ import type { Mailer } from '../../mail/mailer.ts'
 import { otpMail } from '../../mail/templates.ts'
 import type { Store } from '../../store/store.ts'
 import { findAccountByEmail, markEmailVerified } from './accounts.ts'
-import { recordingRefusal } from './failed-attempts.ts'
+import { recordingFailure } from './failed-attempts.ts'
 import type { Otps } from './otp.ts'
 
 export interface OtpDeps {
@@ -29,8 +29,8 @@ export interface OtpRecipient {
 }
 
 /**
- * A mail with a new code, to be sent once there is reason to; the code before it is dead. The user need not be there
- * yet: whoever makes one has this first, so that nobody is made who then gets no code.
+ * A mail with a new code, for the caller to send; the previous code is dead. The user need not exist yet: a code is
+ * issued before its user is created, so that no user exists who cannot get one.
  * @throws AppError redis_unavailable, database_unavailable (503)
  */
 export async function newOtpMail(
@@ -43,14 +43,14 @@ export async function newOtpMail(
 }
 
 /**
- * The store is written to, not only asked: a Redis that takes no writes, as a replica does, would lose what comes next.
+ * Writes to the store rather than only reading from it: a Redis replica answers reads and refuses writes.
  * @throws AppError database_unavailable, redis_unavailable (503)
  */
 export async function ensureReachable({ db, store }: { db: Database; store: Store }): Promise<void> {
   await Promise.all([db.read('system', sql`select 1`), store.set('reachable', '', 1)])
 }
 
-/** Does nothing for an address that is unknown, verified already or deactivated. The caller answers before. */
+/** Does nothing for an address that is unknown, verified or deactivated. Runs after the request was answered. */
 export async function resendOtp(deps: VerificationDeps, email: string, source: Source): Promise<void> {
   const account = await findAccountByEmail(deps.db, email)
   if (account?.isActive && account.tenantIsActive && !account.emailVerified)
@@ -64,7 +64,7 @@ export const verifyEmail = (
   code: string,
   source: Source,
 ): Promise<void> =>
-  recordingRefusal(deps.db, { action: 'auth.verification_failed', email, source }, async () => {
+  recordingFailure(deps.db, { action: 'auth.verification_failed', email, source }, async () => {
     const account = await findAccountByEmail(deps.db, email)
     await deps.otps.consume(account?.userId ?? email, code)
     if (!(await markEmailVerified(deps.db, email, source)))

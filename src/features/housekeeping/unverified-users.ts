@@ -4,7 +4,7 @@
  * keeps its admins. A deactivated tenant is left as it is.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { fromWithin } from '../../access/actor.ts'
+import { internalSource } from '../../access/actor.ts'
 import type { Database, Query } from '../../db/database.ts'
 import { auditStatement } from '../audit/entry.ts'
 import { daysBefore } from './expired-rows.ts'
@@ -85,7 +85,7 @@ async function removeIfStillDue(query: Query, { tenantId, id }: Person, now: SQL
       tenantId,
       action: 'user.removed',
       actor: null,
-      source: fromWithin,
+      source: internalSource,
       target: { type: 'user', id },
       details: { email: removed.email, reason: 'unverified' },
     }),

@@ -8,17 +8,14 @@ import { users } from '../../db/schema.ts'
 import { containing } from '../../db/search.ts'
 import { rowJson, wireColumns } from '../../db/wire-json.ts'
 import { AppError, notFound } from '../../errors.ts'
-import type { Cursors } from '../../lib/cursor.ts'
-import { openPage, type PageRow } from '../../lib/cursor.ts'
+import { logFailure } from '../../lib/background.ts'
+import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
-import { tidyUp } from '../../lib/tidy-up.ts'
 import { auditStatement, by, differences } from '../audit/entry.ts'
 import { userJson } from '../auth/accounts.ts'
-import type { Passwords } from '../auth/passwords.ts'
-import { checkNewPassword } from '../auth/passwords.ts'
+import { checkNewPassword, type Passwords } from '../auth/passwords.ts'
 import type { SessionDeps } from '../auth/sign-in.ts'
-import type { VerificationDeps } from '../auth/verification.ts'
-import { newOtpMail } from '../auth/verification.ts'
+import { newOtpMail, type VerificationDeps } from '../auth/verification.ts'
 import type { NewUser, UserChange, UserQuery } from './model.ts'
 
 interface Body {
@@ -162,7 +159,8 @@ export async function changeUser(
   if (!changed || changed.refusal === 'not_found') throw notFound('user')
   if (changed.tokenEpoch !== null) {
     deps.revocations.learn({ tenantId, subject: userId, minimumEpoch: changed.tokenEpoch })
-    if (change.is_active === false) await tidyUp(deps.log, 'ending sessions', deps.sessions.endAll(userId))
+    if (change.is_active === false)
+      await logFailure(deps.log, 'ending sessions', deps.sessions.endAll(userId))
   }
   return changed.body
 }

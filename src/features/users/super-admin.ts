@@ -1,7 +1,7 @@
 /** The platform's own people: made by the operator, never over the API, and trusted to own their address. */
 import { randomBytes } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { fromWithin } from '../../access/actor.ts'
+import { internalSource } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { platformTenantId } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
@@ -36,7 +36,7 @@ function superAdminStatements(email: string, fullName: string, passwordHash: str
   return [
     sql`insert into users (tenant_id, id, email, full_name, role, password_hash, email_verified)
       values (${platformTenantId}, ${id}, ${email}, ${fullName}, 'super_admin', ${passwordHash}, true)`,
-    auditStatement({ tenantId: platformTenantId, actor: null, source: fromWithin, ...creation }),
+    auditStatement({ tenantId: platformTenantId, actor: null, source: internalSource, ...creation }),
   ]
 }
 
