@@ -3,7 +3,7 @@
  * row_to_json over a subselect writes a list of 5,000 items a fifth faster, and a tenth smaller, than
  * json_build_object does.
  */
-import { getTableColumns, type SQL, sql } from 'drizzle-orm'
+import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 
 /** @param columns a select list; each column's name is the field's */
@@ -26,6 +26,14 @@ export function wireColumns<Table extends PgTable>(
   )
 }
 
+/** The columns with these names. @throws Error for a name that no column has, when the program starts */
+export const columnsNamed = (table: PgTable, names: readonly string[]): PgColumn[] =>
+  names.map((name) => {
+    const column = Object.values<PgColumn>(getTableColumns(table)).find((one) => one.name === name)
+    if (!column) throw new Error(`${getTableName(table)} has no column ${name}`)
+    return column
+  })
+
 /** Times in RFC 3339 with milliseconds; numbers without trailing zeros; everything else as it is. */
 function written({ name, columnType }: PgColumn, alias: string): string {
   if (columnType === 'PgTimestampString') return `wire_time(${alias}.${name}) as ${name}`
@@ -33,7 +41,8 @@ function written({ name, columnType }: PgColumn, alias: string): string {
   return `${alias}.${name}`
 }
 
-/** What a model of the wire must have: a field for each of these columns, by the name it has in the database. */
-export type WireFields<Table extends PgTable, Columns extends readonly ColumnKey<Table>[], Schema> = {
-  [Key in Columns[number] as Table['_']['columns'][Key]['_']['name']]: Schema
-}
+/** The names on the wire, and in the database, of these columns: what a model of the wire has as its fields. */
+export type WireName<
+  Table extends PgTable,
+  Columns extends readonly ColumnKey<Table>[],
+> = Table['_']['columns'][Columns[number]]['_']['name']

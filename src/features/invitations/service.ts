@@ -1,4 +1,4 @@
-/** Inviting colleagues to a list, and what they make of it. */
+/** Inviting colleagues to a list, and their answers. */
 
 import { type SQL, sql } from 'drizzle-orm'
 import type { Caller } from '../../access/actor.ts'
@@ -9,11 +9,11 @@ import { invitationMail } from '../../mail/templates.ts'
 import { type AuditAction, auditStatement, by } from '../audit/entry.ts'
 import { findAccount } from '../auth/accounts.ts'
 import { changeList, type ListWriter } from '../list-changes/change.ts'
-import { refused } from '../list-changes/refusals.ts'
+import { refusal } from '../list-changes/refusals.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { listJson, memberJson } from '../list-changes/wire.ts'
 import type { ListAnswer } from '../lists/service.ts'
-import { alreadySpent, isSpent, refuseSpent, spendStatement } from './redeeming.ts'
+import { alreadyRedeemed, isRedeemed, redeemStatement, refuseRedeemed } from './redeeming.ts'
 import { type Invitation, type InvitedRole, readInvitation, signInvitation } from './token.ts'
 
 export interface InvitationDeps extends ListWriter {
@@ -33,7 +33,8 @@ interface Invited {
 }
 
 /**
- * Signs an invitation and mails it. Answers it as JSON text.
+ * Signs an invitation and mails it.
+ * @returns it as JSON text
  * @throws AppError not_found, forbidden, not_in_tenant (422; also for another tenant's address), already_member
  */
 export async function invite(
@@ -56,12 +57,12 @@ export async function invite(
       where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
   )
   if (!found) throw notFound('list')
-  if (!found.mayInvite) throw refused('forbidden')
+  if (!found.mayInvite) throw refusal('forbidden')
   if (found.inviteeName === null)
     throw new AppError('not_in_tenant', 'There is no active user of your tenant with this e-mail address.', {
       errors: [{ field: 'email', message: 'must belong to an active user of your tenant' }],
     })
-  if (found.isMember) throw refused('already_member')
+  if (found.isMember) throw refusal('already_member')
   const ttlSeconds = deps.invitationTtlHours * 3600
   const claims = { tenantId: actor.tenantId, listId, email, role, inviterId: actor.userId }
   const token = await signInvitation(deps.jwt, claims, ttlSeconds)
@@ -102,18 +103,18 @@ const invitationEntry = (action: AuditAction, { id, listId, email, role }: Invit
 
 const wireTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
-/** Over `t`, the list: whether the inviter is active and may still invite to it. */
-const stillInvites = (invitation: Invitation): SQL => sql`exists (
+/** Over the list `t`: whether the inviter is active and may still invite to it. */
+const mayStillInvite = (invitation: Invitation): SQL => sql`exists (
   select from users u
   join tenants on tenants.id = u.tenant_id and tenants.is_active
   left join list_members m on m.tenant_id = u.tenant_id and m.list_id = t.id and m.user_id = u.id
   where u.tenant_id = t.tenant_id and u.id = ${invitation.inviterId} and u.is_active
     and (u.role = 'tenant_admin' or m.role = 'owner'))`
 
-/** What an invitation says, to whoever holds it. @throws AppError as acceptInvitation, of the invitation itself */
+/** What an invitation is for, for whoever holds its token. @throws AppError as acceptInvitation, of the invitation itself */
 export async function previewInvitation(deps: InvitationDeps, token: string): Promise<string> {
   const invitation = await readInvitation(deps.jwt, token)
-  await refuseSpent(deps.db, invitation)
+  await refuseRedeemed(deps.db, invitation)
   const { listId, email, role, expiresAt } = invitation
   const { name, invitedBy } = await getInvitedTo(deps, invitation)
   return JSON.stringify({
@@ -126,7 +127,7 @@ export async function previewInvitation(deps: InvitationDeps, token: string): Pr
   })
 }
 
-/** What it invites to, and who did. @throws AppError invitation_void (410) */
+/** The list and who invited to it. @throws AppError invitation_void (410) */
 async function getInvitedTo(
   deps: InvitationDeps,
   invitation: Invitation,
@@ -137,14 +138,15 @@ async function getInvitedTo(
     sql<{ name: string; invitedBy: string }>`
       select t.name, me.full_name as "invitedBy" from shopping_lists t
       join users me on me.tenant_id = t.tenant_id and me.id = ${inviterId}
-      where t.tenant_id = ${tenantId} and t.id = ${listId} and t.deleted_at is null and ${stillInvites(invitation)}`,
+      where t.tenant_id = ${tenantId} and t.id = ${listId} and t.deleted_at is null and ${mayStillInvite(invitation)}`,
   )
-  if (!found) throw refused('invitation_void')
+  if (!found) throw refusal('invitation_void')
   return found
 }
 
 /**
- * Makes the invitee a member. Answers the list's summary and its version.
+ * Makes the invitee a member.
+ * @returns the list's summary and its version
  * @throws AppError invitation_invalid (400), invitation_expired (410), invitation_spent (409),
  *   invitation_not_for_you (403), invitation_void (410), already_member (409)
  */
@@ -159,36 +161,36 @@ export async function acceptInvitation(
     return { body, tag }
   } catch (error) {
     throw error instanceof AppError && error.code === 'not_found'
-      ? refused('invitation_void')
-      : alreadySpent(error)
+      ? refusal('invitation_void')
+      : alreadyRedeemed(error)
   }
 }
 
-/** Spends the invitation. @throws AppError as acceptInvitation, but for already_member */
+/** Redeems the invitation without joining. @throws AppError as acceptInvitation, but for already_member */
 export async function rejectInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<void> {
   const invitation = await readOwnInvitation(deps, actor, token)
   await getInvitedTo(deps, invitation)
   await deps.db
     .write(
       actor,
-      spendStatement(invitation, sql`(select) once`),
+      redeemStatement(invitation, sql`(select) once`),
       auditStatement({ ...by(actor), ...invitationEntry('invitation.rejected', invitation) }),
     )
     .catch((error: unknown) => {
-      throw alreadySpent(error)
+      throw alreadyRedeemed(error)
     })
 }
 
 async function readOwnInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<Invitation> {
   const invitation = await readInvitation(deps.jwt, token)
-  await refuseSpent(deps.db, invitation)
+  await refuseRedeemed(deps.db, invitation)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
-  const own =
+  const isTheirs =
     invitation.tenantId === actor.tenantId &&
     invitation.email === account?.email &&
     account.emailVerified &&
     account.isActive
-  if (!own) throw new AppError('invitation_not_for_you', 'This invitation is for someone else.')
+  if (!isTheirs) throw new AppError('invitation_not_for_you', 'This invitation is for someone else.')
   return invitation
 }
 
@@ -198,18 +200,23 @@ const joining = (actor: Caller, invitation: Invitation) => ({
   permission: 'invited' as const,
   what: 'list',
   reach: sql`true`,
-  refuse: sql`case when ${isSpent(invitation)} then 'invitation_spent'
-    when t.deleted_at is not null or not ${stillInvites(invitation)} then 'invitation_void'
-    when t.member_role is not null then 'already_member' end`,
+  refuse: {
+    invitation_spent: isRedeemed(invitation),
+    invitation_void: sql`t.deleted_at is not null or not ${mayStillInvite(invitation)}`,
+    already_member: sql`t.member_role is not null`,
+  },
   steps: sql`, joined as (
       insert into list_members (tenant_id, list_id, user_id, role)
       select ok.tenant_id, ok.id, ${actor.userId}::uuid, ${invitation.role}::text from ok returning *
-    ), spent as (${spendStatement(invitation, sql`joined`)}), newcomer as (
+    ), redeemed as (${redeemStatement(invitation, sql`joined`)}), newcomer as (
       select j.*, u.full_name, u.email from joined j join users u on u.tenant_id = j.tenant_id and u.id = j.user_id
     )`,
+  events: {
+    type: 'member_joined' as const,
+    payload: { member: memberJson('n', 'n') },
+    rows: sql`newcomer n`,
+  },
   audit: { ...invitationEntry('invitation.accepted', invitation), from: sql`joined` },
-  eventCount: sql`select count(*) from joined`,
-  events: sql`select 1, 'member_joined', jsonb_build_object('member', ${memberJson('n', 'n')}) from newcomer n`,
   answer: sql<ListAnswer>`(select ${listJson(
     'b',
     sql`j.role, b.item_count, b.pending_count, 1 + (

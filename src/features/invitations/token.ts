@@ -1,8 +1,7 @@
 /**
- * An invitation is a signed token and no row: what it says is all there is of it. What is kept, for as long as it
- * lives, is only that it was spent.
+ * An invitation is a signed token without a row. All that is kept of it, for as long as it lives, is that it was
+ * redeemed.
  */
-
 import type { Claims, JwtSigner } from '../../access/jwt.ts'
 import { AppError } from '../../errors.ts'
 import { isUuid, newId } from '../../lib/ids.ts'

@@ -1,4 +1,7 @@
+import type { TSchema } from '@sinclair/typebox'
 import { type Static, t } from 'elysia'
+import type { items } from '../../db/schema.ts'
+import type { WireName } from '../../db/wire-json.ts'
 import { operation } from '../../http/docs/openapi-operation.ts'
 import {
   Category,
@@ -15,21 +18,24 @@ import {
   strict,
   Unit,
 } from '../../http/fields.ts'
+import type { itemColumns } from '../list-changes/wire.ts'
+
+type ItemColumn = WireName<typeof items, typeof itemColumns>
 
 const Status = t.Union([t.Literal('pending'), t.Literal('purchased')], {
   expects: 'must be pending or purchased',
 })
 
+/** What a client may say of an item; each is a column of the same name. */
+const settable = {
+  quantity: t.Optional(Quantity),
+  unit: Unit,
+  note: Note,
+  category: Category,
+} satisfies Partial<Record<ItemColumn, TSchema>>
+
 export const NewItem = t.Object(
-  {
-    name: Name,
-    quantity: t.Optional(Quantity),
-    unit: Unit,
-    note: Note,
-    category: Category,
-    position: t.Optional(Position),
-    id: t.Optional(ChosenId),
-  },
+  { name: Name, ...settable, position: t.Optional(Position), id: t.Optional(ChosenId) },
   strict,
 )
 export type NewItem = Static<typeof NewItem>
@@ -49,15 +55,7 @@ export const NewItems = t.Object(
 export const OneOrManyItems = t.Union([NewItem, NewItems])
 
 export const ItemChange = t.Object(
-  {
-    name: t.Optional(Name),
-    quantity: t.Optional(Quantity),
-    unit: Unit,
-    note: Note,
-    category: Category,
-    status: t.Optional(Status),
-    position: t.Optional(Position),
-  },
+  { name: t.Optional(Name), ...settable, status: t.Optional(Status), position: t.Optional(Position) },
   strict,
 )
 export type ItemChange = Static<typeof ItemChange>
@@ -91,7 +89,7 @@ export const Item = t.Object(
     version: t.Integer(),
     created_at: time,
     updated_at: time,
-  },
+  } satisfies Record<ItemColumn, TSchema>,
   { $id: 'Item' },
 )
 export const ItemPage = t.Object({ data: t.Array(Item), next_cursor: t.Union([t.String(), t.Null()]) })

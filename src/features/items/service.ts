@@ -1,8 +1,10 @@
-/** Items: every change goes through lists/change.ts. */
+/** Items. Every change goes through list-changes/change.ts. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { ConstraintError } from '../../db/errors.ts'
+import { items } from '../../db/schema.ts'
+import { columnsNamed } from '../../db/wire-json.ts'
 import { notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
@@ -10,7 +12,7 @@ import { changeList, type ListWriter } from '../list-changes/change.ts'
 import type { Precondition } from '../list-changes/precondition.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { itemJson } from '../list-changes/wire.ts'
-import type { ItemChange, ItemQuery, NewItem } from './model.ts'
+import { ItemChange, type ItemQuery, NewItem } from './model.ts'
 
 export const maxItemsPerList = 5000
 
@@ -24,31 +26,32 @@ export interface AddedAnswer {
   body: string
   /** The item's version; null for several. */
   tag: number | null
-  /** False when all of them were there already, from an earlier try of the same request. */
+  /** False when all of them exist already, from an earlier attempt of the same request. */
   created: boolean
 }
 
 /**
- * Adds one item, or several, all or none; in list order after the last unless they say where.
+ * Adds one item or several, all or none, after the last one unless they bring a position.
  * @param shape whether the answer is the item itself or `{data: [...]}`
+ * @throws AppError not_found, forbidden, id_conflict, id_deleted, list_full
  */
 export async function addItems(
   writer: ListWriter,
   actor: Caller,
   listId: string,
-  items: readonly NewItem[],
+  newItems: readonly NewItem[],
   shape: 'one' | 'many',
 ): Promise<AddedAnswer> {
-  const add = () => changeList(writer, addition(actor, listId, items, shape))
+  const add = () => changeList(writer, addition(actor, listId, newItems, shape))
   return add().catch((error: unknown) => {
-    // Another list's writer took the same id at this very moment; now it can be seen whose it is.
+    // A writer of another list took the same id at this moment; now its owner can be seen.
     if (error instanceof ConstraintError && error.constraint === 'items_pkey') return add()
     throw error
   })
 }
 
-const addition = (actor: Caller, listId: string, items: readonly NewItem[], shape: 'one' | 'many') => {
-  const rows = JSON.stringify(items.map((item) => ({ ...item, id: item.id ?? newId() })))
+const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], shape: 'one' | 'many') => {
+  const rows = JSON.stringify(newItems.map((item) => ({ ...item, id: item.id ?? newId() })))
   const all = sql`(select * from added union all select * from existing)`
   return {
     actor,
@@ -56,18 +59,16 @@ const addition = (actor: Caller, listId: string, items: readonly NewItem[], shap
     permission: 'edit' as const,
     what: 'list',
     inputs: sql`, wanted as (
-        select * from rows from (jsonb_to_recordset(${rows}::jsonb) as (id uuid, name text, quantity numeric, unit text,
-          note text, category text, position text)) with ordinality
-          as w (id, name, quantity, unit, note, category, position, ordinal)
+        select * from rows from (jsonb_to_recordset(${rows}::jsonb) as (${newItemTypes})) with ordinality
+          as w (${newItemNames}, ordinal)
       ), existing as (
         select i.* from items i join wanted w on w.id = i.id where i.tenant_id = ${actor.tenantId}
       )`,
-    refuse: sql`case
-        when exists (select from existing where deleted_at is not null) then 'id_deleted'
-        when exists (select from existing e where e.list_id <> t.id or e.added_by <> ${actor.userId}) then 'id_conflict'
-        when t.item_count + (select count(*) from wanted) - (select count(*) from existing) > ${maxItemsPerList}::int
-          then 'list_full'
-      end`,
+    refuse: {
+      id_deleted: sql`exists (select from existing where deleted_at is not null)`,
+      id_conflict: sql`exists (select from existing e where e.list_id <> t.id or e.added_by <> ${actor.userId})`,
+      list_full: sql`t.item_count + (select count(*) from wanted) - (select count(*) from existing) > ${maxItemsPerList}::int`,
+    },
     steps: sql`, fresh as (
         select w.*, row_number() over (partition by w.position is null order by w.ordinal) as place
         from ok, wanted w where not exists (select from existing e where e.id = w.id)
@@ -79,17 +80,19 @@ const addition = (actor: Caller, listId: string, items: readonly NewItem[], shap
             (select max(position collate "C") from fresh)),
           (select count(*)::int from fresh where position is null)) p
       ), added as (
-        insert into items (tenant_id, id, list_id, name, quantity, unit, note, category, position, added_by, updated_by)
-        select ok.tenant_id, f.id, ok.id, f.name, coalesce(f.quantity, 1), f.unit, f.note, f.category,
-          coalesce(f.position, tail.key), ${actor.userId}::uuid, ${actor.userId}::uuid
+        insert into items (tenant_id, list_id, added_by, updated_by, ${newItemNames})
+        select ok.tenant_id, ok.id, ${actor.userId}::uuid, ${actor.userId}::uuid, ${newItemValues}
         from ok, fresh f left join tail on f.position is null and tail.ordinal = f.place
         returning *
       )`,
-    eventCount: sql`select count(*) from added`,
-    set: sql`, item_count = l.item_count + (select count(*) from added),
+    events: {
+      type: 'item_added' as const,
+      payload: { item: itemJson('a') },
+      rows: sql`added a join wanted w on w.id = a.id`,
+      order: sql`w.ordinal`,
+    },
+    counters: sql`, item_count = l.item_count + (select count(*) from added),
       pending_count = l.pending_count + (select count(*) from added)`,
-    events: sql`select row_number() over (order by w.ordinal), 'item_added',
-      jsonb_build_object('item', ${itemJson('a')}) from added a join wanted w on w.id = a.id`,
     answer:
       shape === 'one'
         ? sql<AddedAnswer>`(select ${itemJson('i')} from ${all} i)::text as body,
@@ -98,6 +101,23 @@ const addition = (actor: Caller, listId: string, items: readonly NewItem[], shap
             null::int as tag, exists (select from added) as created`,
   }
 }
+
+/** The columns of a new item, as its model names them. */
+const newItemColumns = columnsNamed(items, Object.keys(NewItem.properties))
+const newItemNames = sql.raw(newItemColumns.map(({ name }) => name).join(', '))
+const newItemTypes = sql.raw(
+  newItemColumns.map((column) => `${column.name} ${column.getSQLType()}`).join(', '),
+)
+/** From a row `f` of what was sent; `tail` has a position where it brings none. */
+const newItemValues = sql.raw(
+  newItemColumns
+    .map(
+      ({ name }) =>
+        ({ quantity: 'coalesce(f.quantity, 1)', position: 'coalesce(f.position, tail.key)' })[name] ??
+        `f.${name}`,
+    )
+    .join(', '),
+)
 
 /** The list an item is on, as an expression. */
 const listOf = (actor: Actor, itemId: string): SQL =>
@@ -114,6 +134,20 @@ const unchangedSince = (demanded: Precondition | null) => ({
   current: sql`select ${itemJson('i')} from item i`,
 })
 
+/** The columns that a PATCH may change, as its model names them. */
+const changeableColumns = columnsNamed(items, Object.keys(ItemChange.properties))
+const eachChangeable = (expression: (name: string, type: string) => string): SQL =>
+  sql.raw(changeableColumns.map((column) => expression(column.name, column.getSQLType())).join(', '))
+/** From the item `i` and the `patch` of `p`. */
+const patched = eachChangeable(
+  (name, type) =>
+    `case when p.patch ? '${name}' then (p.patch ->> '${name}')::${type} else i.${name} end as ${name}`,
+)
+const changedNames = eachChangeable(
+  (name) => `case when w.${name} is distinct from i.${name} then '${name}' end`,
+)
+const assigned = eachChangeable((name) => `${name} = w.${name}`)
+
 /** @throws AppError not_found, forbidden, version_mismatch */
 export const changeItem = (
   writer: ListWriter,
@@ -122,13 +156,6 @@ export const changeItem = (
   change: ItemChange,
   demanded: Precondition | null,
 ): Promise<ItemAnswer> => {
-  const patch = JSON.stringify(change)
-  const field = (name: keyof ItemChange, type = 'text'): SQL =>
-    sql.raw(
-      `case when p.patch ? '${name}' then (p.patch ->> '${name}')::${type} else i.${name} end as ${name}`,
-    )
-  const differs = (name: keyof ItemChange): SQL =>
-    sql.raw(`case when w.${name} is distinct from i.${name} then '${name}' end`)
   return changeList(writer, {
     actor,
     list: listOf(actor, itemId),
@@ -137,16 +164,11 @@ export const changeItem = (
     precondition: unchangedSince(demanded),
     inputs: theItem(actor, itemId),
     steps: sql`, wanted as (
-        select ${field('name')}, ${field('quantity', 'numeric')}, ${field('unit')}, ${field('note')},
-          ${field('category')}, ${field('status')}, ${field('position')}
-        from item i, (select ${patch}::jsonb as patch) p
+        select ${patched} from item i, (select ${JSON.stringify(change)}::jsonb as patch) p
       ), difference as (
-        select array_remove(array[${differs('name')}, ${differs('quantity')}, ${differs('unit')}, ${differs('note')},
-          ${differs('category')}, ${differs('status')}, ${differs('position')}], null) as fields
-        from wanted w, item i
+        select array_remove(array[${changedNames}], null) as fields from wanted w, item i
       ), updated as (
-        update items i set name = w.name, quantity = w.quantity, unit = w.unit, note = w.note, category = w.category,
-          status = w.status, position = w.position,
+        update items i set ${assigned},
           purchased_by = case when w.status = i.status then i.purchased_by
             when w.status = 'purchased' then ${actor.userId}::uuid end,
           purchased_at = case when w.status = i.status then i.purchased_at
@@ -156,11 +178,13 @@ export const changeItem = (
         where i.tenant_id = ok.tenant_id and i.id = item.id and d.fields <> '{}'
         returning i.*
       )`,
-    eventCount: sql`select count(*) from updated`,
-    set: sql`, pending_count = l.pending_count
+    events: {
+      type: 'item_updated',
+      payload: { item: itemJson('u'), changed: sql`d.fields` },
+      rows: sql`updated u, difference d`,
+    },
+    counters: sql`, pending_count = l.pending_count
       + coalesce((select (u.status = 'pending')::int - (i.status = 'pending')::int from updated u, item i), 0)`,
-    events: sql`select 1, 'item_updated',
-      jsonb_build_object('item', ${itemJson('u')}, 'changed', d.fields) from updated u, difference d`,
     answer: sql<ItemAnswer>`
       coalesce((select ${itemJson('u')} from updated u), (select ${itemJson('i')} from item i))::text as body,
       coalesce((select version from updated), (select version from item)) as tag`,
@@ -184,7 +208,7 @@ export const deleteItem = (
     ...removal(actor, sql`i.id = (select id from item)`),
   })
 
-/** Deletes what is in the basket, one event an item, in list order. */
+/** Deletes the purchased items, one event each, in list order. @throws AppError not_found, forbidden */
 export const clearPurchased = (
   writer: ListWriter,
   actor: Caller,
@@ -204,15 +228,18 @@ const removal = (actor: Actor, which: SQL) => ({
       from ok where i.tenant_id = ok.tenant_id and i.list_id = ok.id and i.deleted_at is null and ${which}
       returning i.*
     )`,
-  eventCount: sql`select count(*) from removed`,
-  set: sql`, item_count = l.item_count - (select count(*) from removed),
+  events: {
+    type: 'item_deleted' as const,
+    payload: { item_id: sql`r.id` },
+    rows: sql`removed r`,
+    order: sql`r.position, r.id`,
+  },
+  counters: sql`, item_count = l.item_count - (select count(*) from removed),
     pending_count = l.pending_count - (select count(*) from removed where status = 'pending')`,
-  events: sql`select row_number() over (order by r.position, r.id), 'item_deleted',
-    jsonb_build_object('item_id', r.id) from removed r`,
   answer: sql<{ deleted: number }>`(select count(*)::int from removed) as deleted`,
 })
 
-/** A page of a list's items in list order, as JSON text. @throws AppError not_found, invalid (a foreign cursor) */
+/** A page of a list's items in list order, as JSON text. @throws AppError not_found, invalid (another list's cursor) */
 export async function listItems(
   db: Database,
   cursors: Cursors,

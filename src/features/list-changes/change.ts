@@ -1,70 +1,88 @@
 /**
- * The one way to change a list, its members or its items. Every writer describes its change here; no list change
- * exists outside it. In one transaction and one round trip it
- *   1. locks the list's row, so that changes of one list stand in line and each sees what the one before it did,
- *   2. finds the list for the actor (who cannot see it is told it is not there) and checks what he may do,
- *      what he believed (`If-Match`) and what the change itself demands,
- *   3. makes the change, counts `seq` up by the number of its events, and appends them.
- * So the order of events is the order of commits, their numbers have no holes, and an acknowledged change always has
- * its event. A change that changes nothing has no events and leaves the list's row alone.
+ * The one way to change a list, its members or its items: every writer describes its change here, and no change of a
+ * list exists outside it. In one transaction and one round trip, changeList
+ *   1. locks the list's row, so that changes of one list queue up and each sees the one before it,
+ *   2. finds the list for the actor (to whoever cannot see it, it is not there) and checks their permission, their
+ *      precondition (`If-Match`) and what the change itself may be refused for,
+ *   3. makes the change, adds the number of its events to `seq`, and appends them.
+ * So events are ordered as the commits are, their numbers have no gaps, and an acknowledged change always has its
+ * events. A change that changes nothing has none and leaves the list's row alone.
  */
-
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { notFound } from '../../errors.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
-import type { ListEvent } from './events.ts'
+import type { EventType, eventFields, ListEvent, ListKey } from './events.ts'
 import type { Precondition } from './precondition.ts'
-import { isRefusal, refused } from './refusals.ts'
+import { isRefusal, type Refusal, refusal } from './refusals.ts'
 import { visible } from './visible-lists.ts'
-import { eventJson } from './wire.ts'
+import { eventJson, listJson } from './wire.ts'
 
 /**
- * What the actor must be allowed: to see the list, to work on its items, or to manage it and its members. An invited
- * one is no member yet: what he may do, his invitation says.
+ * What the actor must be allowed: to see the list, to edit its items, or to manage it and its members. Whoever is
+ * invited is no member yet: their invitation decides.
  */
 export type Permission = 'invited' | 'see' | 'edit' | 'manage'
 
+/**
+ * A change, in the order in which it is checked and made. The SQL of each part may read `target t`, the list's row with
+ * the actor's `member_role`, and the CTEs of the parts before it; from `steps` on, `ok`: the target, or nothing when
+ * the change is refused.
+ */
 export interface ListChange<Answer> {
   actor: Caller
   /** The list's id, as an expression. */
   list: SQL
-  permission: Permission
-  /** What the answer calls the thing that is not there. */
+  /** What a 404 says is not there. */
   what: string
-  /** Which lists the actor can reach, over `l` and his membership `m`; by default the living ones he sees. */
+  /** Which lists the actor can reach, over `l` and their membership `m`. Default: the live ones they can see. */
   reach?: SQL
+  permission: Permission
   precondition?: { demanded: Precondition | null; version: SQL; current: SQL }
-  /** Further CTEs that the checks and the steps read; each begins with a comma. `target` is the list's row. */
+  /** Further CTEs, each beginning with a comma. */
   inputs?: SQL
-  /** A refusal's code or null, over `target t`. */
-  refuse?: SQL
-  /** The CTEs that change rows, each beginning with a comma. They read `ok`, which is empty when refused. */
-  steps: SQL
-  /** How many events the change has. */
-  eventCount: SQL
+  /** Conditions by the code they refuse with; the first that holds decides. */
+  refuse?: Partial<Record<Refusal | 'not_found', SQL>>
+  /** The CTEs that change members or items, each beginning with a comma. */
+  steps?: SQL
+  /** The events of these steps. */
+  events?: RowEvents
+  /** The list's own change. Its event comes last and carries the list as it is then. */
+  own?: OwnChange
   /** Further columns of the list's row, over `l` and `ok`; begins with a comma. */
-  set?: SQL
-  /** `select ordinal, type, payload` of the events; may read `bumped`, the list's row after the change. */
-  events: SQL
-  /** Its entry in the audit trail, written once for each row of `from`, which reads the steps. */
+  counters?: SQL
+  /** Its entry in the audit trail, written once for each row of `from`. */
   audit?: Pick<AuditEntry, 'action' | 'target' | 'details'> & { from: SQL }
-  /** Columns of the answer. */
+  /** Columns of the answer; may read `bumped`, the list's row after the change. */
   answer: SQL<Answer>
 }
 
-/** What a writer of lists needs: the database, and who is to be told after the commit. */
-export interface ListWriter {
-  db: Database
-  publish: (
-    list: { tenantId: string; listId: string },
-    events: readonly ListEvent[],
-    requestId: string | null,
-  ) => void
+/** One event of this type for each row of `rows` (a from clause), in `order`. */
+export type RowEvents = {
+  [Type in EventType]: {
+    type: Type
+    payload: { [Field in keyof (typeof eventFields)[Type]]: SQL }
+    rows: SQL
+    order?: SQL
+  }
+}[EventType]
+
+export interface OwnChange {
+  type: 'list_updated' | 'list_deleted' | 'list_restored'
+  /** Whether there is anything to change, as a condition. */
+  when: SQL
+  /** Columns of the list's row. Its version goes up by itself. */
+  set: SQL
 }
 
-/** @throws AppError not_found, and whatever the refusal says; the rows are then as they were */
+/** What a writer of lists needs: the database, and whom to notify after the commit. */
+export interface ListWriter {
+  db: Database
+  publish: (list: ListKey, events: readonly ListEvent[], requestId: string | null) => void
+}
+
+/** @throws AppError not_found, or the refusal; the rows are then as they were */
 export async function changeList<Answer>(
   { db, publish }: ListWriter,
   change: ListChange<Answer>,
@@ -73,7 +91,7 @@ export async function changeList<Answer>(
   const lock = sql`select from shopping_lists where tenant_id = ${tenantId} and id = ${change.list} for no key update`
   const [row] = await db.write(change.actor, lock, statement(change))
   if (!row || row.refusal === 'not_found') throw notFound(change.what)
-  if (isRefusal(row.refusal)) throw refused(row.refusal, row.current)
+  if (isRefusal(row.refusal)) throw refusal(row.refusal, row.current)
   if (row.events) publish({ tenantId, listId: row.listId }, row.events, change.actor.requestId)
   return row
 }
@@ -98,23 +116,23 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
     select case
       when not ${allowed(change.permission, change.actor)} then 'forbidden'
       when ${stale(change)} then 'version_mismatch'
-      else ${change.refuse ?? sql`null`}
+      ${refused(change)}
     end as refusal
     from target t
   ), ok as (
     select t.* from target t, gate where gate.refusal is null
-  )${change.steps}
+  )${change.steps ?? sql``}
   , bumped as (
     update shopping_lists l set seq = l.seq + n.events,
-      updated_at = greatest(l.updated_at + interval '1 millisecond', clock_timestamp())${change.set ?? sql``}
-    from ok, (select (${change.eventCount})::int as events) n
+      updated_at = greatest(l.updated_at + interval '1 millisecond', clock_timestamp())${setOfOwn(change)}${change.counters ?? sql``}
+    from ok, (select (${eventCount(change)})::int as events) n
     where l.tenant_id = ok.tenant_id and l.id = ok.id and n.events > 0
     returning l.*
   ), logged as (
     insert into list_events (tenant_id, list_id, seq, type, payload, actor_id, at)
     select ok.tenant_id, ok.id, ok.seq + e.ordinal, e.type, jsonb_build_object('list_id', ok.id) || e.payload,
       ${change.actor.userId}::uuid, bumped.updated_at
-    from ok, bumped, (${change.events}) e (ordinal, type, payload)
+    from ok, bumped, (${eventRows(change)}) e (ordinal, type, payload)
     returning *
   )${audited(change)}
   select gate.refusal, (select id from target) as "listId",
@@ -124,16 +142,13 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
     ${change.answer}
   from gate`
 
-const audited = ({ actor, audit }: ListChange<unknown>): SQL =>
-  audit ? sql`, audited as (${auditStatement({ ...by(actor), ...audit }, audit.from)})` : sql``
-
-const isAdmin = (actor: Actor): boolean => actor.role === 'tenant_admin'
-
 const rolesFor: Record<Exclude<Permission, 'invited'>, SQL> = {
   see: sql.raw(`('owner', 'editor', 'viewer')`),
   edit: sql.raw(`('owner', 'editor')`),
   manage: sql.raw(`('owner')`),
 }
+
+const isAdmin = (actor: Actor): boolean => actor.role === 'tenant_admin'
 
 const allowed = (permission: Permission, actor: Actor): SQL =>
   permission === 'invited'
@@ -148,3 +163,39 @@ function stale({ precondition }: ListChange<unknown>): SQL {
   const seqs = demanded && JSON.stringify(demanded.seqs)
   return sql`coalesce(not (${versions}::jsonb @> to_jsonb((${version})::int) or ${seqs}::jsonb @> to_jsonb(t.seq)), false)`
 }
+
+const refused = ({ refuse = {} }: ListChange<unknown>): SQL =>
+  sql.join(
+    Object.entries(refuse).map(([code, condition]) => sql`when ${condition} then ${sql.raw(`'${code}'`)} `),
+  )
+
+const setOfOwn = ({ own }: ListChange<unknown>): SQL =>
+  own ? sql`, ${own.set}, version = l.version + 1` : sql``
+
+const eventCount = ({ events, own }: ListChange<unknown>): SQL =>
+  sql`${events ? sql`(select count(*) from ${events.rows})` : sql`0`} + ${own ? sql`(${own.when})::int` : sql`0`}`
+
+function eventRows({ events, own }: ListChange<unknown>): SQL {
+  const ofRows =
+    events &&
+    sql`select row_number() over (${events.order ? sql`order by ${events.order}` : sql``}), ${typeName(events.type)},
+      ${payloadJson(events.payload)} from ${events.rows}`
+  const ofOwn =
+    own &&
+    sql`select b.seq - ok.seq, ${typeName(own.type)}, ${payloadJson({ list: listJson('b') })} from bumped b, ok`
+  return sql.join(
+    [ofRows, ofOwn].filter((part) => part !== undefined),
+    sql` union all `,
+  )
+}
+
+const typeName = (type: EventType): SQL => sql.raw(`'${type}'`)
+
+const payloadJson = (payload: Readonly<Record<string, SQL>>): SQL =>
+  sql`jsonb_build_object(${sql.join(
+    Object.entries(payload).map(([field, value]) => sql`${sql.raw(`'${field}'`)}, ${value}`),
+    sql`, `,
+  )})`
+
+const audited = ({ actor, audit }: ListChange<unknown>): SQL =>
+  audit ? sql`, audited as (${auditStatement({ ...by(actor), ...audit }, audit.from)})` : sql``

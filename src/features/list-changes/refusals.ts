@@ -1,23 +1,23 @@
 import { AppError, type ErrorCode } from '../../errors.ts'
 
 /** Why a change of a list may be refused, in the words the client reads. */
-const refusals = {
+const messages = {
   forbidden: 'Your role on this list does not allow this.',
   version_mismatch: 'It has changed since you read it; `current` is how it is now.',
   id_conflict: 'This id already belongs to something else.',
   id_deleted: 'What had this id has been deleted.',
   list_full: 'A list holds at most 5,000 items.',
-  already_member: 'They are a member of this list already.',
+  already_member: 'They are already a member of this list.',
   owner_must_hand_over: 'The owner must hand the list over to another member first.',
   member_deactivated: 'A deactivated user cannot own a list.',
-  invitation_spent: 'This invitation has been used already.',
-  invitation_void: 'The list is gone, or whoever invited may no longer do so.',
+  invitation_spent: 'This invitation has already been used.',
+  invitation_void: 'The list is gone, or whoever sent the invitation may no longer invite to it.',
 } as const satisfies Partial<Record<ErrorCode, string>>
 
-export type Refusal = keyof typeof refusals
+export type Refusal = keyof typeof messages
 
-export const isRefusal = (code: string | null): code is Refusal => code !== null && code in refusals
+export const isRefusal = (code: string | null): code is Refusal => code !== null && code in messages
 
-/** @param currentJson the present representation, where the refusal tells it */
-export const refused = (code: Refusal, currentJson: string | null = null): AppError =>
-  new AppError(code, refusals[code], currentJson === null ? {} : { currentJson })
+/** @param currentJson the current representation, for version_mismatch */
+export const refusal = (code: Refusal, currentJson: string | null = null): AppError =>
+  new AppError(code, messages[code], currentJson === null ? {} : { currentJson })

@@ -3,20 +3,20 @@ import { sql } from 'drizzle-orm'
 import type { Caller } from '../../access/actor.ts'
 import { changeList, type ListWriter } from '../list-changes/change.ts'
 import type { Precondition } from '../list-changes/precondition.ts'
-import { listJson, memberJson } from '../list-changes/wire.ts'
+import { memberJson } from '../list-changes/wire.ts'
 
 interface Body {
   body: string
 }
 
-/** Whose membership of which list, and what the caller believed of the list (`If-Match`). */
+/** Whose membership of which list, and the caller's `If-Match`. */
 export interface MemberTarget {
   listId: string
   userId: string
   demanded: Precondition | null
 }
 
-/** What all changes of one member share; `subject` is the member, with the names of his user. */
+/** What all changes of one member share; `subject` is the member, with their user's name and address. */
 const aboutMember = (actor: Caller, { listId, userId, demanded }: MemberTarget) => ({
   actor,
   list: sql`${listId}::uuid`,
@@ -34,8 +34,8 @@ const aboutMember = (actor: Caller, { listId, userId, demanded }: MemberTarget) 
   )`,
 })
 
-const missingOrOwner = sql`case when not exists (select from subject) then 'not_found'
-  when (select role from subject) = 'owner' then 'owner_must_hand_over' end`
+const missing = { not_found: sql`not exists (select from subject)` }
+const missingOrOwner = { ...missing, owner_must_hand_over: sql`(select role from subject) = 'owner'` }
 
 /** @throws AppError not_found, forbidden, version_mismatch, owner_must_hand_over */
 export const changeMemberRole = (
@@ -53,28 +53,26 @@ export const changeMemberRole = (
         where m.tenant_id = ok.tenant_id and m.list_id = ok.id and m.user_id = s.user_id and m.role <> ${role}
         returning m.*, s.full_name, s.email
       )`,
+    events: { type: 'member_updated', payload: { member: memberJson('c', 'c') }, rows: sql`changed c` },
     audit: {
       action: 'member.role_changed',
       target: { type: 'user', id: target.userId },
       details: sql`jsonb_build_object('list_id', c.list_id, 'role', jsonb_build_object('from', s.role, 'to', c.role))`,
       from: sql`changed c, subject s`,
     },
-    eventCount: sql`select count(*) from changed`,
-    events: sql`select 1, 'member_updated', jsonb_build_object('member', ${memberJson('c', 'c')}) from changed c`,
     answer: sql<Body>`coalesce((select ${memberJson('c', 'c')} from changed c),
       (select ${memberJson('s', 's')} from subject s))::text as body`,
   })
 
 /**
- * The list goes to another member; who owned it becomes an editor. To the owner himself it changes nothing.
+ * The list goes to another member and its owner becomes an editor. To its owner, nothing changes.
  * @throws AppError not_found, forbidden, version_mismatch, member_deactivated
  */
 export const handOver = (writer: ListWriter, actor: Caller, target: MemberTarget): Promise<Body> =>
   changeList(writer, {
     ...aboutMember(actor, target),
     permission: 'manage',
-    refuse: sql`case when not exists (select from subject) then 'not_found'
-      when not (select is_active from subject) then 'member_deactivated' end`,
+    refuse: { ...missing, member_deactivated: sql`not (select is_active from subject)` },
     steps: sql`, changed as (
         update list_members m set role = case when m.user_id = s.user_id then 'owner' else 'editor' end
         from ok, subject s, users u
@@ -82,42 +80,50 @@ export const handOver = (writer: ListWriter, actor: Caller, target: MemberTarget
           and s.user_id <> ok.owner_id and u.tenant_id = m.tenant_id and u.id = m.user_id
         returning m.*, u.full_name, u.email
       )`,
+    // The new owner, then the old one.
+    events: {
+      type: 'member_updated',
+      payload: { member: memberJson('c', 'c') },
+      rows: sql`changed c`,
+      order: sql`c.role desc`,
+    },
+    own: {
+      type: 'list_updated',
+      when: sql`exists (select from changed)`,
+      set: sql`owner_id = (select user_id from subject)`,
+    },
     audit: {
       action: 'list.handed_over',
       target: { type: 'list', id: target.listId },
       details: sql`jsonb_build_object('owner_id', jsonb_build_object('from', ok.owner_id, 'to', c.user_id))`,
       from: sql`ok, changed c where c.role = 'owner'`,
     },
-    eventCount: sql`select case when count(*) > 0 then count(*) + 1 else 0 end from changed`,
-    set: sql`, owner_id = (select user_id from subject), version = l.version + 1`,
-    // The new owner, then the old one, then the list.
-    events: sql`select row_number() over (order by c.role desc), 'member_updated',
-        jsonb_build_object('member', ${memberJson('c', 'c')}) from changed c
-      union all select 3, 'list_updated', jsonb_build_object('list', ${listJson('b')}) from bumped b`,
     answer: sql<Body>`coalesce((select ${memberJson('c', 'c')} from changed c where c.user_id = ${target.userId}),
       (select ${memberJson('s', 's')} from subject s))::text as body`,
   })
 
-/** By the owner or an admin; or, of oneself, by anyone but the owner. @throws AppError as changeMemberRole */
+/** By the owner or an admin; anyone but the owner may remove themselves. @throws AppError as changeMemberRole */
 export const removeMember = (writer: ListWriter, actor: Caller, target: MemberTarget) => {
-  const leaves = target.userId === actor.userId
+  const isLeaving = target.userId === actor.userId
   return changeList(writer, {
     ...aboutMember(actor, target),
-    permission: leaves ? 'see' : 'manage',
+    permission: isLeaving ? 'see' : 'manage',
     refuse: missingOrOwner,
     steps: sql`, removed as (
         delete from list_members m using ok, subject s
         where m.tenant_id = ok.tenant_id and m.list_id = ok.id and m.user_id = s.user_id returning m.*
       )`,
+    events: {
+      type: isLeaving ? 'member_left' : 'member_removed',
+      payload: { user_id: sql`r.user_id` },
+      rows: sql`removed r`,
+    },
     audit: {
-      action: leaves ? 'member.left' : 'member.removed',
+      action: isLeaving ? 'member.left' : 'member.removed',
       target: { type: 'user', id: target.userId },
       details: { list_id: target.listId },
       from: sql`removed`,
     },
-    eventCount: sql`select count(*) from removed`,
-    events: sql`select 1, ${leaves ? 'member_left' : 'member_removed'}::text,
-      jsonb_build_object('user_id', r.user_id) from removed r`,
     answer: sql<{ removed: number }>`(select count(*)::int from removed) as removed`,
   })
 }

@@ -1,4 +1,7 @@
+import type { TSchema } from '@sinclair/typebox'
 import { type Static, t } from 'elysia'
+import type { shoppingLists } from '../../db/schema.ts'
+import type { WireName } from '../../db/wire-json.ts'
 import { operation } from '../../http/docs/openapi-operation.ts'
 import {
   ChosenId,
@@ -15,6 +18,7 @@ import {
 } from '../../http/fields.ts'
 import { Item } from '../items/model.ts'
 import { eventTypes } from '../list-changes/events.ts'
+import type { listColumns } from '../list-changes/wire.ts'
 
 export const NewList = t.Object({ name: Name, description: Note, id: t.Optional(ChosenId) }, strict)
 export type NewList = Static<typeof NewList>
@@ -59,7 +63,7 @@ const listFields = {
   created_at: time,
   updated_at: t.String({ format: 'date-time', description: 'Moves with every change, of items too.' }),
   deleted_at: t.Union([time, t.Null()]),
-}
+} satisfies Record<WireName<typeof shoppingLists, typeof listColumns>, TSchema>
 const ownRole = {
   role: t.Union([t.Literal('owner'), t.Literal('editor'), t.Literal('viewer'), t.Literal('tenant_admin')], {
     description: 'What the caller is on this list.',

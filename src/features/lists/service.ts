@@ -1,4 +1,4 @@
-/** Lists themselves: made, renamed, deleted and brought back. */
+/** Lists themselves: created, renamed, deleted and restored. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
@@ -6,7 +6,7 @@ import { ConstraintError } from '../../db/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { changeList, type ListWriter } from '../list-changes/change.ts'
 import type { Precondition } from '../list-changes/precondition.ts'
-import { refused } from '../list-changes/refusals.ts'
+import { refusal } from '../list-changes/refusals.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { listJson } from '../list-changes/wire.ts'
 import type { ListFieldsChange, NewList } from './model.ts'
@@ -22,7 +22,7 @@ interface Existing extends ListAnswer {
   deleted: boolean
 }
 
-/** The creator is its owner. Repeating the request with the same id answers what exists, `created` being false. */
+/** The creator is the owner. A repeat of the request with the same id returns what exists, `created` being false. */
 export async function createList(
   db: Database,
   actor: Actor,
@@ -50,15 +50,15 @@ export async function createList(
   }
   const [existing] = await db.read(
     { tenantId },
-    // A creator who has since handed it over and gone is told no more than anyone else whom it is not for.
+    // A creator who has since handed the list over and left learns no more than any other stranger.
     sql<Existing>`select ${listJson('l')}::text as body, l.version as tag,
         l.created_by = ${actor.userId} and ${visible(actor)} as mine, l.deleted_at is not null as deleted
       from shopping_lists l
       left join list_members m on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}
       where l.tenant_id = ${actor.tenantId} and l.id = ${id}`,
   )
-  if (existing?.deleted) throw refused('id_deleted')
-  if (!existing?.mine) throw refused('id_conflict')
+  if (existing?.deleted) throw refusal('id_deleted')
+  if (!existing?.mine) throw refusal('id_conflict')
   return { body: existing.body, tag: existing.tag, created: false }
 }
 
@@ -71,9 +71,6 @@ const unchangedSince = (demanded: Precondition | null) => ({
 const bumpedOrAsItWas: SQL<ListAnswer> = sql<ListAnswer>`
   coalesce((select ${listJson('b')} from bumped b), (select ${listJson('ok')} from ok))::text as body,
   coalesce((select version from bumped), (select version from ok)) as tag`
-
-const oneEvent = (type: string): SQL =>
-  sql`select 1, ${type}::text, jsonb_build_object('list', ${listJson('b')}) from bumped b`
 
 /** @throws AppError not_found, forbidden, version_mismatch */
 export const changeListFields = (
@@ -94,14 +91,16 @@ export const changeListFields = (
           case when p.patch ? 'description' then p.patch ->> 'description' else ok.description end as description
         from ok, (select ${JSON.stringify(change)}::jsonb as patch) p
       )`,
-    eventCount: sql`select count(*) from ok, wanted w
-      where (ok.name, ok.description) is distinct from (w.name, w.description)`,
-    set: sql`, name = (select name from wanted), description = (select description from wanted), version = l.version + 1`,
-    events: oneEvent('list_updated'),
+    own: {
+      type: 'list_updated',
+      when: sql`exists (select from ok, wanted w
+        where (ok.name, ok.description) is distinct from (w.name, w.description))`,
+      set: sql`name = (select name from wanted), description = (select description from wanted)`,
+    },
     answer: bumpedOrAsItWas,
   })
 
-/** Its members keep their places, for the day it is restored. @throws AppError not_found, forbidden, version_mismatch */
+/** Members stay, for when it is restored. @throws AppError not_found, forbidden, version_mismatch */
 export const deleteList = (
   writer: ListWriter,
   actor: Caller,
@@ -114,26 +113,28 @@ export const deleteList = (
     permission: 'manage',
     what: 'list',
     precondition: unchangedSince(demanded),
-    steps: sql``,
-    eventCount: sql`select count(*) from ok`,
-    set: sql`, deleted_at = clock_timestamp(), version = l.version + 1`,
-    events: oneEvent('list_deleted'),
+    own: {
+      type: 'list_deleted',
+      when: sql`exists (select from ok)`,
+      set: sql`deleted_at = clock_timestamp()`,
+    },
     answer: bumpedOrAsItWas,
   })
 
-/** A list that is not deleted is answered as it is. @throws AppError not_found, forbidden */
+/** A list that is not deleted stays as it is. @throws AppError not_found, forbidden */
 export const restoreList = (writer: ListWriter, actor: Caller, listId: string): Promise<ListAnswer> =>
   changeList(writer, {
     actor,
     list: sql`${listId}::uuid`,
     permission: 'manage',
     what: 'list',
-    // A deleted list is there only for those who may bring it back.
+    // A deleted list exists only for those who may restore it.
     reach: sql`(${actor.role === 'tenant_admin'}::boolean or m.role = 'owner'
       or (l.deleted_at is null and m.user_id is not null))`,
-    steps: sql``,
-    eventCount: sql`select count(*) from ok where deleted_at is not null`,
-    set: sql`, deleted_at = null, version = l.version + 1`,
-    events: oneEvent('list_restored'),
+    own: {
+      type: 'list_restored',
+      when: sql`exists (select from ok where deleted_at is not null)`,
+      set: sql`deleted_at = null`,
+    },
     answer: bumpedOrAsItWas,
   })
