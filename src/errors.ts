@@ -1,7 +1,7 @@
 /**
- * The one error type of the service and the table that gives each stable code its HTTP status.
- * Services throw AppError by code; only http/errors.ts turns it into an answer. Anything else that is thrown
- * is a fault of the program and is told to the client as `internal_error`, without its text.
+ * The service's error type, and the table that gives each stable code its HTTP status. Services throw AppError by code;
+ * only http/errors.ts turns it into an answer. Anything else that is thrown is a bug: the client gets `internal_error`
+ * without its text.
  */
 export const statusOfCode = {
   malformed_json: 400,
@@ -53,19 +53,19 @@ export const statusOfCode = {
 
 export type ErrorCode = keyof typeof statusOfCode
 
-/** One refused field: its path on the wire (`items.17.quantity`) and a sentence saying what is expected. */
+/** A refused field: its path on the wire (`items.17.quantity`) and what is expected of it. */
 export interface FieldFault {
   field: string
   message: string
 }
 
 export interface ErrorExtras {
-  /** Seconds after which trying again makes sense; sent as `Retry-After`. */
+  /** Seconds to wait before trying again; sent as `Retry-After`. */
   retryAfterSeconds?: number
-  /** Further headers of the answer. */
+  /** Further response headers. */
   headers?: Record<string, string>
   errors?: FieldFault[]
-  /** The present representation, as JSON text, for `version_mismatch`. */
+  /** The current representation as JSON text, for `version_mismatch`. */
   currentJson?: string
   cause?: unknown
 }
@@ -85,14 +85,14 @@ export class AppError extends Error {
 }
 
 /**
- * What only the operator can mend: a setting, a file, a database as it is set up. Its message says what is wrong and
- * what to do; main.ts prints it without a stack and exits with 1.
+ * What only the operator can fix: a setting, a file, the set-up of a database. The message says what is wrong and what
+ * to do about it; main.ts prints it without a stack trace and exits with 1.
  */
 export class OperatorError extends Error {
   override readonly name: string = 'OperatorError'
 }
 
-/** A 422 for one field. */
+/** A 422 for a single field. */
 export const invalidField = (field: string, message: string): AppError =>
   new AppError('invalid', `${field}: ${message}`, { errors: [{ field, message }] })
 

@@ -1,6 +1,6 @@
 /**
- * Answers of the API. Bodies arrive as JSON text, mostly written by the database, and go out as they are.
- * Answers hold what only the caller may see, so nothing on the way keeps them.
+ * Responses of the API. Bodies come as JSON text, mostly written by the database, and go out as they are. They hold
+ * what only the caller may see, so nothing on the way may store them.
  */
 const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 

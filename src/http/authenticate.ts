@@ -1,6 +1,6 @@
 /**
- * Who is calling. A route names whom it is for; the check runs before anything of the request is looked at but its
- * token, and answers come from the token and this instance's revocations alone, without a round trip.
+ * Authenticates the caller. A route names its audience; nothing of a request but its token is read before the check,
+ * which takes the token and this instance's revocations and no round trip.
  */
 import { Elysia } from 'elysia'
 import type { AccessTokens } from '../access/access-tokens.ts'
@@ -9,7 +9,7 @@ import type { RateLimits } from '../access/rate-limits.ts'
 import { AppError } from '../errors.ts'
 import { requestInfo } from './request-info.ts'
 
-/** Whom a route is for. `customer`: anyone of a customer's tenant, who may see lists. `admin`: of either kind. */
+/** Who may call a route. `customer`: anyone of a customer's tenant. `admin`: of a tenant or of the platform. */
 export type Audience = 'anyone' | 'customer' | 'admin' | 'tenant_admin' | 'super_admin'
 
 const admitted: Record<Audience, readonly Role[]> = {
@@ -20,10 +20,10 @@ const admitted: Record<Audience, readonly Role[]> = {
   super_admin: ['super_admin'],
 }
 
-const refusal: Record<Audience, string> = {
+const refusals: Record<Audience, string> = {
   anyone: '',
   customer: 'A super admin manages tenants and never sees the contents of lists.',
-  admin: 'Only an admin may see this.',
+  admin: 'Only admins may see this.',
   tenant_admin: 'Only an admin of the tenant may do this.',
   super_admin: 'Only a super admin may do this.',
 }
@@ -33,14 +33,14 @@ export interface ActorDeps {
   limits: RateLimits
 }
 
-/** Gives every route that comes after it, in the group that uses it, the `actor`. */
+/** Gives the routes that follow it in the same group their `actor`. Every call counts against the user's limit. */
 export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience) =>
   new Elysia().derive({ as: 'scoped' }, async ({ request }) => {
     const { actor } = await tokens.read(bearer(request))
     const info = requestInfo(request)
     info.actor = actor
     await limits.ofUser(info, actor.userId)
-    if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusal[audience])
+    if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusals[audience])
     const caller: Caller = { ...actor, address: info.address, requestId: info.id }
     return { actor: caller }
   })

@@ -1,10 +1,10 @@
 /**
- * Reads JSON bodies: at most 1 MiB, UTF-8, declared as JSON. Text is trimmed and NFC-normalised here, once, for
- * every route, and its lines end in a newline alone; passwords are NFC-normalised only, for their blanks count.
- * No body at all is none: routes that need one refuse it, and those that take none refuse any other (fields.ts).
+ * Reads JSON bodies of up to 1 MiB in UTF-8, declared as JSON. For every route, text is trimmed and NFC-normalised here
+ * and its lines end in a bare newline; passwords are NFC-normalised only, since their spaces count. An empty body is
+ * null: routes that need one refuse it, and those that take none refuse any other (fields.ts).
  *
- * A fault is handed on as a BodyFault in place of the body, which no schema takes: who may call a route is decided
- * first, and a stranger learns nothing about his JSON.
+ * A fault is passed on as a BodyFault in place of the body, which no schema accepts: the caller is authenticated first,
+ * and a stranger learns nothing about their JSON.
  */
 import { AppError, invalidField } from '../errors.ts'
 import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
@@ -20,13 +20,13 @@ const charset = /^\s*charset\s*=/i
 const utf8 = /^\s*charset\s*=\s*"?utf-?8"?\s*$/i
 
 const tooLarge = () =>
-  new BodyFault(new AppError('body_too_large', `A body may have up to ${maxBodyBytes} bytes.`))
+  new BodyFault(new AppError('body_too_large', `A body may have at most ${maxBodyBytes} bytes.`))
 
 export async function readJson(request: Request): Promise<unknown> {
   if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) return tooLarge()
   const bytes = await readBytes(request)
   if (bytes === null) return tooLarge()
-  // Not undefined, which would have the framework parse the spent body itself.
+  // Not undefined: the framework would then parse the body, which has been read, by itself.
   if (bytes.length === 0) return null
   if (!isJson(request.headers.get('content-type') ?? '') || isCompressed(request))
     return new BodyFault(
@@ -43,7 +43,7 @@ export async function readJson(request: Request): Promise<unknown> {
   return cleaned(body)
 }
 
-/** `application/json` and its kin, in UTF-8; other parameters mean nothing here. */
+/** `application/json` or `application/*+json`, in UTF-8; other parameters are ignored. */
 function isJson(contentType: string): boolean {
   const [type = '', ...parameters] = contentType.split(';')
   return (
@@ -52,11 +52,11 @@ function isJson(contentType: string): boolean {
   )
 }
 
-/** Refused, whatever the coding: a few bytes of it could become gigabytes here. */
+/** Refused in any coding: a few bytes could expand to gigabytes. */
 const isCompressed = (request: Request): boolean =>
   !/^(?:identity)?$/i.test(request.headers.get('content-encoding')?.trim() ?? '')
 
-/** Null when there is more than a body may have. A chunked body has no length to go by, so it is counted. */
+/** Null when the body is too large. A chunked body declares no length, so its bytes are counted. */
 async function readBytes(request: Request): Promise<Uint8Array | null> {
   if (request.headers.has('content-length')) return new Uint8Array(await request.arrayBuffer())
   const parts: Uint8Array[] = []
@@ -80,8 +80,8 @@ function parse(bytes: Uint8Array): unknown {
 const verbatim: ReadonlySet<string> = new Set(['password', 'current_password', 'new_password'])
 
 /**
- * Bodies of this API nest three levels deep and hold lists of up to 200. What goes far beyond is refused before the
- * schemas see it: they walk all of a value once for every fault in it.
+ * Bodies of this API nest three levels deep and hold lists of up to 200. Whatever goes far beyond is refused before the
+ * schemas see it: they walk the whole value once for every fault in it.
  */
 const maxDepth = 8
 const maxEntries = 1000
@@ -95,7 +95,7 @@ function cleaned(body: object): unknown {
   }
 }
 
-/** @throws AppError invalid (422) for what nests too deep, is too long a list or has too long a run of marks */
+/** @throws AppError invalid (422) for too deep a nesting, too long a list or too long a run of combining marks */
 function normalise(value: unknown, path: readonly string[] = []): unknown {
   if (typeof value === 'string') {
     if (!isStreamSafe(value)) throw tooManyMarks(path)
@@ -103,10 +103,10 @@ function normalise(value: unknown, path: readonly string[] = []): unknown {
     return verbatim.has(path.at(-1) ?? '') ? text : text.replaceAll('\r\n', '\n').trim()
   }
   if (typeof value !== 'object' || value === null) return value
-  if (path.length > maxDepth) throw invalidField(path.join('.'), 'is nested too deep')
+  if (path.length > maxDepth) throw invalidField(path.join('.'), 'is nested too deeply')
   if (Array.isArray(value) && value.length > maxEntries)
     throw invalidField(path.join('.'), `must not have more than ${maxEntries} entries`)
-  // Written in place: copying would lose, or worse honour, a key like __proto__.
+  // Changed in place: a copy would lose a key like __proto__, or worse, apply it.
   for (const [name, inner] of Object.entries(value)) {
     if (!isStreamSafe(name)) throw tooManyMarks(path)
     const clean = normalise(inner, [...path, name])

@@ -1,9 +1,7 @@
 /**
- * Turns whatever was thrown into RFC 9457 problem+json. The only place that knows how an error looks on the wire.
- * What is not an AppError is a fault of the program: logged with the request's id, told as `internal_error` without
- * its text.
+ * Turns whatever was thrown into problem+json (RFC 9457): the only place that knows what an error looks like on the
+ * wire. Anything but an AppError is a bug: logged with the request's id, sent as `internal_error` without its text.
  */
-
 import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { type Context, Elysia, ParseError, ValidationError } from 'elysia'
@@ -15,13 +13,13 @@ import { titleOfStatus } from './problem-examples.ts'
 import { requestInfo } from './request-info.ts'
 
 export interface RouteTable {
-  /** The methods a path answers to, for `Allow`; empty when there is no such path. */
+  /** The methods that a path supports, for `Allow`; empty for an unknown path. */
   methodsOf(path: string): string[]
 }
 
 export const errorAnswers = (log: Logger, routes: () => RouteTable) =>
   new Elysia({ name: 'error-answers' }).onError({ as: 'global' }, ({ error, request, set, path }) => {
-    if (isCutOff(error)) return toNobody(set)
+    if (isAborted(error)) return clientClosed(set)
     const info = requestInfo(request)
     const known = toAppError(error, path, routes)
     if (known.code === 'internal_error')
@@ -30,17 +28,17 @@ export const errorAnswers = (log: Logger, routes: () => RouteTable) =>
     return problemResponse(known, info.id, set)
   })
 
-/** The connection ended before the body was whole: the client left, or broke its chunks, or we stop. */
-const isCutOff = (error: unknown): boolean =>
+/** The connection ended before the body was complete: the client left or broke its chunks, or the server stops. */
+const isAborted = (error: unknown): boolean =>
   error instanceof ParseError && error.cause instanceof DOMException && error.cause.name === 'AbortError'
 
-/** Nobody gets it; the log and the metrics tell by it that nothing went wrong here. 499 is nginx's word for it. */
-function toNobody(set: Context['set']): Response {
+/** Nobody receives it; 499 (nginx's code) keeps it apart from real failures in the log and the metrics. */
+function clientClosed(set: Context['set']): Response {
   set.status = 499
   return new Response(null, { status: 499 })
 }
 
-/** Also sets `Retry-After` and the other headers the error asks for. */
+/** With `Retry-After` and whatever other headers the error has. */
 export function problemResponse(error: AppError, requestId: string, set: Context['set']): Response {
   const { retryAfterSeconds, headers, errors, currentJson } = error.extras
   const problem = {
@@ -68,7 +66,7 @@ export function problemResponse(error: AppError, requestId: string, set: Context
   })
 }
 
-/** What refers to the caller or the caller's tenant: gone since the token was issued, as after a restored backup. */
+/** Foreign keys to the caller or their tenant, either gone since the token was issued: an older backup was restored. */
 const referencesToCaller: ReadonlySet<string> = new Set([
   ...['users_tenant_id_tenants_id_fk', 'revocations_tenant_id_tenants_id_fk'],
   ...['shopping_lists_tenant_id_tenants_id_fk', 'shopping_lists_owner_fkey', 'shopping_lists_creator_fkey'],
@@ -96,14 +94,14 @@ function noSuchRoute(path: string, routes: () => RouteTable): AppError {
   const methods = routes().methodsOf(path)
   return methods.length === 0
     ? new AppError('not_found', 'There is nothing at this address.')
-    : new AppError('method_not_allowed', `This address answers to ${methods.join(', ')}.`, {
+    : new AppError('method_not_allowed', `This address supports ${methods.join(', ')}.`, {
         headers: { allow: methods.join(', ') },
       })
 }
 
 const isBodyMissing = (error: ValidationError): boolean => error.type === 'body' && error.value === null
 
-const bodyMissing = () => new AppError('malformed_json', 'A JSON body is needed here, and there is none.')
+const bodyMissing = () => new AppError('malformed_json', 'A JSON body is required.')
 
 interface SchemaFault {
   path: string
@@ -122,7 +120,7 @@ function invalid(error: ValidationError): AppError {
   })
 }
 
-/** Of a body that may have one of several shapes, the faults are told against the shape it resembles most. */
+/** For a body that may have one of several shapes, the faults against the shape it resembles most. */
 function branchFaults(fault: SchemaFault): SchemaFault[] {
   const branches: TSchema[] = fault.path === '' ? (fault.schema['anyOf'] ?? []) : []
   const keys = Object.keys(typeof fault.value === 'object' && fault.value ? fault.value : {})
@@ -140,5 +138,5 @@ function fieldFault({ path, message, schema, value }: SchemaFault): FieldFault {
   return { field, message: typeof expects === 'string' ? expects : message.replace(/^E/, 'e') }
 }
 
-/** Schema faults name their place by a JSON pointer (RFC 6901). */
+/** Schema faults give their place as a JSON pointer (RFC 6901). */
 const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~')

@@ -1,6 +1,6 @@
 /**
- * The kinds of field the API takes, each with its check and the sentence a caller reads when it fails.
- * Text is trimmed and NFC-normalised by http/body.ts before these see it; lengths count code points.
+ * The kinds of field that the API takes, each with its check and the sentence that a caller reads when it fails. Text
+ * has been trimmed and NFC-normalised by http/body.ts; lengths count code points.
  */
 import { Kind, type TSchema, TypeRegistry } from '@sinclair/typebox'
 import { t } from 'elysia'
@@ -9,7 +9,7 @@ import { isEmail, maxEmailLength, slugPattern } from '../lib/patterns.ts'
 import { isPosition, maxPositionLength } from '../lib/position.ts'
 import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 
-/** A string schema with a check of its own. `expects` completes the sentence "<field> …". */
+/** A string schema with a check of its own. @param expects completes the sentence "<field> …" */
 function stringField(
   name: string,
   expects: string,
@@ -41,7 +41,7 @@ const textField = (min: number, max: number, forbidden: RegExp) =>
     { minLength: min, maxLength: max },
   )
 
-/** Optional text: absent or null stands for none. */
+/** Optional text: left out or null for none. */
 const nullable = <T extends TSchema>(schema: T) =>
   t.Optional(t.Union([schema, t.Null()], { expects: schema['expects'] }))
 
@@ -65,7 +65,7 @@ export const Email = lowerCased(
   }),
 )
 
-/** A password someone types to sign in: only bounded. What a new one must be is decided in auth/passwords.ts. */
+/** A password typed to sign in: only its length is bounded. auth/passwords.ts checks new ones. */
 export const TypedPassword = stringField(
   'TypedPassword',
   'must be text of up to 1,024 characters',
@@ -134,7 +134,7 @@ export const Quantity = t.Unsafe<number>({
   expects: 'must be a number over 0, up to 1,000,000, with at most 3 decimal places',
 })
 
-/** Numbers in a query string arrive as text; only plain decimal digits count. */
+/** Numbers in a query string are text; only decimal digits are accepted. */
 const queryInteger = (name: string, min: number, max: number) => {
   const schema = stringField(
     `Query${name}`,
@@ -147,7 +147,7 @@ const queryInteger = (name: string, min: number, max: number) => {
 export const Limit = t.Optional(queryInteger('Limit', 1, 100))
 export const Since = t.Optional(queryInteger('Since', 0, Number.MAX_SAFE_INTEGER))
 export const Cursor = t.Optional(
-  stringField('Cursor', 'must be a next_cursor as it was given', (value) => value.length <= 1024),
+  stringField('Cursor', 'must be a next_cursor, unchanged', (value) => value.length <= 1024),
 )
 export const Search = t.Optional(
   stringField(
@@ -172,10 +172,10 @@ export const QueryTime = t.Optional(
 )
 export const QueryId = t.Optional(PathId)
 
-/** An object that refuses what it does not know. */
+/** For objects: unknown fields are refused. */
 export const strict = { additionalProperties: false } as const
 
-/** Of a route that takes no body: none, an empty one or an empty object. Anything else is refused, not dropped. */
+/** For routes without a body: none, an empty one or an empty object. Anything else is refused rather than dropped. */
 export const NoBody = t.Union([t.Object({}, strict), t.Null()], { documented: false })
 
 /** The path of everything on one list. */

@@ -1,13 +1,13 @@
 /**
- * JSON Web Tokens (RFC 7519), HS256 alone. The first key signs; all keys verify, so that a key can be rotated
- * without signing anyone out. Who issued a token and for what is part of what is verified.
+ * JSON Web Tokens (RFC 7519), HS256 only. The first key signs and all keys verify, so that a key can be rotated without
+ * signing anyone out. Issuer and audience are verified as well.
  */
 import { jwt } from '@elysiajs/jwt'
 import type { Claims, JwtSigner } from '../access/jwt.ts'
 
 const issuer = 'minimart'
 
-/** How far the clock of another instance may be ahead. Revocations are kept longer than a token lives, by as much. */
+/** How far another instance's clock may be ahead. Revocations outlive tokens by as much. */
 const clockSkewSeconds = 30
 
 export function createJwtSigner(secrets: readonly [string, ...string[]]): JwtSigner {
@@ -24,7 +24,7 @@ export function createJwtSigner(secrets: readonly [string, ...string[]]): JwtSig
     async verify(token, audience) {
       if (!isSpelledAsSigned(token)) return null
       for (const key of keys) {
-        // At the epoch's beginning nothing has expired yet.
+        // In 1970 nothing has expired yet: the caller checks expiry.
         const options = { algorithms: ['HS256'], issuer, audience, currentDate: new Date(0) }
         const claims = await key.verify(token, options)
         if (claims) return withTimes(claims)
@@ -34,13 +34,13 @@ export function createJwtSigner(secrets: readonly [string, ...string[]]): JwtSig
   }
 }
 
-/** A signature's last character has two bits to spare: without this, four texts would pass for one token. */
+/** The last character of a signature has two unused bits: without this check, four texts would be one token. */
 function isSpelledAsSigned(token: string): boolean {
   const signature = token.slice(token.lastIndexOf('.') + 1)
   return Buffer.from(signature, 'base64url').toString('base64url') === signature
 }
 
-/** Null for what was signed in the future or ends when no date can say. */
+/** Null for a token issued in the future, or one that expires beyond the range of dates. */
 function withTimes({ exp, iat, ...claims }: Record<string, unknown>): Claims | null {
   const now = Date.now() / 1000
   return isMoment(exp) && isMoment(iat) && iat <= now + clockSkewSeconds ? { ...claims, exp, iat } : null

@@ -1,6 +1,6 @@
 /**
- * The outermost layer: gives every request its id, its caller's address and its line in the log and the metrics.
- * Only the route's pattern is written down, never the path or the query, which may hold a token.
+ * The outermost layer: gives each request its id, the caller's address and its line in the log and the metrics. Only
+ * the route's pattern is recorded, never the path or the query, which may hold a token.
  */
 import { Elysia } from 'elysia'
 import { clientAddress } from '../access/client-address.ts'
@@ -16,20 +16,20 @@ export interface ObserveDeps {
   /** Called with each answer's method, route pattern, status and duration in milliseconds. */
   countRequest: (method: string, route: string, status: number, milliseconds: number) => void
   trustProxy: TrustProxy
-  /** PUBLIC_URL as it is set: https means that TLS stands in front. */
+  /** PUBLIC_URL as it is set; https means that TLS ends in front of the server. */
   publicUrl: string | null
-  /** Null where nothing is traced, and nothing is then done for it. */
+  /** Null where nothing is traced. */
   tracing: Tracing | null
   /** Whether the server was told to stop: answers then end their connections. */
   isLeaving: () => boolean
 }
 
-/** What may be written into a log and a header as it came. */
+/** What may go into a log and a header as it is. */
 const wellFormedId = /^[\w.:+/=@-]{1,128}$/
 
 /**
- * What every answer says unless it says otherwise: nothing keeps it, shows it in a frame, guesses its type or runs
- * anything in it. Of these, cross-origin reading alone matters to other sites, and CORS goes before it.
+ * The default headers of every answer: nothing may store it, frame it, sniff its type or run anything in it. CORS takes
+ * precedence over the cross-origin policy.
  */
 const everywhere = {
   'cache-control': 'no-store',
@@ -42,14 +42,14 @@ const everywhere = {
   'x-frame-options': 'DENY',
 }
 
-/** For this host alone: what else runs under the domain is not ours to decide about. Browsers heed it over TLS only. */
+/** For this host only: other hosts of the domain are not ours to decide about. Browsers honour it over TLS only. */
 const onTls = { 'strict-transport-security': 'max-age=31536000' }
 
-/** Asks for the next request on another connection (RFC 9112, 9.6): one that is kept open would be cut under it. */
-const onLeaving = { connection: 'close' }
+/** Ends the connection with the answer (RFC 9112, 9.6): a kept one would be cut under its next request. */
+const whenLeaving = { connection: 'close' }
 
 export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isLeaving }: ObserveDeps) => {
-  const standing = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
+  const defaultHeaders = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
   const plugin = new Elysia({ name: 'observe' })
   if (tracing !== null) plugin.wrap(tracing.around)
   return plugin
@@ -58,7 +58,7 @@ export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isL
       const id = given !== null && wellFormedId.test(given) ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
-      const answerHeaders = Object.assign(set.headers, standing, isLeaving() ? onLeaving : null, {
+      const answerHeaders = Object.assign(set.headers, defaultHeaders, isLeaving() ? whenLeaving : null, {
         'x-request-id': id,
       })
       rememberRequest(request, {

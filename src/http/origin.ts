@@ -1,6 +1,6 @@
 /**
- * Whether a browser's page may open a socket here: one of CORS_ORIGINS, of PUBLIC_URL, or of the very host it asks.
- * Browsers send `Origin` with every handshake, and it is all that tells their pages apart.
+ * Whether a page may open a socket here: one from CORS_ORIGINS, from PUBLIC_URL, or from the host that it connects to.
+ * Browsers send `Origin` with every handshake; nothing else tells their pages apart.
  */
 export function originCheck(origins: readonly string[], publicUrl: () => string) {
   return (origin: string, host: string | null): boolean => {

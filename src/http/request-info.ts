@@ -1,14 +1,14 @@
 import type { Actor, Source } from '../access/actor.ts'
 import type { RequestSpan } from '../tracing/tracing.ts'
 
-/** What is known of a running request besides itself: for the log, the metrics and the errors. */
+/** What is known about a running request, for the log, the metrics and the errors. */
 export interface RequestInfo {
   readonly id: string
   /** Milliseconds, monotonic. */
   readonly startedAt: number
-  /** The caller's address, a proxy's word for it counting only where TRUST_PROXY says so. */
+  /** The caller's address; what a proxy says of it counts only where TRUST_PROXY allows it. */
   readonly address: string
-  /** Go along with the answer, whatever it is. Names in lower case. */
+  /** Sent with the answer, whatever it is. Names in lower case. */
   readonly answerHeaders: Record<string, string | number>
   actor: Actor | null
   /** Null where nothing is traced. */
@@ -21,7 +21,7 @@ export const rememberRequest = (request: Request, info: RequestInfo): void => {
   known.set(request, info)
 }
 
-/** @throws when the request did not come in through http/observe.ts, which is a fault of the program. */
+/** @throws Error for a request that did not pass http/observe.ts: a bug */
 export function requestInfo(request: Request): RequestInfo {
   const info = known.get(request)
   if (!info) throw new Error('a request without request info')

@@ -5,7 +5,7 @@ interface Route {
   path: string
 }
 
-/** Which methods a path answers to, found by the routes' own patterns. What is there for every path is no sign of one. */
+/** The methods that a path supports, by the routes' own patterns. OPTIONS exists for every path and does not count. */
 export function routeTable(routes: readonly Route[]): RouteTable {
   const patterns = routes
     .filter(({ method }) => method !== 'OPTIONS')

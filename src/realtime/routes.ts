@@ -2,13 +2,14 @@
  * /ws: the upgrade, and the carrying of connections by Bun's sockets and topics. Bun's own handlers are given straight
  * to the upgrade: the framework's socket layer would reorder messages, coerce what they hold and swallow errors.
  */
+
 import type { Server, ServerWebSocket } from 'bun'
 import { Elysia } from 'elysia'
 import type { VerifiedToken } from '../access/access-tokens.ts'
 import { AppError } from '../errors.ts'
 import { Item } from '../features/items/model.ts'
 import { List, Member } from '../features/lists/model.ts'
-import { namedSchemas } from '../http/docs/openapi-schemas.ts'
+import { namedSchemas } from '../http/docs/openapi-document.ts'
 import { asyncapiDocument } from './asyncapi.ts'
 import { type Carrier, type Connection, createConnection } from './connection.ts'
 import { limits } from './limits.ts'

@@ -1,9 +1,10 @@
 /** The protocol's schemas are pinned to its version, and its document is made from them. */
+
 import { beforeAll, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { Item } from '../../src/features/items/model.ts'
 import { List, Member } from '../../src/features/lists/model.ts'
-import { namedSchemas } from '../../src/http/docs/openapi-schemas.ts'
+import { namedSchemas } from '../../src/http/docs/openapi-document.ts'
 import { asyncapiDocument } from '../../src/realtime/asyncapi.ts'
 import {
   ClientMessage,

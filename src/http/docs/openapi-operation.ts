@@ -1,6 +1,6 @@
 /**
- * How a route describes itself: `operation({...})` goes into its `detail` and becomes its part of /openapi.json.
- * Nothing here runs per request; what is said about answers is documentation and validates nothing.
+ * How a route describes itself: `operation({...})` goes into its `detail` and becomes its part of /openapi.json. Nothing
+ * here runs per request, and what it says about answers validates nothing.
  */
 import type { DocumentDecoration, TSchema } from 'elysia'
 import { type ErrorCode, statusOfCode } from '../../errors.ts'
@@ -9,11 +9,11 @@ import { meaningOfCode, problemExample } from '../problem-examples.ts'
 export interface Answer {
   status: number
   description: string
-  /** A schema with a `$id` becomes a named component. None: an answer without a body. */
+  /** A schema with a `$id` becomes a named component. Left out: an answer without a body. */
   schema?: TSchema
-  /** Left out, one is made from the schema. */
+  /** Default: made from the schema. */
   example?: unknown
-  /** Response headers by name: what they say. ETag is added by itself where the schema has a `version`. */
+  /** Descriptions of response headers, by name. ETag is added where the schema has a `version`. */
   headers?: Record<string, string>
   /** Default application/json. */
   mediaType?: string
@@ -26,33 +26,33 @@ export interface OperationOptions {
   tag: string
   /** The operationId, unique over the document. */
   id: string
-  /** No bearer token wanted; without it the 401 answers are documented. */
+  /** Needs no bearer token. Left out, the 401 answers are documented. */
   public?: boolean
-  /** The route takes a JSON body, or refuses any but an empty one (`NoBody`): adds what can be wrong with it. */
+  /** The route reads a body, or refuses any but an empty one (`NoBody`): adds the errors of bodies. */
   body?: boolean
-  /** An example of the body; left out, one is made from the route's `body` schema. */
+  /** An example of the body. Default: made from the route's `body` schema. */
   request?: unknown
-  /** False: counted against no rate limit, though it is not self-contained. */
+  /** False: counts against no rate limit, though it is not self-contained. */
   limited?: false
-  /** Answers without rate limit and without the database, like a liveness check: adds no errors by itself. */
+  /** Needs neither rate limit nor database, like a liveness check: adds no errors of its own. */
   selfContained?: boolean
   ok: Answer
   alsoOk?: Answer[]
   /**
-   * What this route adds to the errors that its kind always has: `redis_unavailable` where it asks the store before it
-   * answers. `version_mismatch` documents If-Match.
+   * Errors beyond those of every route of its kind: `redis_unavailable` where it uses the store before it answers.
+   * `version_mismatch` documents If-Match.
    */
   errors?: ErrorCode[]
 }
 
-/** What `finishDocument` takes out of an operation again: the plugin builds the request body itself. */
+/** `finishDocument` takes it out again: the plugin builds the request body itself. */
 export const requestExampleKey = 'x-request-example'
 
 const signInErrors: ErrorCode[] = ['token_missing', 'token_invalid', 'token_expired', 'token_revoked']
 const bodyErrors: ErrorCode[] = ['malformed_json', 'body_too_large', 'not_json', 'invalid']
 const databaseErrors: ErrorCode[] = ['busy', 'database_unavailable']
 
-/** What every answer carries that was counted against a limit. The document's components describe them. */
+/** Sent with every answer that counted against a limit; described in the document's components. */
 export const rateLimitHeaderNames = [
   'RateLimit',
   'RateLimit-Policy',
@@ -118,7 +118,7 @@ function hasVersion(schema: TSchema | undefined): boolean {
   return typeof properties === 'object' && properties !== null && 'version' in properties
 }
 
-/** One response a status, one example a code. */
+/** One response per status, with one example per code. */
 function errorResponses(codes: readonly ErrorCode[]): [number, object][] {
   const byStatus = Map.groupBy(new Set(codes), (code) => statusOfCode[code])
   return [...byStatus].map(([status, same]) => [
