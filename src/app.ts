@@ -8,7 +8,7 @@ import { ownAccountRoutes } from './features/auth/own-account-routes.ts'
 import { publicAuthRoutes } from './features/auth/routes.ts'
 import { invitationRoutes, inviteRoutes, openInvitationRoutes } from './features/invitations/routes.ts'
 import { itemRoutes, listItemRoutes } from './features/items/routes.ts'
-import { listRoutes } from './features/lists/routes.ts'
+import { listRoutes, memberRoutes } from './features/lists/routes.ts'
 import { tenantRoutes } from './features/tenants/routes.ts'
 import { colleagueRoutes, userAdminRoutes } from './features/users/routes.ts'
 import { pagesRoutes } from './features/web/routes.ts'
@@ -33,7 +33,7 @@ export interface AppDeps extends Deps, Pick<ReadinessDeps, 'phase'> {
   live: Live
   store: ReadinessDeps['store']
   metrics: Metrics
-  /** What /metrics here tells: of this process, or of all workers. Null: nothing, for it has its own port. */
+  /** What /metrics serves here: the figures of this process or of all workers. Null: they have a port of their own. */
   servedMetrics: ServedMetrics | null
   /** Null where nothing is traced. */
   tracing: Tracing | null
@@ -47,7 +47,7 @@ export function createApp(deps: AppDeps) {
     normalize: false,
     systemRouter: false,
     nativeStaticResponse: false,
-    // Otherwise Host: api, as a proxy in front of a container sends it, finds no route: the name is "too short".
+    // Otherwise `Host: api`, as a proxy in front of a container sends it, finds no route: Elysia takes it for too short.
     handler: { standardHostname: false },
   })
     .use(
@@ -81,6 +81,7 @@ export function createApp(deps: AppDeps) {
     .use(userAdminRoutes(deps))
     .use(auditRoutes(deps))
     .use(listRoutes(deps))
+    .use(memberRoutes(deps))
     .use(listItemRoutes(deps))
     .use(itemRoutes(deps))
     .use(openInvitationRoutes(deps))
@@ -90,7 +91,7 @@ export function createApp(deps: AppDeps) {
   return app
 }
 
-/** For the API's document alone: the routes are described and none is ever called, so nothing stands behind them. */
+/** For the API document only: its routes are never called, so they have no dependencies. */
 export function createDocumentedApp(): App {
   const config = { corsOrigins: [], trustProxy: { hops: 0 }, publicUrl: null, metricsToken: null }
   const log = createLogger({ level: 'error', format: 'json', write: () => undefined })
@@ -100,7 +101,7 @@ export function createDocumentedApp(): App {
   return createApp({ config, log, metrics, servedMetrics, tracing: null, phase } as unknown as AppDeps)
 }
 
-/** Tokens travel in a header, so no cookies are allowed along. Without origins nothing is added at all. */
+/** Tokens travel in a header, so credentials are not allowed. Without origins, no header is added. */
 const crossOrigin = (origins: string[]) =>
   origins.length === 0
     ? new Elysia()

@@ -1,5 +1,4 @@
-/** Opens what the service stands on; what it answers closes all of it again, in order. */
-
+/** Opens what the service is built on, and closes all of it again in order. */
 import { availableParallelism } from 'node:os'
 import { createAccessTokens } from './access/access-tokens.ts'
 import { createRateLimits } from './access/rate-limits.ts'
@@ -31,16 +30,16 @@ import { createRateLimiter } from './store/rate-limiter.ts'
 import { openTracing } from './tracing/open.ts'
 
 export interface OpenOptions {
-  /** What /metrics tells in place of this process' own figures; METRICS_PORT is then somebody else's, too. */
+  /** Replaces this process' own figures in /metrics; METRICS_PORT then belongs to the parent as well. */
   gatherMetrics?: (own: Metrics) => () => Promise<string>
 }
 
 const maxWaitingHashes = 64
-const maxBackgroundWork = 500
+const maxBackgroundTasks = 500
 const sendMailsMs = 2500
 const sendTracesMs = 1000
 
-/** @throws OperatorError or another Error whose message tells the operator what to do */
+/** @throws OperatorError, or another Error whose message tells the operator what to do */
 export async function openDeps(
   config: Config,
   log: Logger,
@@ -51,10 +50,64 @@ export async function openDeps(
   // Before the key is read: a restore brings its own.
   if (config.databaseUrl === null) completeRestore(config.dataDir)
   const secret = config.jwtSecretKey ?? generatedSecret(config.dataDir)
-  const key = (purpose: string): Buffer => deriveKey(secret, purpose)
-  const previousKeys = (purpose: string): Buffer[] =>
-    config.jwtPreviousSecretKeys.map((previous) => deriveKey(previous, purpose))
-  const accessTtlSeconds = config.accessTokenTtlMinutes * 60
+  const backends = await openBackends(config, log)
+  const { db, store, mailer } = backends
+  const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
+  const { live, limits } = services
+  const metrics = createMetrics({ mailer, passwords: backends.passwords, live, limits, db, store, phase })
+  const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
+  const deps: AppDeps = {
+    ...backends,
+    ...services,
+    publish: live.hub.publish,
+    config,
+    log,
+    phase,
+    metrics,
+    servedMetrics: config.metricsPort === null ? served : null,
+    publicUrl: config.publicUrl ?? '',
+    otpTtlMinutes: config.otpTtlMinutes,
+    invitationTtlHours: config.invitationTtlHours,
+  }
+  const housekeeping = createHousekeeping({
+    config,
+    db,
+    store,
+    mailer,
+    log,
+    observe: metrics.countHousekeeping,
+  })
+  let metricsServer: MetricsServer | null = null
+  let control: Control | null = null
+  const close = async (): Promise<void> => {
+    metrics.close()
+    await metricsServer?.stop()
+    // It may wait for a mail to be sent, and records that it was.
+    const housekeepingEnds = housekeeping.stop()
+    await services.background.drain()
+    await mailer.drain(sendMailsMs)
+    await housekeepingEnds
+    await live.close()
+    await store.close()
+    await control?.close()
+    await db.close()
+    await backends.tracing?.close(sendTracesMs)
+  }
+  try {
+    await services.revocations.load()
+    if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
+    control = await openControlOf(config, log, db)
+    return { deps, housekeeping, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+type Backends = Awaited<ReturnType<typeof openBackends>>
+
+/** What lies outside the process, and what needs to be loaded. */
+async function openBackends(config: Config, log: Logger) {
   const mailer = createMailer({ config, dataDir: config.dataDir, log })
   const passwords = await createPasswords({
     concurrency: availableParallelism(),
@@ -66,82 +119,45 @@ export async function openDeps(
     await db.close()
     throw error
   })
-  const jwt = createJwtSigner([secret, ...config.jwtPreviousSecretKeys])
-  const revocations = createRevocations(db, log, accessTtlSeconds)
-  const background = createBackground(log, maxBackgroundWork)
-  const tokens = createAccessTokens(jwt, revocations, accessTtlSeconds)
-  const live = createLive({ config, db, log, tokens, revocations })
-  const limits = createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config)
-  const metrics = createMetrics({ mailer, passwords, live, limits, db, store, phase })
-  const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
-  let metricsServer: MetricsServer | null = null
-  const deps: AppDeps = {
-    live,
-    publish: live.hub.publish,
-    config,
-    log,
-    db,
-    store,
-    mailer,
-    passwords,
-    revocations,
-    background,
-    phase,
-    jwt,
-    metrics,
-    servedMetrics: config.metricsPort === null ? served : null,
-    tracing,
-    limits,
-    cursors: createCursors(key('cursors')),
-    tokens,
-    sessions: createSessions(
-      store,
-      key('refresh tokens'),
-      config.refreshTokenTtlDays * 86_400,
-      previousKeys('refresh tokens'),
-    ),
-    otps: createOtps(store, key('one-time codes'), config.otpTtlMinutes * 60, previousKeys('one-time codes')),
-    passwordResets: createPasswordResets(store, key('password resets'), previousKeys('password resets')),
-    publicUrl: config.publicUrl ?? '',
-    otpTtlMinutes: config.otpTtlMinutes,
-    invitationTtlHours: config.invitationTtlHours,
-  }
-  const housekeeping = createHousekeeping({
-    config,
-    db,
-    store,
-    mailer,
-    log,
-    observe: deps.metrics.countHousekeeping,
+  return { mailer, passwords, tracing, db, store }
+}
+
+/** @param secrets the signing key and the previous ones: each purpose has keys derived from them */
+function createServices(
+  config: Config,
+  log: Logger,
+  { db, store }: Backends,
+  secrets: readonly [string, ...string[]],
+) {
+  const [current, ...previous] = secrets
+  const keysFor = (purpose: string) => ({
+    key: deriveKey(current, purpose),
+    previous: previous.map((secret) => deriveKey(secret, purpose)),
   })
-  let control: Control | null = null
-  const close = async (): Promise<void> => {
-    metrics.close()
-    await metricsServer?.stop()
-    // It may wait for a mail to go out, and notes when one has.
-    const tidy = housekeeping.stop()
-    await background.drain()
-    await mailer.drain(sendMailsMs)
-    await tidy
-    await live.close()
-    await store.close()
-    await control?.close()
-    await db.close()
-    await tracing?.close(sendTracesMs)
+  const accessTtlSeconds = config.accessTokenTtlMinutes * 60
+  const jwt = createJwtSigner(secrets)
+  const revocations = createRevocations(db, log, accessTtlSeconds)
+  const tokens = createAccessTokens(jwt, revocations, accessTtlSeconds)
+  const refresh = keysFor('refresh tokens')
+  const codes = keysFor('one-time codes')
+  const resets = keysFor('password resets')
+  return {
+    jwt,
+    revocations,
+    tokens,
+    background: createBackground(log, maxBackgroundTasks),
+    live: createLive({ config, db, log, tokens, revocations }),
+    limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
+    cursors: createCursors(keysFor('cursors').key),
+    sessions: createSessions(store, refresh.key, config.refreshTokenTtlDays * 86_400, refresh.previous),
+    otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous),
+    passwordResets: createPasswordResets(store, resets.key, resets.previous),
   }
-  try {
-    await revocations.load()
-    if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
-    if (db.atRest)
-      control = await openControl({
-        dataDir: config.dataDir,
-        db: { atRest: db.atRest },
-        recordExport: (entry) => recordExport(db, entry),
-        log,
-      })
-    return { deps, housekeeping, close }
-  } catch (error) {
-    await close()
-    throw error
-  }
+}
+
+/** Lets commands such as backup reach this server; only the embedded database needs it. */
+async function openControlOf({ dataDir }: Config, log: Logger, db: Backends['db']): Promise<Control | null> {
+  const { atRest } = db
+  if (!atRest) return null
+  return openControl({ dataDir, db: { atRest }, recordExport: (entry) => recordExport(db, entry), log })
 }

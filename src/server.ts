@@ -1,6 +1,6 @@
-/** Listens on what open-deps.ts has opened, and takes it all down again in order. */
-
+/** Listens on what open-deps.ts has opened, and shuts it down again in order. */
 import type { Server } from 'bun'
+import pTimeout from 'p-timeout'
 import { type App, type AppDeps, createApp } from './app.ts'
 import type { Config } from './config/config.ts'
 import type { Housekeeping, HousekeepingTimes } from './features/housekeeping/job.ts'
@@ -17,9 +17,9 @@ export interface RunningServer {
   readonly firstAdmin: FirstAdmin | null
   readonly deps: AppDeps
   readonly housekeeping: Housekeeping
-  /** /readyz says 503 from here on and each answer ends its connection; all else goes on, for SHUTDOWN_DELAY_MS. */
+  /** From now on /readyz answers 503 and each answer ends its connection; all else goes on for SHUTDOWN_DELAY_MS. */
   announceStop(): Promise<void>
-  /** Stops accepting, finishes what has begun, sends waiting mail, closes. At most 8.5 seconds, the above counted. */
+  /** Stops accepting, finishes requests, sends waiting mails, closes: 8.5 seconds at most, announceStop included. */
   stop(): Promise<void>
 }
 
@@ -29,62 +29,49 @@ export interface StartOptions extends OpenOptions {
   housekeepingTimes?: HousekeepingTimes
 }
 
-/** Above it Bun itself answers 413; below, http/body.ts does, with a body that says so. */
+/** Above it, Bun itself answers 413; below it http/body.ts does, with a body that says so. */
 const serverBodyLimitBytes = 2 ** 30
 /** Other instances' revocations must be known within a second; the embedded database has no other instance. */
 const revocationsIntervalMs = { shared: 400, embedded: 20_000 }
 const finishRequestsMs = 5000
-/** Whoever stops a service kills it after 10 seconds. */
+/** Service managers kill after 10 seconds. */
 const stopWithinMs = 8500
-/** A balancer that asks every second or so has seen it by then; without one, clients leave the connections they keep. */
+/** Long enough for a balancer that polls every second; without one, for clients to leave their kept connections. */
 const defaultShutdownDelayMs = { shared: 1000, embedded: 250 }
 
-/**
- * @throws OperatorError or another Error whose message tells the operator what to do
- */
+/** @throws OperatorError, or another Error whose message tells the operator what to do */
 export async function start(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
   let phase: Phase = 'starting'
-  let draining = false
   if (!options.sharePort) ensureFree(config)
   const { deps, housekeeping, close } = await openDeps(config, log, () => phase, options)
   const kind = config.databaseUrl === null ? 'embedded' : 'shared'
-  const delayMs = config.shutdownDelayMs ?? defaultShutdownDelayMs[kind]
   try {
-    const app = createApp(deps)
-    const server = listen(app, config, options.sharePort ?? false)
+    const server = listen(createApp(deps), config, options.sharePort ?? false)
     deps.live.useTopics((topic, text) => void server.publish(topic, text))
     const url = `http://${hostInUrl(config.host)}:${server.port}`
     deps.publicUrl ||= url
-    // Only once the port is ours: the password made up here is shown once and must not be lost to a failed start.
-    const firstAdmin = await makeFirstAdmin(config, deps).catch(async (error: unknown) => {
+    // Not before the port is ours: a generated password is shown once and must not be lost to a failed start.
+    const firstAdmin = await createFirstAdmin(config, deps).catch(async (error: unknown) => {
       await server.stop(true)
       throw error
     })
     const stopPolling = deps.revocations.poll(revocationsIntervalMs[kind])
     housekeeping.start(options.housekeepingTimes)
     phase = 'serving'
+    const delayMs = config.shutdownDelayMs ?? defaultShutdownDelayMs[kind]
+    const leave = (): void => {
+      phase = 'leaving'
+    }
+    const closeAll = async (): Promise<void> => {
+      stopPolling()
+      await close()
+    }
     return {
       url,
       firstAdmin,
       deps,
       housekeeping,
-      async announceStop() {
-        phase = 'leaving'
-        if (delayMs > 0) log.info('stopping: no longer ready, still serving', { ms: delayMs })
-        await Bun.sleep(delayMs)
-      },
-      async stop() {
-        if (draining) return
-        draining = true
-        phase = 'leaving'
-        log.info('stopping: finishing requests')
-        const begun = performance.now()
-        await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])
-        stopPolling()
-        const leftMs = stopWithinMs - delayMs - (performance.now() - begun)
-        if (await endsWithin(leftMs, close())) log.info('stopped')
-        else log.warn('closing took too long and was given up', { after_ms: stopWithinMs })
-      },
+      ...shutdown({ server, deps, log, delayMs, leave, closeAll }),
     }
   } catch (error) {
     await close()
@@ -93,7 +80,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
 }
 
 function listen(app: App, { host, port }: Config, sharePort: boolean): Server<unknown> {
-  // A second server on a taken port must fail, not share it; only workers of one program do.
+  // A second server on a taken port must fail, not share it; only workers of one program share theirs.
   try {
     app.listen({
       hostname: host,
@@ -110,10 +97,42 @@ function listen(app: App, { host, port }: Config, sharePort: boolean): Server<un
   return app.server
 }
 
-function makeFirstAdmin(config: Config, { db, passwords }: AppDeps): Promise<FirstAdmin | null> {
+function createFirstAdmin(config: Config, { db, passwords }: AppDeps): Promise<FirstAdmin | null> {
   const { superAdminEmail: email, superAdminPassword: password } = config
   const given = email !== null && password !== null ? { email, password } : null
   return ensureSuperAdmin(db, passwords, given, config.databaseUrl === null)
+}
+
+interface ShutdownParts {
+  server: Server<unknown>
+  deps: AppDeps
+  log: Logger
+  delayMs: number
+  leave: () => void
+  closeAll: () => Promise<void>
+}
+
+function shutdown(parts: ShutdownParts): Pick<RunningServer, 'announceStop' | 'stop'> {
+  const { server, deps, log, delayMs, leave, closeAll } = parts
+  let isStopping = false
+  return {
+    async announceStop() {
+      leave()
+      if (delayMs > 0) log.info('stopping: no longer ready, still serving', { ms: delayMs })
+      await Bun.sleep(delayMs)
+    },
+    async stop() {
+      if (isStopping) return
+      isStopping = true
+      leave()
+      log.info('stopping: finishing requests')
+      const startedAt = performance.now()
+      await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])
+      const msLeft = stopWithinMs - delayMs - (performance.now() - startedAt)
+      if (await endsWithin(msLeft, closeAll())) log.info('stopped')
+      else log.warn('closing took too long and was given up', { after_ms: stopWithinMs })
+    },
+  }
 }
 
 async function finishRequests(server: Server<unknown>, log: Logger, withinMs: number): Promise<void> {
@@ -122,9 +141,9 @@ async function finishRequests(server: Server<unknown>, log: Logger, withinMs: nu
   await server.stop(true)
 }
 
-/** Whether it does; where not, it goes on unwatched. */
-async function endsWithin(ms: number, work: Promise<unknown>): Promise<boolean> {
-  const { promise: late, resolve } = Promise.withResolvers<boolean>()
-  const timer = setTimeout(() => resolve(false), ms)
-  return await Promise.race([work.then(() => true), late]).finally(() => clearTimeout(timer))
-}
+/** Whether the work ends in time; if not, it goes on unattended. */
+const endsWithin = (ms: number, work: Promise<unknown>): Promise<boolean> =>
+  pTimeout(
+    work.then(() => true),
+    { milliseconds: Math.max(0, ms), fallback: () => false },
+  )

@@ -10,6 +10,7 @@ const issuer = 'minimart'
 /** How far another instance's clock may be ahead. Revocations outlive tokens by as much. */
 const clockSkewSeconds = 30
 
+/** @param secrets the signing key, then those that are still accepted */
 export function createJwtSigner(secrets: readonly [string, ...string[]]): JwtSigner {
   const keys = secrets.map(
     (secret) => jwt({ secret: new TextEncoder().encode(secret), alg: 'HS256' }).decorator.jwt,

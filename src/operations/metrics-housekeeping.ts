@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
-import { clearedKinds, type Round, roundOutcomes } from '../features/housekeeping/round.ts'
+import { cleanedKinds, type Round, roundOutcomes } from '../features/housekeeping/round.ts'
 
 /** Every label stands from the beginning, at zero. A round that another instance had begun says nothing of this one. */
 export function housekeepingMetrics(registry: Registry): (round: Round) => void {
@@ -26,10 +26,10 @@ export function housekeepingMetrics(registry: Registry): (round: Round) => void 
     help: 'How long the last round of this instance took.',
     registers,
   })
-  for (const what of clearedKinds) removed.inc({ what }, 0)
+  for (const what of cleanedKinds) removed.inc({ what }, 0)
   for (const outcome of roundOutcomes) runs.inc({ outcome }, 0)
   return (round) => {
-    for (const what of clearedKinds) removed.inc({ what }, round.removed[what])
+    for (const what of cleanedKinds) removed.inc({ what }, round.removed[what])
     runs.inc({ outcome: round.outcome })
     if (round.outcome === 'done') lastSuccess.setToCurrentTime()
     if (round.outcome !== 'elsewhere') duration.set(round.seconds)

@@ -1,52 +1,52 @@
 /**
- * The audit trail: who did what, on what, from where and when. An entry is written by the statement, or in the
- * transaction, that makes the change it tells of, so that neither is ever there without the other; what was refused is
- * written before the refusal is answered. Entries hold no secrets and nothing of what is on lists.
+ * The audit trail: who did what to what, from where and when. An entry is written by the statement or in the
+ * transaction of the change it records, so that neither exists without the other; a refusal is recorded before it is
+ * answered. Entries hold no secrets and nothing of the contents of lists.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Caller, Role, Source } from '../../access/actor.ts'
 import { platformTenantId } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
 
-/** Everything that is recorded, and what it means. */
+/** All recorded actions and their meanings. */
 export const auditActions = {
   'auth.signed_in': 'Signed in.',
   'auth.sign_in_failed': 'A sign-in was refused; `details.reason` is its code.',
   'auth.signed_out': 'Signed out.',
   'auth.session_ended': 'Ended one of their own sessions from another.',
-  'auth.refresh_token_reused': 'A rotated refresh token came again, so its session was ended.',
-  'auth.email_verified': 'An address was proved.',
+  'auth.refresh_token_reused': 'A rotated refresh token was used again, so its session was ended.',
+  'auth.email_verified': 'An address was verified.',
   'auth.verification_failed': 'A code was refused; `details.reason` is its code.',
   'auth.password_changed': 'Changed their password.',
   'auth.password_change_failed': 'Gave a wrong current password.',
-  'auth.password_reset_requested': 'A link for a new password was mailed.',
+  'auth.password_reset_requested': 'A reset link was mailed.',
   'auth.password_reset': 'A new password was set by a mailed link.',
-  'auth.password_reset_failed': 'A link for a new password was refused.',
-  'user.created': 'Someone was added.',
+  'auth.password_reset_failed': 'A reset link was refused.',
+  'user.created': 'A user was added.',
   'user.changed': 'A name was changed.',
-  'user.role_changed': 'Someone got another role.',
-  'user.deactivated': 'Someone was deactivated.',
-  'user.reactivated': 'Someone was brought back.',
-  'user.removed': 'Someone who never proved their address was removed.',
-  'tenant.created': 'The tenant was made.',
-  'tenant.changed': 'The tenant got another name or slug.',
+  'user.role_changed': 'A user was given another role.',
+  'user.deactivated': 'A user was deactivated.',
+  'user.reactivated': 'A user was reactivated.',
+  'user.removed': 'A user who never verified their address was removed.',
+  'tenant.created': 'The tenant was created.',
+  'tenant.changed': 'The name or slug of the tenant was changed.',
   'tenant.deactivated': 'The tenant was deactivated.',
-  'tenant.reactivated': 'The tenant was brought back.',
-  'tenant.exported': 'The operator wrote the tenant into an archive.',
-  'tenant.imported': 'The operator brought the tenant in from an archive.',
-  'invitation.sent': 'Someone was invited to a list.',
+  'tenant.reactivated': 'The tenant was reactivated.',
+  'tenant.exported': 'The operator exported the tenant.',
+  'tenant.imported': 'The operator imported the tenant.',
+  'invitation.sent': 'A user was invited to a list.',
   'invitation.accepted': 'An invitee joined a list.',
   'invitation.rejected': 'An invitee declined.',
-  'member.role_changed': 'A member of a list got another role.',
+  'member.role_changed': 'A member of a list was given another role.',
   'member.removed': 'A member was removed from a list.',
   'member.left': 'A member left a list.',
-  'list.handed_over': 'A list got another owner.',
+  'list.handed_over': 'A list was handed over to another owner.',
 } as const
 
 export type AuditAction = keyof typeof auditActions
 
 export interface AuditEntry {
-  /** Whose trail it stands in. */
+  /** Whose trail it belongs to. */
   tenantId: string | SQL
   action: AuditAction | SQL
   /** Null where nobody was signed in. */
@@ -56,7 +56,7 @@ export interface AuditEntry {
   details?: Readonly<Record<string, unknown>> | SQL
 }
 
-/** What an entry of something that `caller` did begins with. */
+/** The part of an entry that says who did it. */
 export const by = (caller: Caller): Pick<AuditEntry, 'tenantId' | 'actor' | 'source'> => ({
   tenantId: caller.tenantId,
   actor: caller,
@@ -66,8 +66,9 @@ export const by = (caller: Caller): Pick<AuditEntry, 'tenantId' | 'actor' | 'sou
 const once = sql`(select) once`
 
 /**
- * The statement that writes an entry, on its own or as a step of another one.
- * @param from where the entry's expressions come from: it is written once for each of its rows, of different tenants
+ * A statement that writes an entry, on its own or as a step of another.
+ * @param from a from clause that the entry's expressions read; one entry is written per row, and the rows must belong to
+ *   different tenants
  */
 export const auditStatement = (entry: AuditEntry, from: SQL = once): SQL => {
   const { tenantId, action, actor, source, target, details } = entry
@@ -82,7 +83,7 @@ export const auditStatement = (entry: AuditEntry, from: SQL = once): SQL => {
 const detailsOf = (details: AuditEntry['details']): SQL =>
   details && 'getSQL' in details ? sql`${details}` : sql`${JSON.stringify(details ?? {})}`
 
-/** What the platform does to a tenant stands in both trails; in the tenant's without the operator's address. */
+/** What the platform does to a tenant goes into both trails; into the tenant's without the super admin's address. */
 export const auditOfTenant = (
   caller: Caller,
   tenantId: string,
@@ -98,7 +99,7 @@ export const auditOfTenant = (
 
 type AuditOfTenant = Pick<AuditEntry, 'action' | 'details'>
 
-/** `{field: {from, to}}` of the fields that differ between the rows `before` and `after`, as jsonb. */
+/** `{field: {from, to}}` as jsonb, for the fields that differ between the rows `before` and `after`. */
 export const differences = (before: string, after: string, fields: readonly string[]): SQL =>
   sql.raw(
     `jsonb_strip_nulls(jsonb_build_object(${fields

@@ -5,7 +5,7 @@ import { auditActions } from './entry.ts'
 
 const AuditAction = t.Union(
   Object.keys(auditActions).map((action) => t.Literal(action)),
-  { expects: 'must be one of the actions that are recorded', examples: ['user.role_changed'] },
+  { expects: 'must be a recorded action', examples: ['user.role_changed'] },
 )
 
 export const AuditQuery = t.Object({
@@ -30,19 +30,22 @@ export const AuditEntry = t.Object(
     actor_id: orNull(t.String({ format: 'uuid' }), 'Who did it; null where nobody was signed in.'),
     actor_role: orNull(
       t.Union([t.Literal('super_admin'), t.Literal('tenant_admin'), t.Literal('member')]),
-      'What they were then.',
+      'Their role at that time.',
     ),
-    actor_email: orNull(t.String({ format: 'email' }), 'Their address today; null for people of elsewhere.'),
+    actor_email: orNull(
+      t.String({ format: 'email' }),
+      'Their current address; null for people of other tenants.',
+    ),
     target_type: orNull(
       t.Union([t.Literal('user'), t.Literal('tenant'), t.Literal('list'), t.Literal('session')]),
-      'What it was done to.',
+      'The kind of thing that it was done to.',
     ),
     target_id: orNull(t.String({ format: 'uuid' }), 'Which one.'),
-    details: t.Object(
-      {},
-      { additionalProperties: true, description: 'What else is to be told of this action.' },
+    details: t.Object({}, { additionalProperties: true, description: 'Further details of this action.' }),
+    address: orNull(
+      t.String(),
+      "The client's address; null for what the service, its operator or the platform did.",
     ),
-    address: orNull(t.String(), 'From where; null for what the service, its operator or the platform did.'),
     request_id: orNull(t.String(), 'The X-Request-Id of the call.'),
   },
   { $id: 'AuditEntry' },
@@ -63,8 +66,8 @@ export const listAudit = {
     tag: 'Audit',
     id: 'listAudit',
     summary: 'Who did what',
-    description: `The audit trail of one's own tenant, newest first; a super admin sees the platform's. \`from\` is
-inclusive, \`to\` is not. Entries are kept AUDIT_RETENTION_DAYS and cannot be changed.\n\n${meanings}`,
+    description: `The audit trail of your tenant, newest first; a super admin sees the platform's. \`from\` is
+inclusive, \`to\` is not. Entries are kept for AUDIT_RETENTION_DAYS and cannot be changed.\n\n${meanings}`,
     ok: { status: 200, description: 'A page of entries.', schema: AuditPage },
     errors: ['forbidden', 'invalid'],
   }),

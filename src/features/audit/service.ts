@@ -1,4 +1,4 @@
-/** Looking at the audit trail. Writing it is entry.ts. */
+/** Reads the audit trail; entry.ts writes it. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
@@ -12,7 +12,7 @@ export interface AuditDeps {
   cursors: Cursors
 }
 
-/** A page of the trail of the actor's own tenant, newest first: for a super admin, the platform's. */
+/** A page of the trail of the actor's tenant, newest first, as JSON text; for a super admin, the platform's. */
 export async function listAudit(
   { db, cursors }: AuditDeps,
   actor: Actor,
@@ -39,7 +39,7 @@ export async function listAudit(
   return page.answer(rows)
 }
 
-/** As the database reads it without a doubt, whatever calendar day was written. */
+/** In the one form that the database reads without ambiguity. */
 const instant = (time: string | undefined): string | null =>
   time === undefined ? null : new Date(time).toISOString()
 

@@ -34,7 +34,7 @@ export const User = t.Object(
     role: t.Union([t.Literal('super_admin'), t.Literal('tenant_admin'), t.Literal('member')]),
     is_active: t.Boolean(),
     email_verified: t.Boolean(),
-    created_at: time('When it was made.'),
+    created_at: time('When it was created.'),
     updated_at: time('When it last changed.'),
   },
   { $id: 'User' },
@@ -44,7 +44,7 @@ export type User = Static<typeof User>
 export const Tokens = t.Object(
   {
     access_token: t.String({ description: 'A JWT for the Authorization header and the socket.' }),
-    refresh_token: t.String({ description: 'Good for one use; the answer brings the next.' }),
+    refresh_token: t.String({ description: 'Works once; the answer has the next one.' }),
     token_type: t.Literal('Bearer'),
     expires_in: t.Integer({ description: 'Seconds until the access token expires.' }),
     user: User,
@@ -55,12 +55,12 @@ export const Tokens = t.Object(
 export const SessionView = t.Object(
   {
     id: id(),
-    current: t.Boolean({ description: 'Whether this is the session that asks.' }),
+    current: t.Boolean({ description: 'Whether this is the session of the call.' }),
     user_agent: t.String(),
     address: t.String({ description: 'Where it signed in from.' }),
     created_at: time('When it signed in.'),
-    last_used_at: time('When it last refreshed its token.'),
-    expires_at: time('When it ends unless it refreshes.'),
+    last_used_at: time('When it was last refreshed.'),
+    expires_at: time('When it ends unless it is refreshed.'),
   },
   { $id: 'Session' },
 )
@@ -95,7 +95,7 @@ export const verifyEmail = {
   detail: operation({
     tag,
     id: 'verifyEmail',
-    summary: 'Prove an e-mail address with the mailed code',
+    summary: 'Verify an e-mail address with the mailed code',
     public: true,
     body: true,
     ok: {
@@ -125,10 +125,10 @@ export const refresh = {
   detail: operation({
     tag,
     id: 'refresh',
-    summary: 'Trade the refresh token for new tokens',
+    summary: 'Exchange the refresh token for new tokens',
     description:
-      'The token is good for one use. Within 10 seconds, asking again with it gives the same successor, so a lost ' +
-      'answer costs nothing; later, its reuse ends the session.',
+      'A refresh token works once. Within 10 seconds, using it again returns the same successor, so that a lost answer ' +
+      'costs nothing; after that, reuse ends the session.',
     public: true,
     limited: false,
     body: true,
@@ -142,7 +142,7 @@ export const forgotPassword = {
   detail: operation({
     tag,
     id: 'forgotPassword',
-    summary: 'Mail a link for setting a new password',
+    summary: 'Mail a link to set a new password',
     public: true,
     body: true,
     ok: accepted,
@@ -202,7 +202,7 @@ export const listSessions = {
     summary: 'My signed-in devices',
     ok: {
       status: 200,
-      description: 'At most 50, the last used first.',
+      description: 'At most 50, most recently used first.',
       schema: t.Object({ data: t.Array(SessionView), next_cursor: t.Null() }),
     },
     errors: ['redis_unavailable'],

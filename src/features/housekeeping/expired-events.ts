@@ -1,14 +1,14 @@
 /**
- * Events that are older than missed ones are replayed. Of each list a prefix goes, so that what is left has no holes
- * and a reader can tell by its first number that something is gone (410 `events_expired`, `resync_required`).
+ * Deletes events that are too old to be replayed. It removes a prefix of each list's events, so that the rest has no
+ * gaps and a reader can tell by the first number that something is missing (410 `events_expired`, `resync_required`).
  *
- * A list's last expired event stays: for a list that changes while somebody pages through the lists, it tells where
- * that list stood when the first page was read (lists/reading.ts). So each round walks past one row a list.
+ * A list's last expired event stays: paging through lists that change meanwhile depends on it (lists/reading.ts). So
+ * each round walks past one row per list.
  */
 import { sql } from 'drizzle-orm'
-import { type Bounds, type Clearing, daysBefore } from './expired-rows.ts'
+import { type Bounds, type CleanupTask, daysBefore } from './expired-rows.ts'
 
-interface Walked {
+interface Position {
   removed: number
   seen: number
   at: string
@@ -17,14 +17,14 @@ interface Walked {
   seq: string
 }
 
-export function expiredEvents({ now, batchSize }: Bounds, retentionDays: number): Clearing {
+export function expiredEvents({ now, batchSize }: Bounds, retentionDays: number): CleanupTask {
   const expired = daysBefore(now, retentionDays)
-  let last: Walked | undefined
+  let last: Position | undefined
   return {
     what: 'events',
     next: async (query) => {
-      const [walked] = await query(
-        sql<Walked>`
+      const [position] = await query(
+        sql<Position>`
           with old as (
             select tenant_id, list_id, seq, at from list_events
             where at < ${expired} and at >= coalesce(${last?.at ?? null}::timestamptz, '-infinity')
@@ -44,8 +44,8 @@ export function expiredEvents({ now, batchSize }: Bounds, retentionDays: number)
             at::text as at, tenant_id, list_id, seq::text as seq
           from old order by at desc, tenant_id desc, list_id desc, seq desc limit 1`,
       )
-      last = walked
-      return { removed: walked?.removed ?? 0, isLast: (walked?.seen ?? 0) < batchSize }
+      last = position
+      return { removed: position?.removed ?? 0, isLast: (position?.seen ?? 0) < batchSize }
     },
   }
 }

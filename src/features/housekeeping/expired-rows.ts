@@ -1,33 +1,33 @@
-/** Rows that have had their time, the oldest first, a batch at a time. */
+/** Deletes expired rows, oldest first, a batch at a time. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Query } from '../../db/database.ts'
 import { deleteExpiredEntries } from '../../store/database.ts'
-import type { Cleared } from './round.ts'
+import type { CleanedKind } from './round.ts'
 
 export interface Batch {
   removed: number
   isLast: boolean
 }
 
-/** Begun anew in each round. */
-export interface Clearing {
-  what: Cleared
-  /** Removes at most as many rows as a batch may have. */
+/** Created for each round. */
+export interface CleanupTask {
+  what: CleanedKind
+  /** Removes up to a batch of rows. */
   next(query: Query): Promise<Batch>
 }
 
 export interface Bounds {
-  /** The database's clock: the rows' times are its own, and an instance whose clock is wrong must lose nothing. */
+  /** The database's clock, like the rows' times: an instance with a wrong clock must delete nothing early. */
   now: SQL
   batchSize: number
 }
 
-/** The longest life that any setting gives a refresh token or an invitation is 365 days. */
+/** No setting gives a refresh token or an invitation more than 365 days. */
 const revocationLifeDays = 366
 
 export const daysBefore = (now: SQL, days: number): SQL => sql`${now} - make_interval(days => ${days}::int)`
 
-export const expiredStoreEntries = ({ batchSize }: Bounds): Clearing => ({
+export const expiredStoreEntries = ({ batchSize }: Bounds): CleanupTask => ({
   what: 'store_entries',
   next: async (query) => {
     const { length } = await query(deleteExpiredEntries(batchSize))
@@ -35,7 +35,7 @@ export const expiredStoreEntries = ({ batchSize }: Bounds): Clearing => ({
   },
 })
 
-export const expiredAuditEntries = ({ now, batchSize }: Bounds, retentionDays: number): Clearing => ({
+export const expiredAuditEntries = ({ now, batchSize }: Bounds, retentionDays: number): CleanupTask => ({
   what: 'audit_entries',
   next: (query) =>
     counted(
@@ -45,7 +45,7 @@ export const expiredAuditEntries = ({ now, batchSize }: Bounds, retentionDays: n
     ),
 })
 
-export const oldRevocations = ({ now, batchSize }: Bounds): Clearing => ({
+export const oldRevocations = ({ now, batchSize }: Bounds): CleanupTask => ({
   what: 'revocations',
   next: (query) =>
     counted(

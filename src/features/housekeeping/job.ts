@@ -1,21 +1,22 @@
 /**
- * Clearing away what has had its time: events that are replayed no more, expired store entries, old audit entries and
- * revocations, and people who never proved their address. Every instance has this job; one at a time is at it. A round
- * is bounded, and what is left then goes with the next.
+ * Deletes what has expired: events too old to be replayed, store entries, old audit entries and revocations, and users
+ * who never verified their address. Every instance runs this job, one at a time. A round is bounded; the next one goes
+ * on from there.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import pTimeout from 'p-timeout'
 import type { Config } from '../../config/config.ts'
 import type { Database } from '../../db/database.ts'
 import type { Logger } from '../../log.ts'
 import { expiredEvents } from './expired-events.ts'
 import {
   type Bounds,
-  type Clearing,
+  type CleanupTask,
   expiredAuditEntries,
   expiredStoreEntries,
   oldRevocations,
 } from './expired-rows.ts'
-import { createTurns, TakenElsewhere } from './lock.ts'
+import { createLock, LockedElsewhere } from './lock.ts'
 import { announceRemovals, type NoticeDeps } from './removal-notices.ts'
 import { newRound, type Round } from './round.ts'
 import { removeUnverifiedUsers } from './unverified-users.ts'
@@ -26,66 +27,66 @@ export interface HousekeepingOptions {
   store: NoticeDeps['store']
   mailer: NoticeDeps['mailer']
   log: Logger
-  /** Told of every round. */
+  /** Called after every round. */
   observe?: (round: Round) => void
-  /** For tests, which cannot wait for days. */
+  /** For tests. Default: the database's clock. */
   now?: SQL
   batchSize?: number
   maxBatches?: number
 }
 
 export interface HousekeepingTimes {
-  /** Give or take a half, so that instances that were started together do not come together. */
+  /** Varied by half, so that instances started together do not run together. */
   firstAfterMs: number
   everyMs: number
 }
 
 export interface Housekeeping {
-  /** One round. Never rejects: what went wrong is in the outcome and, the first time, in the log. */
+  /** One round. Never rejects: a failure is in the outcome and, the first time, in the log. */
   run(): Promise<Round>
   start(times?: HousekeepingTimes): void
-  /** Begins nothing any more and waits for what is under way, at most some seconds. */
+  /** Starts nothing new and waits for running rounds, for 3 seconds at most. */
   stop(): Promise<void>
 }
 
-/** The embedded database has one session: a batch keeps everyone else waiting, some ten milliseconds. */
+/** Rows. The embedded database has one session: a batch keeps everyone else waiting for some ten milliseconds. */
 const batchSizes = { postgres: 1000, embedded: 200 }
-/** Of each kind in a round. */
-const usualMaxBatches = 10_000
-/** Others come first. */
+/** Per kind and round. */
+const defaultMaxBatches = 10_000
+/** Between two batches, for other work. */
 const pauseMs = 20
-const usualTimes: HousekeepingTimes = { firstAfterMs: 120_000, everyMs: 3_600_000 }
+const defaultTimes: HousekeepingTimes = { firstAfterMs: 120_000, everyMs: 3_600_000 }
 const stopWithinMs = 3000
 
 export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
   const { config, db, log, observe, now = sql`statement_timestamp()` } = options
-  const { batchSize = batchSizes[db.kind], maxBatches = usualMaxBatches } = options
-  const inTurn = createTurns(db)
+  const { batchSize = batchSizes[db.kind], maxBatches = defaultMaxBatches } = options
+  const underLock = createLock(db)
   const rounds = new Set<Promise<Round>>()
   let timer: Timer | undefined
   let stopping = false
   let failing = false
   const isStopping = (): boolean => stopping
 
-  const clear = async ({ what, next }: Clearing, round: Round): Promise<void> => {
+  const runTask = async ({ what, next }: CleanupTask, round: Round): Promise<void> => {
     for (let batches = 0; batches < maxBatches && !stopping; batches++) {
-      const { removed, isLast } = await inTurn(next)
+      const { removed, isLast } = await underLock(next)
       round.removed[what] += removed
       if (isLast) return
       await Bun.sleep(pauseMs)
     }
   }
 
-  const clearAll = async (round: Round): Promise<void> => {
+  const runTasks = async (round: Round): Promise<void> => {
     const bounds: Bounds = { now, batchSize }
-    await clear(expiredEvents(bounds, config.eventRetentionDays), round)
-    await clear(expiredStoreEntries(bounds), round)
-    await clear(expiredAuditEntries(bounds, config.auditRetentionDays), round)
-    await clear(oldRevocations(bounds), round)
-    await removeUnverifiedUsers({ db, inTurn, now, isStopping }, () => {
+    await runTask(expiredEvents(bounds, config.eventRetentionDays), round)
+    await runTask(expiredStoreEntries(bounds), round)
+    await runTask(expiredAuditEntries(bounds, config.auditRetentionDays), round)
+    await runTask(oldRevocations(bounds), round)
+    await removeUnverifiedUsers({ db, underLock, now, isStopping }, () => {
       round.removed.unverified_users += 1
     })
-    // At the end, for mail servers can take their time.
+    // Last, because mail servers can be slow.
     await announceRemovals({ ...options, now, isStopping }, (people) => {
       round.announced += people
     })
@@ -95,12 +96,12 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     const round = newRound()
     const begun = performance.now()
     try {
-      await clearAll(round)
+      await runTasks(round)
       failing = false
     } catch (error) {
-      round.outcome = error instanceof TakenElsewhere ? 'elsewhere' : 'failed'
+      round.outcome = error instanceof LockedElsewhere ? 'elsewhere' : 'failed'
       if (round.outcome === 'failed' && !failing && !stopping)
-        log.warn('housekeeping failed; trying again at its next time', { error })
+        log.warn('housekeeping failed; will try again in the next round', { error })
       if (round.outcome === 'failed') failing = true
     }
     round.seconds = (performance.now() - begun) / 1000
@@ -118,7 +119,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
 
   return {
     run,
-    start({ firstAfterMs, everyMs } = usualTimes) {
+    start({ firstAfterMs, everyMs } = defaultTimes) {
       const next = (afterMs: number): void => {
         if (stopping) return
         timer = setTimeout(() => void run().then(() => next(everyMs)), afterMs)
@@ -129,10 +130,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     async stop() {
       stopping = true
       clearTimeout(timer)
-      const late = Promise.withResolvers<void>()
-      const patience = setTimeout(late.resolve, stopWithinMs)
-      await Promise.race([Promise.all(rounds), late.promise])
-      clearTimeout(patience)
+      await pTimeout(Promise.all(rounds), { milliseconds: stopWithinMs, fallback: () => [] })
     },
   }
 }

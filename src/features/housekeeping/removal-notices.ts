@@ -1,7 +1,7 @@
 /**
- * Telling a tenant's admins whose accounts will be removed. The people count as announced once a mail has really been
- * handed over: a crash in between leads to another mail, never to none. What waits for a mail server cannot hold a
- * transaction open, so a lease in the store keeps other instances from telling the same.
+ * Announces to a tenant's admins which accounts will be removed. Users count as announced once the mail server has
+ * accepted a mail: a crash in between leads to a second mail, never to none. Waiting for a mail server must not hold a
+ * transaction open, so a lease in the store keeps other instances from announcing the same users.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
@@ -10,14 +10,14 @@ import type { Mailer } from '../../mail/mailer.ts'
 import { removalNoticeMail } from '../../mail/templates.ts'
 import type { Store } from '../../store/store.ts'
 import { daysBefore } from './expired-rows.ts'
-import { noticeDays, toldAdmins } from './unverified-users.ts'
+import { noticeDays, notifiableAdmins } from './unverified-users.ts'
 
 const announcedAfterDays = 6
 const maxTenants = 1000
 const maxPeople = 1000
 const maxAdmins = 20
 const maxMs = 10 * 60_000
-/** Longer than the mail queue tries; a crash delays the announcement by as much. */
+/** Longer than the mail queue keeps trying; after a crash the announcement is late by as much. */
 const leaseSeconds = 3600
 
 export interface NoticeDeps {
@@ -28,17 +28,17 @@ export interface NoticeDeps {
   isStopping: () => boolean
 }
 
-/** Calls back with how many people were announced. @throws AppError database_unavailable, redis_unavailable */
+/** @param onAnnounced called with the number of users announced, per tenant @throws AppError database_unavailable, redis_unavailable */
 export async function announceRemovals(
   deps: NoticeDeps,
   onAnnounced: (people: number) => void,
 ): Promise<void> {
   const giveUpAt = performance.now() + maxMs
-  // In no order, so that tenants whose mails fail for long do not stand before the others for ever.
+  // In random order, so that tenants whose mails keep failing do not hold up the others.
   const tenants = await deps.db.read(
     'housekeeping',
     sql<{ id: string }>`select t.id from tenants t where t.is_active
-      and exists (select from users u where u.tenant_id = t.id and ${isDue(deps.now)} and exists (${toldAdmins}))
+      and exists (select from users u where u.tenant_id = t.id and ${isDue(deps.now)} and exists (${notifiableAdmins}))
       order by random() limit ${maxTenants}::int`,
   )
   for (const { id } of tenants) {
@@ -61,18 +61,18 @@ async function underLease(store: NoticeDeps['store'], key: string, work: () => P
   }
 }
 
-interface Someone {
+interface Recipient {
   id: string
   email: string
   fullName: string
 }
 
-/** Answers how many people were announced; read under the lease, where nobody else announces them. */
+/** Under the lease. @returns how many users were announced */
 async function announce({ db, mailer, now }: NoticeDeps, tenantId: string): Promise<number> {
   const [people, admins] = await Promise.all([
     db.read(
       'housekeeping',
-      sql<Someone & { staysUntil: string }>`
+      sql<Recipient & { staysUntil: string }>`
         select u.id, u.email, u.full_name as "fullName",
           wire_time(${now} + make_interval(days => ${noticeDays}::int)) as "staysUntil"
         from users u where u.tenant_id = ${tenantId} and ${isDue(now)}
@@ -80,7 +80,7 @@ async function announce({ db, mailer, now }: NoticeDeps, tenantId: string): Prom
     ),
     db.read(
       'housekeeping',
-      sql<Someone>`
+      sql<Recipient>`
         select a.id, a.email, a.full_name as "fullName" from users a
         where a.tenant_id = ${tenantId} and a.role = 'tenant_admin' and a.is_active and a.email_verified
         order by a.created_at, a.id limit ${maxAdmins}::int`,
@@ -89,10 +89,10 @@ async function announce({ db, mailer, now }: NoticeDeps, tenantId: string): Prom
   const [first] = people
   if (!first) return 0
   const staysUntil = new Date(first.staysUntil)
-  const handedOver = await Promise.all(
+  const accepted = await Promise.all(
     admins.map((to) => mailer.deliver(removalNoticeMail({ to, people, staysUntil }))),
   )
-  if (!handedOver.includes(true)) return 0
+  if (!accepted.includes(true)) return 0
   const announced = await db.write(
     'housekeeping',
     sql<{ id: string }>`update users u set removal_announced_at = ${now}

@@ -1,21 +1,21 @@
-/** What one round of housekeeping did, for the log and the metrics. */
+/** The result of a round of housekeeping, for the log and the metrics. */
 
-export const clearedKinds = [
+export const cleanedKinds = [
   'events',
   'store_entries',
   'audit_entries',
   'revocations',
   'unverified_users',
 ] as const
-export type Cleared = (typeof clearedKinds)[number]
+export type CleanedKind = (typeof cleanedKinds)[number]
 
-/** `elsewhere`: another instance was at it, and this one left it alone. */
+/** `elsewhere`: another instance holds the lock. */
 export const roundOutcomes = ['done', 'elsewhere', 'failed'] as const
 
 export interface Round {
   outcome: (typeof roundOutcomes)[number]
-  /** Also of a round that failed later: each batch is committed by itself. */
-  removed: Record<Cleared, number>
+  /** Counts for failed rounds as well: each batch commits on its own. */
+  removed: Record<CleanedKind, number>
   /** People whose removal was announced. */
   announced: number
   seconds: number

@@ -1,27 +1,27 @@
 /**
- * People who never proved their address go after a week, but never unannounced: only when a mail to an admin of theirs
- * was handed over a day before (removal-notices.ts). Where there is no admin to be told, nobody goes, so that a tenant
- * keeps its admins. A deactivated tenant is left as it is.
+ * Removes users who have not verified their address for a week, but only a day after a mail server accepted an
+ * announcement to an admin (removal-notices.ts). Where no admin can be notified nobody is removed, so that a tenant
+ * keeps its admins. Deactivated tenants are left alone.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { internalSource } from '../../access/actor.ts'
 import type { Database, Query } from '../../db/database.ts'
 import { auditStatement } from '../audit/entry.ts'
 import { daysBefore } from './expired-rows.ts'
-import type { InTurn } from './lock.ts'
+import type { UnderLock } from './lock.ts'
 
 const removedAfterDays = 7
 export const noticeDays = 1
-/** In one round; the rest's turn comes with the next. */
+/** Per round; the next one goes on from there. */
 const maxRemovals = 1000
 
-/** Of whom `u` is not one: only someone verified can be told. */
-export const toldAdmins: SQL = sql`
+/** `u` is none of them: they have to be verified. */
+export const notifiableAdmins: SQL = sql`
   select from users a where a.tenant_id = u.tenant_id and a.role = 'tenant_admin' and a.is_active and a.email_verified`
 
 const isDue = (now: SQL): SQL => sql`
   not u.email_verified and u.role <> 'super_admin' and u.created_at <= ${daysBefore(now, removedAfterDays)}
-  and u.removal_announced_at <= ${daysBefore(now, noticeDays)} and exists (${toldAdmins})`
+  and u.removal_announced_at <= ${daysBefore(now, noticeDays)} and exists (${notifiableAdmins})`
 
 export interface Person {
   tenantId: string
@@ -30,14 +30,14 @@ export interface Person {
 
 export interface RemovalDeps {
   db: Database
-  inTurn: InTurn
+  underLock: UnderLock
   now: SQL
   isStopping: () => boolean
 }
 
-/** @param onRemoved is called after each one's commit @throws TakenElsewhere, AppError database_unavailable */
+/** @param onRemoved called after each commit @throws LockedElsewhere, AppError database_unavailable */
 export async function removeUnverifiedUsers(
-  { db, inTurn, now, isStopping }: RemovalDeps,
+  { db, underLock, now, isStopping }: RemovalDeps,
   onRemoved: () => void,
 ): Promise<void> {
   const due = await db.read(
@@ -48,13 +48,13 @@ export async function removeUnverifiedUsers(
   for (const person of due) {
     if (isStopping()) return
     if (await isReferenced(db, person)) continue
-    if (await inTurn((query) => removeIfStillDue(query, person, now))) onRemoved()
+    if (await underLock((query) => removeIfStillDue(query, person, now))) onRemoved()
   }
 }
 
 /**
- * Who never verified can have done nothing that points to them; should there be such a row all the same, they stay.
- * Asked in the tenant's own scope, for housekeeping sees no lists.
+ * An unverified user cannot have done anything that refers to them; should there be such a row, they stay. Read in the
+ * tenant's own scope: housekeeping cannot see lists.
  */
 async function isReferenced(db: Database, { tenantId, id }: Person): Promise<boolean> {
   const [row] = await db.read(
@@ -68,7 +68,7 @@ async function isReferenced(db: Database, { tenantId, id }: Person): Promise<boo
 }
 
 async function removeIfStillDue(query: Query, { tenantId, id }: Person, now: SQL): Promise<boolean> {
-  // Whoever takes an admin away stands in line here (users/service.ts): the admin counted below stays one.
+  // Locks out changes of admins (users/service.ts): the admin counted below stays one.
   const [tenant] = await query(
     sql<Person>`select id from tenants where id = ${tenantId} and is_active for no key update`,
   )

@@ -34,11 +34,11 @@ export const previewInvitation = {
   detail: operation({
     tag,
     id: 'previewInvitation',
-    summary: 'See what an invitation is about',
+    summary: 'Preview an invitation',
     public: true,
     limited: false,
     body: true,
-    ok: { status: 200, description: 'What it says.', schema: InvitationPreview },
+    ok: { status: 200, description: 'What it is for.', schema: InvitationPreview },
     errors: ['invitation_invalid', 'invitation_expired', 'invitation_spent', 'invitation_void'],
   }),
 }
@@ -68,9 +68,9 @@ export const rejectInvitation = {
   detail: operation({
     tag,
     id: 'rejectInvitation',
-    summary: 'Turn an invitation down',
+    summary: 'Decline an invitation',
     body: true,
-    ok: { status: 204, description: 'It is spent.' },
+    ok: { status: 204, description: 'Declined; the invitation is used up.' },
     errors: [
       'invitation_invalid',
       'invitation_expired',

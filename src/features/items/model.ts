@@ -80,7 +80,7 @@ export const Item = t.Object(
     category: text,
     status: Status,
     position: t.String({
-      description: 'A fractional-index key: items are in the order of its bytes, then of ids.',
+      description: 'A fractional-index key: items are ordered by its bytes, then by id.',
     }),
     added_by: id,
     updated_by: id,
@@ -106,8 +106,8 @@ export const addItems = {
     id: 'addItems',
     summary: 'Add an item, or up to 200 at once',
     description:
-      'They go last unless they bring a `position`. Several are added all or none. A client that chooses the `id` ' +
-      'may repeat the request: what exists is answered with 200 and nothing changes.',
+      'They go to the end unless they have a `position`. Several are added all or none. A client that chooses the `id` ' +
+      'may repeat the request: the answer is then 200 with what exists, and nothing changes.',
     body: true,
     request: { name: 'Milk', quantity: 2, unit: 'l', category: 'Dairy' },
     ok: {
@@ -115,7 +115,7 @@ export const addItems = {
       description: 'Added.',
       schema: OneOrManyAdded,
     },
-    alsoOk: [{ status: 200, description: 'They were there already.', schema: OneOrManyAdded }],
+    alsoOk: [{ status: 200, description: 'They existed already.', schema: OneOrManyAdded }],
     errors: ['not_found', 'forbidden', 'list_full', 'id_conflict', 'id_deleted'],
   }),
 }
@@ -138,7 +138,7 @@ export const clearPurchased = {
   detail: operation({
     tag,
     id: 'clearPurchased',
-    summary: 'Delete every purchased item',
+    summary: 'Delete all purchased items',
     body: true,
     ok: {
       status: 200,

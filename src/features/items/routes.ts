@@ -42,7 +42,7 @@ export const listItemRoutes = (deps: ItemDeps) =>
       model.clearPurchased,
     )
 
-/** A request can't mean two items by one id. @throws AppError invalid (422) naming the later one */
+/** Two items of one request cannot have the same id. @throws AppError invalid (422) naming the later one */
 function refuseRepeatedIds(items: readonly model.NewItem[]): void {
   const seen = new Set<string>()
   for (const [index, { id }] of items.entries()) {

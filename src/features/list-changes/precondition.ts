@@ -1,14 +1,14 @@
 /**
- * `If-Match` (RFC 9110, section 13.1.1): `"3"` stands for the version of the list or item that is changed,
- * `"seq-42"` for everything on the list. Tags are compared as texts, so `"03"` is neither. What names neither matches
- * nothing, so the change is refused rather than made unguarded.
+ * `If-Match` (RFC 9110, section 13.1.1): `"3"` means the version of the list or item, `"seq-42"` everything on the list.
+ * Tags are compared as text, so `"03"` is neither. A tag that is neither matches nothing: the change is refused rather
+ * than made unguarded.
  */
 export interface Precondition {
   versions: number[]
   seqs: number[]
 }
 
-/** Null when nothing is demanded: no header, or `*`, which only wants the thing to exist. */
+/** Null for no header, or for `*`, which only requires that the thing exists. */
 export function readPrecondition(header: string | null): Precondition | null {
   if (header === null || header.trim() === '*') return null
   const tags = header.split(',').map((tag) => tag.trim())
@@ -17,10 +17,10 @@ export function readPrecondition(header: string | null): Precondition | null {
   return { versions: numbers(/^"([1-9]\d{0,8})"$/), seqs: numbers(/^"seq-(0|[1-9]\d{0,14})"$/) }
 }
 
-/** At which seqs the reader wants no answer: `any` is `*`, whatever the list stands at. */
+/** The seqs that the reader has already; `any` for `*`. */
 export type KnownSeqs = readonly number[] | 'any'
 
-/** Weak and strong tags compare alike (RFC 9110, section 13.1.2). */
+/** Weak comparison (RFC 9110, section 13.1.2). */
 export function readKnownSeqs(ifNoneMatch: string | null): KnownSeqs {
   if (ifNoneMatch?.trim() === '*') return 'any'
   return (ifNoneMatch ?? '').split(',').flatMap((tag) => {

@@ -59,14 +59,17 @@ const listFields = {
   description: t.Union([t.String(), t.Null()]),
   owner_id: id,
   seq: t.Integer({ description: "Number of the list's last event." }),
-  version: t.Integer({ description: 'Goes up with each change of the fields of the list itself.' }),
+  version: t.Integer({ description: "Goes up with each change of the list's own fields." }),
   created_at: time,
-  updated_at: t.String({ format: 'date-time', description: 'Moves with every change, of items too.' }),
+  updated_at: t.String({
+    format: 'date-time',
+    description: 'Changes with every event, those of items included.',
+  }),
   deleted_at: t.Union([time, t.Null()]),
 } satisfies Record<WireName<typeof shoppingLists, typeof listColumns>, TSchema>
 const ownRole = {
   role: t.Union([t.Literal('owner'), t.Literal('editor'), t.Literal('viewer'), t.Literal('tenant_admin')], {
-    description: 'What the caller is on this list.',
+    description: "The caller's role on this list.",
   }),
 }
 
@@ -105,13 +108,15 @@ export const Event = t.Object(
       {
         list_id: id,
         item: t.Optional(Item),
-        changed: t.Optional(t.Array(t.String(), { description: 'Of `item_updated`: the fields that did.' })),
+        changed: t.Optional(
+          t.Array(t.String(), { description: 'For `item_updated`: the fields that changed.' }),
+        ),
         item_id: t.Optional(id),
         member: t.Optional(Member),
         user_id: t.Optional(id),
         list: t.Optional(List),
       },
-      { description: 'Which of them there are depends on the `type`; /asyncapi.json says it for each.' },
+      { description: 'Which fields there are depends on the `type`; see /asyncapi.json.' },
     ),
     seq: t.Integer(),
     at: time,
@@ -136,10 +141,10 @@ export const Event = t.Object(
 export const Events = t.Object(
   {
     data: t.Array(Event),
-    seq: t.Integer({ description: 'Number of the last event there is.' }),
+    seq: t.Integer({ description: 'Number of the last event.' }),
     complete: t.Boolean({
       description:
-        'Whether `data` goes up to `seq`. False with nothing in `data`: `since` is beyond it; read the list anew.',
+        'Whether `data` goes up to `seq`. False with an empty `data`: `since` is beyond it; read the list again.',
     }),
   },
   { $id: 'Events' },
@@ -152,11 +157,11 @@ export const createList = {
   detail: operation({
     tag,
     id: 'createList',
-    summary: 'Start a list',
+    summary: 'Create a list',
     description: 'Its creator is its owner. A client that chooses the `id` may repeat the request.',
     body: true,
-    ok: { status: 201, description: 'Made.', schema: List },
-    alsoOk: [{ status: 200, description: 'It was there already.', schema: List }],
+    ok: { status: 201, description: 'Created.', schema: List },
+    alsoOk: [{ status: 200, description: 'It existed already.', schema: List }],
     errors: ['forbidden', 'id_conflict', 'id_deleted'],
   }),
 }
@@ -166,10 +171,10 @@ export const listLists = {
   detail: operation({
     tag,
     id: 'listLists',
-    summary: 'My lists, the last changed first',
+    summary: 'My lists, most recently changed first',
     description:
-      '`scope=all` shows a tenant admin every list of the tenant; `deleted=true` the deleted ones that the caller ' +
-      'may restore.',
+      '`scope=all` shows a tenant admin every list of the tenant; `deleted=true` shows the deleted lists that the ' +
+      'caller may restore.',
     ok: { status: 200, description: 'A page of summaries.', schema: ListPage },
     errors: ['forbidden', 'invalid'],
   }),
@@ -198,7 +203,7 @@ export const changeList = {
   detail: operation({
     tag,
     id: 'changeList',
-    summary: 'Rename a list or describe it',
+    summary: "Change a list's name or description",
     body: true,
     ok: { status: 200, description: 'As it is now.', schema: List },
     errors: ['forbidden', 'not_found', 'version_mismatch'],
@@ -225,7 +230,7 @@ export const restoreList = {
   detail: operation({
     tag,
     id: 'restoreList',
-    summary: 'Bring a deleted list back',
+    summary: 'Restore a deleted list',
     body: true,
     ok: { status: 200, description: 'As it is now.', schema: List },
     errors: ['forbidden', 'not_found'],
@@ -238,7 +243,7 @@ export const listEvents = {
   detail: operation({
     tag,
     id: 'listEvents',
-    summary: 'What has happened on a list since',
+    summary: 'The events of a list since a number',
     description: 'Oldest first. `complete` says whether `data` goes up to the last event.',
     ok: { status: 200, description: 'The events after `since`.', schema: Events },
     errors: ['forbidden', 'not_found', 'events_expired', 'invalid'],
@@ -251,7 +256,7 @@ export const listMembers = {
   detail: operation({
     tag: 'Members',
     id: 'listMembers',
-    summary: 'Who is on a list',
+    summary: 'The members of a list',
     ok: { status: 200, description: 'A page of members.', schema: MemberPage },
     errors: ['forbidden', 'not_found', 'invalid'],
   }),
@@ -264,7 +269,7 @@ export const changeMember = {
     tag: 'Members',
     id: 'changeMember',
     summary: "Change a member's role, or hand the list over",
-    description: 'With `owner` the list goes to this member, and who owned it becomes an editor.',
+    description: 'With `owner`, the list goes to this member and its owner becomes an editor.',
     body: true,
     ok: { status: 200, description: 'As it is now.', schema: Member },
     errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'member_deactivated', 'version_mismatch'],

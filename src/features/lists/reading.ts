@@ -1,4 +1,4 @@
-/** Looking at lists: summaries, one with all that is on it, its members, its events. Each is one statement. */
+/** Reads lists: summaries, one in full, its members, its events. Each is one statement. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
@@ -9,19 +9,19 @@ import { visible } from '../list-changes/visible-lists.ts'
 import { eventJson, itemJson, listJson, memberJson } from '../list-changes/wire.ts'
 import type { EventsQuery, ListsQuery, PageQuery } from './model.ts'
 
-/** What the reader is on the list `l`, over his membership `m`. */
+/** The reader's role on the list `l`, over their membership `m`. */
 const ownRole = sql.raw(`coalesce(m.role, 'tenant_admin')`)
 
 const membership = (actor: Actor): SQL => sql`list_members m
   on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}`
 
-/** What a summary adds to the list `l`; the reader's membership is `m`. */
+/** What a summary adds to the list `l`, over the reader's membership `m`. */
 export const summaryFields: SQL = sql`${ownRole} as role, l.item_count, l.pending_count,
   (select count(*) from list_members c where c.tenant_id = l.tenant_id and c.list_id = l.id) as member_count`
 
 /**
- * When the list `l` had last changed at the moment the first page was read. A list that has changed since stands where
- * it stood then, so it is neither skipped nor shown twice; its events, dated like its changes, tell where that was.
+ * When the list `l` had last changed as of the moment at which the first page was read. A list that has changed since
+ * keeps the place it had then, which its events give, so that it is neither skipped nor shown twice.
  */
 const changedAsOf = (asOf: string | null): SQL => sql`
   select case when ${asOf}::timestamptz is null or l.updated_at <= ${asOf}::timestamptz then l.updated_at
@@ -29,7 +29,7 @@ const changedAsOf = (asOf: string | null): SQL => sql`
       where e.tenant_id = l.tenant_id and e.list_id = l.id and e.at <= ${asOf}::timestamptz), l.created_at)
   end as changed_at`
 
-/** A page of the lists the actor is a member of, or may restore, or, for an admin, all; last changed first. */
+/** A page of the actor's lists, of those they may restore, or of all for an admin; most recently changed first. */
 export async function listLists(
   db: Database,
   cursors: Cursors,
@@ -38,11 +38,11 @@ export async function listLists(
 ): Promise<string> {
   const isAdmin = actor.role === 'tenant_admin'
   if (query.scope === 'all' && !isAdmin)
-    throw new AppError('forbidden', 'Only an admin of the tenant sees every list of it.')
+    throw new AppError('forbidden', 'Only an admin of the tenant may see all of its lists.')
   const deleted = query.deleted === 'true'
   const page = openPage(cursors, ['lists', actor.tenantId, actor.userId, query.scope, deleted], query)
   const [asOf = null, changedAt = null, id = null] = page.after
-  // An admin may restore every list of the tenant, his own or not.
+  // An admin may restore any list of the tenant.
   const source = query.scope === 'all' || (deleted && isAdmin) ? sql`left join` : sql`join`
   const only = deleted
     ? sql`l.deleted_at is not null and (m.role = 'owner' or ${isAdmin}::boolean)`
@@ -67,7 +67,7 @@ export async function listLists(
 
 /**
  * A list with its members and all its items.
- * @param knownSeqs when the list stands at one of these already, `body` is null and nothing is put together
+ * @param knownSeqs `body` is null, and not built, when the list's seq is one of these
  * @throws AppError not_found
  */
 export async function getList(
@@ -96,7 +96,7 @@ export async function getList(
   return { body: row.body, seq: Number(row.seq) }
 }
 
-/** Who joined first stands first. @throws AppError not_found */
+/** A page of members in the order in which they joined. @throws AppError not_found */
 export async function listMembers(
   db: Database,
   cursors: Cursors,
@@ -130,7 +130,7 @@ export async function listMembers(
 const defaultEventLimit = 50
 
 /**
- * Events after `since`, oldest first. `complete` says whether they go up to the list's last one.
+ * Events after `since`, oldest first; `complete` says whether they go up to the last one.
  * @throws AppError not_found, events_expired (410) when some of them are no longer kept
  */
 export async function listEvents(
@@ -160,7 +160,7 @@ export async function listEvents(
   const next = row.first === null ? null : Number(row.first)
   if (since < seq && next !== since + 1)
     throw new AppError('events_expired', 'Events that old are no longer kept. Read the whole list instead.')
-  // A reader ahead of the list has seen what this database has not: his state is not this list's.
+  // A reader ahead of the list has seen what this database has not: their copy is not of this history.
   const complete = since <= seq && Number(row.last ?? since) >= seq
   return `{"data":${row.data},"seq":${seq},"complete":${complete}}`
 }

@@ -63,9 +63,15 @@ export const listRoutes = (deps: ListDeps) => {
       async ({ actor, params, query }) => json(await listEvents(db, actor, params.id, query)),
       model.listEvents,
     )
+}
+
+export const memberRoutes = (deps: ListDeps) =>
+  new Elysia({ prefix: '/api/v1/shopping-lists' })
+    .use(signedIn(deps, 'customer'))
     .get(
       '/:id/members',
-      async ({ actor, params, query }) => json(await listMembers(db, cursors, actor, params.id, query)),
+      async ({ actor, params, query }) =>
+        json(await listMembers(deps.db, deps.cursors, actor, params.id, query)),
       model.listMembers,
     )
     .patch(
@@ -88,7 +94,6 @@ export const listRoutes = (deps: ListDeps) => {
       },
       model.removeMember,
     )
-}
 
 const targetOf = (
   params: { id: string; user_id: string },

@@ -1,5 +1,7 @@
-/** The platform's side of tenants. Statements name their scope: the system's for tenants as such, a tenant's own for
- * what is in it. */
+/**
+ * Tenants as the platform manages them. Statements run in the system scope for tenants themselves, in a tenant's own
+ * for its contents.
+ */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Caller } from '../../access/actor.ts'
 import { onRepeatedRevocation } from '../../access/revocations.ts'
@@ -23,7 +25,8 @@ interface Body {
 }
 
 /**
- * The tenant and its first admin, both or neither. The admin gets a code by mail.
+ * Creates the tenant and its first admin, both or neither. The admin gets a code by mail.
+ * @returns the tenant with its admin, as JSON text
  * @throws AppError slug_taken, email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
  */
 export async function createTenant(deps: UserDeps, actor: Caller, input: NewTenant): Promise<string> {
@@ -55,7 +58,7 @@ export async function createTenant(deps: UserDeps, actor: Caller, input: NewTena
 
 const maxSlugTries = 5
 
-/** A slug made up here may be given to another tenant just before it is taken; then the next one is. */
+/** A generated slug may be given to another tenant just before it is inserted; then the next one is tried. */
 async function insertTenant(query: Query, id: string, { name, slug }: NewTenant): Promise<string> {
   for (let attempt = 0; attempt < maxSlugTries; attempt++) {
     const [tenant] = await query(
@@ -69,7 +72,7 @@ async function insertTenant(query: Query, id: string, { name, slug }: NewTenant)
   throw slugTaken()
 }
 
-/** Creations that make up a slug from the same base stand in line, so that the next one sees what this one took. */
+/** Creations with the same base queue up, so that each sees the slug that the one before it took. */
 async function chooseSlug(query: Query, name: string): Promise<string> {
   const base = slugFrom(name)
   await query(sql`select pg_advisory_xact_lock(hashtextextended(${`slug:${base}`}, 0))`)
@@ -111,7 +114,7 @@ const counts: SQL = sql`
   (select count(*) from users u where u.tenant_id = t.id and u.is_active) as user_count,
   (select count(*) from shopping_lists l where l.tenant_id = t.id and l.deleted_at is null) as list_count`
 
-/** Read in the tenant's own scope: the platform's has no view of lists, not even to count them. */
+/** Read in the tenant's own scope: the system scope cannot see lists, not even to count them. */
 export async function getTenant(deps: UserDeps, tenantId: string): Promise<string> {
   refusePlatform(tenantId)
   const [row] = await deps.db.read(
@@ -183,7 +186,7 @@ const auditOfChange = (actor: Caller, tenantId: string): SQL => {
   return sql`audited as (${platforms}), audited_there as (${tenants})`
 }
 
-/** The platform's own tenant is no customer: to everyone it is not there. */
+/** The platform's own tenant is not a customer: over the API it does not exist. */
 function refusePlatform(tenantId: string): void {
   if (tenantId === platformTenantId) throw notFound('tenant')
 }

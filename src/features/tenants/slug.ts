@@ -1,11 +1,11 @@
 const maxBase = 55
 
-/** Latin letters that Unicode does not take apart into a plain one and a mark. */
+/** Latin letters that Unicode does not decompose into a plain letter and a mark. */
 const plainLetters = new Map(
   Object.entries({ ß: 'ss', æ: 'ae', œ: 'oe', ø: 'o', ł: 'l', đ: 'd', ð: 'd', þ: 'th', ı: 'i' }),
 )
 
-/** Lower-case letters, digits and hyphens, made from a name; letters of other scripts have no place in it. */
+/** A slug made from a name; letters of other scripts are left out. */
 export function slugFrom(name: string): string {
   const slug = name
     .normalize('NFKD')
@@ -19,7 +19,7 @@ export function slugFrom(name: string): string {
   return slug || 'tenant'
 }
 
-/** The base itself, or with the smallest number from 2 that is not taken. */
+/** `base`, or `base-2`, `base-3`, …: the first that is not taken. */
 export function freeSlug(base: string, taken: ReadonlySet<string>): string {
   if (!taken.has(base)) return base
   let number = 2

@@ -45,7 +45,7 @@ export type UserQuery = Static<typeof UserQuery>
 
 export const UserPath = t.Object({ id: PathId })
 
-/** What members who are no admins see of each other. */
+/** What members who are not admins see of each other. */
 export const Colleague = t.Object(
   { id: t.String({ format: 'uuid' }), full_name: t.String(), email: t.String({ format: 'email' }) },
   { $id: 'Colleague' },
@@ -65,7 +65,8 @@ export const listUsers = {
     tag,
     id: 'listUsers',
     summary: 'List the people of my tenant',
-    description: 'Admins see all, in full; others see the active ones by name and address. Newest first.',
+    description:
+      'Admins see everyone in full; others see the names and addresses of active users. Newest first.',
     ok: { status: 200, description: 'A page of users.', schema: UserPage },
     errors: ['invalid', 'forbidden'],
   }),
@@ -76,7 +77,7 @@ export const getUser = {
   detail: operation({
     tag,
     id: 'getUser',
-    summary: 'See one of them',
+    summary: 'Get one of them',
     ok: { status: 200, description: 'The user.', schema: UserOrColleague },
     errors: ['not_found', 'invalid', 'forbidden'],
   }),
@@ -88,7 +89,7 @@ export const createUser = {
     tag,
     id: 'createUser',
     summary: 'Add someone to my tenant',
-    description: 'They get a code by mail to prove their address.',
+    description: 'They get a code by mail to verify their address.',
     body: true,
     ok: { status: 201, description: 'Added.', schema: User },
     errors: ['forbidden', 'email_taken', 'redis_unavailable'],
@@ -101,7 +102,7 @@ export const changeUser = {
   detail: operation({
     tag,
     id: 'changeUser',
-    summary: "Change someone's name, role or standing",
+    summary: "Change someone's name or role, or deactivate them",
     description: "A new role ends the user's access tokens, deactivation every session.",
     body: true,
     ok: { status: 200, description: 'As it is now.', schema: User },
@@ -116,8 +117,7 @@ export const deactivateUser = {
     tag,
     id: 'deactivateUser',
     summary: 'Deactivate someone',
-    description:
-      'Every session of theirs ends; what they wrote stays. PATCH with is_active true brings them back.',
+    description: 'All their sessions end; what they wrote stays. PATCH with is_active true reactivates them.',
     body: true,
     ok: { status: 204, description: 'Deactivated.' },
     errors: ['forbidden', 'not_found', 'cannot_deactivate_self', 'last_admin'],

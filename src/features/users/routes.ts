@@ -4,7 +4,7 @@ import { type ActorDeps, signedIn } from '../../http/authenticate.ts'
 import * as model from './model.ts'
 import { changeUser, createUser, getUser, listUsers, type UserDeps } from './service.ts'
 
-/** Everyone of a tenant may see who else is there. */
+/** For everyone of a tenant. */
 export const colleagueRoutes = (deps: ActorDeps & UserDeps) =>
   new Elysia({ prefix: '/api/v1/users' })
     .use(signedIn(deps, 'customer'))

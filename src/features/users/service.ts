@@ -1,4 +1,4 @@
-/** A tenant's people: made, changed and deactivated by its admins. */
+/** A tenant's people: created, changed and deactivated by its admins. */
 
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
@@ -36,7 +36,7 @@ export interface UserRow {
   passwordHash: string
 }
 
-/** A statement that makes a user and answers it as `body`. */
+/** A statement that creates a user and returns it as `body`. */
 export const insertUser = ({
   id,
   tenantId,
@@ -49,14 +49,14 @@ export const insertUser = ({
   values (${tenantId}, ${id}, ${email}, ${fullName}, ${role}, ${passwordHash})
   returning ${userJson('u')}::text as body`
 
-/** What the audit trail says of a user made. */
+/** The audit entry of a user's creation. */
 export const creationOf = ({ id, email, role }: Pick<UserRow, 'id' | 'email' | 'role'>) => ({
   action: 'user.created' as const,
   target: { type: 'user' as const, id },
   details: { email, role },
 })
 
-/** Tells a taken address by its constraint; anything else goes on as it came. */
+/** Maps the violated constraint to email_taken; any other error is returned as it is. */
 export function emailTaken(error: unknown): unknown {
   return error instanceof ConstraintError && error.constraint === 'users_email_key'
     ? new AppError('email_taken', 'There is an account with this e-mail address already.')
@@ -65,6 +65,7 @@ export function emailTaken(error: unknown): unknown {
 
 /**
  * The user gets a code by mail.
+ * @returns the user as JSON text
  * @throws AppError email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
  */
 export async function createUser(deps: UserDeps, actor: Caller, input: NewUser): Promise<string> {
@@ -88,7 +89,7 @@ export async function createUser(deps: UserDeps, actor: Caller, input: NewUser):
 /** What fellow members of a tenant see of each other. */
 const colleagueJson = (u: string): SQL => rowJson(wireColumns(users, u, 'id', 'fullName', 'email'))
 
-/** Admins see everyone in full; others see who is active, by name and address. */
+/** Admins see everyone in full; others see the names and addresses of active users. */
 const visibleTo = (actor: Actor): { shape: SQL; only: SQL } =>
   actor.role === 'tenant_admin'
     ? { shape: userJson('u'), only: sql`true` }
@@ -136,7 +137,8 @@ interface Changed {
 }
 
 /**
- * A new role ends the user's access tokens, deactivation the sessions too; both are in force with the commit.
+ * A new role ends the user's access tokens, deactivation their sessions as well; both take effect with the commit.
+ * @returns the user as JSON text
  * @throws AppError not_found, cannot_deactivate_self, last_admin
  */
 export async function changeUser(
@@ -150,7 +152,7 @@ export async function changeUser(
     throw new AppError('cannot_deactivate_self', 'You cannot deactivate your own account.')
   const [changed] = await deps.db.write(
     { tenantId },
-    // Whoever takes an admin away waits here for whoever else does, and then counts anew.
+    // Two who take away an admin at the same time queue up here, and the second counts again.
     sql`select from tenants where id = ${tenantId} for no key update`,
     changeStatement(actor, userId, change),
   )

@@ -1,4 +1,4 @@
-/** The platform's own people: made by the operator, never over the API, and trusted to own their address. */
+/** Super admins: created by the operator, never over the API, with an address that counts as verified. */
 import { randomBytes } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
 import { internalSource } from '../../access/actor.ts'
@@ -42,23 +42,23 @@ function superAdminStatements(email: string, fullName: string, passwordHash: str
 
 export interface FirstAdmin {
   email: string
-  /** Null when the operator set it and so knows it. */
+  /** Null when the operator set the password. */
   generatedPassword: string | null
 }
 
 /**
- * Makes the first super admin if there is none, under a lock, for several instances may start at once.
- * @param given what SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD say, or null
- * @param invent whether to make one up when they say nothing (the embedded default)
- * @returns who was made, or null
+ * Creates the first super admin if there is none, under a lock: several instances may start at the same time.
+ * @param given SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD, or null where they are unset
+ * @param generate whether to create one with a random password when they are unset (the embedded default)
+ * @returns who was created, or null
  */
 export async function ensureSuperAdmin(
   db: Database,
   passwords: Passwords,
   given: { email: string; password: string } | null,
-  invent: boolean,
+  generate: boolean,
 ): Promise<FirstAdmin | null> {
-  if (!given && !invent) return null
+  if (!given && !generate) return null
   const generatedPassword = given ? null : randomBytes(16).toString('base64url')
   const email = given?.email ?? 'admin@minimart.local'
   if (given) checkNewPassword(given.password, email, 'SUPER_ADMIN_PASSWORD')

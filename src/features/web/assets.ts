@@ -1,4 +1,4 @@
-/** The files of the pages, as text inside the executable. */
+/** The files of the pages, as text in the executable. */
 import icon from './icon.svg' with { type: 'text' }
 import inviteHtml from './invite.html' with { type: 'text' }
 import inviteScript from './invite.js' with { type: 'text' }
@@ -7,7 +7,7 @@ import sharedScript from './page.js' with { type: 'text' }
 import resetPasswordHtml from './reset-password.html' with { type: 'text' }
 import resetPasswordScript from './reset-password.js' with { type: 'text' }
 
-/** Bun's types know these imports as something else (an HTML bundle, a module), so the kind is checked here. */
+/** Bun's types take these imports for something else (an HTML bundle, a module), so they are checked here. */
 const text = (name: string, content: unknown): string => {
   if (typeof content === 'string' && content !== '') return content
   throw new TypeError(`${name} was not built in as text`)

@@ -119,7 +119,7 @@ async function verify() {
   if (result.ok) await signIn()
   else if (result.code === 'otp_invalid') complain(code, 'This code is wrong, used or too old.')
   else if (result.code === 'otp_attempts_exceeded')
-    complain(code, 'Too many wrong tries: this code is dead. Send yourself a new one.')
+    complain(code, 'Too many wrong tries: this code no longer works. Send yourself a new one.')
   else say(result.detail, true)
 }
 

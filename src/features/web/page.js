@@ -56,7 +56,7 @@ function problem(answer, content) {
   if (answer.status === 429)
     return { ok: false, code: 'rate_limited', detail: `Too many tries. Try again ${inTime(wait)}.` }
   if (answer.status >= 500)
-    return { ok: false, code, detail: `The service is busy or being mended. Try again ${inTime(wait)}.` }
+    return { ok: false, code, detail: `The service is busy or under repair. Try again ${inTime(wait)}.` }
   const faults = Array.isArray(content?.errors) ? content.errors.map(({ message }) => message) : []
   const detail = [content?.detail, ...faults].find((text) => typeof text === 'string' && text !== '')
   return { ok: false, code, detail: faults.length > 0 ? faults.join(' ') : (detail ?? 'That did not work.') }

@@ -2,8 +2,8 @@ import { Elysia } from 'elysia'
 import { assets, pages } from './assets.ts'
 
 /**
- * The pages behind the links in mails. The token is in their address, so they are never stored and tell nobody
- * where they were; they load only their own files and run no inline script, so that a name can do no harm.
+ * The pages behind the links in mails. Their address holds a token, so they are never stored and send no referrer. They
+ * load only their own files and run no inline script, so that a name cannot do harm.
  */
 export function pagesRoutes() {
   const app = new Elysia({ name: 'pages' })
@@ -14,7 +14,7 @@ export function pagesRoutes() {
   return app
 }
 
-/** They are for people, not part of the API's description. */
+/** Not part of the API document. */
 const hidden = { detail: { hide: true } }
 
 const contentSecurityPolicy = [
@@ -41,7 +41,7 @@ const pageHeaders = {
   'cross-origin-opener-policy': 'same-origin',
 }
 
-/** Short: pages and scripts of one version belong together. An SVG opened by itself may run nothing either. */
+/** Cached briefly: pages and scripts of one version belong together. The policy covers an SVG opened by itself. */
 const assetHeaders = {
   ...commonHeaders,
   'content-security-policy': contentSecurityPolicy,

@@ -1,6 +1,6 @@
 /**
- * The files behind /docs and /redoc. They are compiled into the executable, so that the pages ask nobody else for
- * anything. Their addresses carry the package's version: what is behind one never changes and may be cached for ever.
+ * The files of /docs and /redoc, compiled into the executable so that the pages load nothing from elsewhere. Their URLs
+ * contain the package's version, so they never change and may be cached for ever.
  */
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
@@ -14,7 +14,7 @@ import swaggerStyle from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import swaggerScript from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
 
 interface Asset {
-  /** Where the program finds it: in itself, compressed (`.gz`), or in node_modules when run from the sources. */
+  /** In the executable, compressed (`.gz`), or in node_modules when run from source. */
   path: string
   url: string
   version: string
@@ -44,14 +44,14 @@ export function docsAssets() {
       url,
       async ({ request }) => {
         const isCompressed = path.endsWith('.gz')
-        const isSentSo = isCompressed && takesGzip(request)
-        const content = isCompressed && !isSentSo ? await unpacked(path) : file(path)
+        const sendsGzip = isCompressed && takesGzip(request)
+        const content = isCompressed && !sendsGzip ? await unpacked(path) : file(path)
         return answerCached(request, content, {
-          etag: isSentSo ? `"${version}-gzip"` : `"${version}"`,
+          etag: sendsGzip ? `"${version}-gzip"` : `"${version}"`,
           'content-type': type,
           'cache-control': 'public, max-age=31536000, immutable',
           vary: 'accept-encoding',
-          ...(isSentSo ? { 'content-encoding': 'gzip' } : {}),
+          ...(sendsGzip ? { 'content-encoding': 'gzip' } : {}),
         })
       },
       { detail: { hide: true } },
@@ -59,7 +59,7 @@ export function docsAssets() {
   return app
 }
 
-/** RFC 9110, 12.5.3: a weight of 0 says no. */
+/** A weight of 0 means no (RFC 9110, 12.5.3). */
 const takesGzip = (request: Request): boolean =>
   (request.headers.get('accept-encoding') ?? '').split(',').some((coding) => {
     const [name, weight = ''] = coding.split(';').map((part) => part.trim().toLowerCase())
@@ -69,7 +69,7 @@ const takesGzip = (request: Request): boolean =>
 const unpack = promisify(gunzip)
 const unpacked = async (path: string): Promise<Blob> => new Blob([await unpack(await file(path).bytes())])
 
-/** Answers 304 where the caller has it already. A `W/` in front is what compressing proxies make of a tag. */
+/** 304 if the caller has it already. Compressing proxies put `W/` in front of a tag. */
 export function answerCached(
   request: Request,
   body: string | Blob,

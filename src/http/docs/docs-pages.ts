@@ -1,10 +1,10 @@
 /**
- * /docs and /redoc. Neither page holds a script of its own nor asks another host for anything, and their policy
- * makes the browser refuse both.
+ * /docs and /redoc. Neither page has an inline script or loads anything from another host; their content security
+ * policy makes the browser refuse both.
  */
 import { assets } from './docs-assets.ts'
 
-/** Both UIs write their styles into the page; ReDoc searches in a worker that it makes from a blob. */
+/** Both UIs use inline styles; ReDoc searches in a worker made from a blob. */
 export const pagePolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -20,11 +20,11 @@ export const pagePolicy = [
 
 export interface ExternalisedPage {
   html: string
-  /** What stood in the page's own script element. */
+  /** The content of the page's inline script. */
   script: string
 }
 
-/** Swagger UI's page as the plugin writes it, with its scripts taken from this server; the style already is. */
+/** Swagger UI's page as the plugin writes it, its scripts moved to this server; its style is there already. */
 export function externaliseSwaggerPage(page: string, scriptUrl: string): ExternalisedPage {
   let script = ''
   const html = new HTMLRewriter()
@@ -78,8 +78,8 @@ const redocOptions = {
 }
 
 /**
- * ReDoc fetches a logo for its credit line from its maker's host; it is given an empty picture instead. React sets
- * the address twice, as an attribute and as a property.
+ * ReDoc loads a logo for its credit line from its maker's host; it gets an empty picture instead. React sets the URL
+ * twice, as an attribute and as a property.
  */
 export const redocScript = (specUrl: string): string => `'use strict'
 const emptyPicture = 'data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=='
