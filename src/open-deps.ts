@@ -132,10 +132,10 @@ export async function openDeps(
   try {
     await revocations.load()
     if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
-    if (db.atRest)
+    if (db.whileQuiesced)
       control = await openControl({
         dataDir: config.dataDir,
-        db: { atRest: db.atRest },
+        db: { whileQuiesced: db.whileQuiesced },
         recordExport: (entry) => recordExport(db, entry),
         log,
       })
