@@ -78,7 +78,8 @@ export async function withQuiescedDataDir<T>(
   options: DataDirOptions,
   work: (checkpoint: Checkpoint) => Promise<T>,
 ): Promise<T> {
-  if (!existsSync(options.dataDir)) ensureDatabaseIn(options.dataDir)
+  // Before the lock, which would create the folder.
+  if (!existsSync(options.dataDir)) throw noDatabaseIn(options.dataDir)
   const { pglite, close } = await openDataDir(options, true)
   return await makeCheckpoint(connectionTo(pglite)).then(work).finally(close)
 }
@@ -151,7 +152,7 @@ async function openDataDir({ dataDir, log }: DataDirOptions, mustExist = false):
   const lock = lockDataDir(dataDir)
   try {
     settleDataDir(dataDir)
-    if (mustExist) ensureDatabaseIn(dataDir)
+    if (mustExist && !existsSync(join(dataDir, databaseFolder, 'PG_VERSION'))) throw noDatabaseIn(dataDir)
     log.debug('Opening the embedded database', { folder: dataDir })
     const pglite = await openPglite(join(dataDir, databaseFolder))
     return { pglite, close: () => pglite.close().finally(lock.release) }
@@ -162,7 +163,5 @@ async function openDataDir({ dataDir, log }: DataDirOptions, mustExist = false):
   }
 }
 
-function ensureDatabaseIn(dataDir: string): void {
-  if (existsSync(join(dataDir, databaseFolder, 'PG_VERSION'))) return
-  throw new OperatorError(`There is no database in ${dataDir}. Set DATA_DIR to the folder that holds it.`)
-}
+const noDatabaseIn = (dataDir: string): OperatorError =>
+  new OperatorError(`There is no database in ${dataDir}. Set DATA_DIR to the folder that holds it.`)

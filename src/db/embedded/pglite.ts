@@ -9,7 +9,7 @@ import type { PGlite } from '@electric-sql/pglite'
 import type { NodeFS } from '@electric-sql/pglite/nodefs'
 import type { MigrationConnection } from '../database.ts'
 import { databaseError } from '../errors.ts'
-import { asText, columnParsers } from '../statement.ts'
+import { asText, columnParsers, type Statement } from '../statement.ts'
 import { createFailStop, type FailStop } from './fail-stop.ts'
 import { ensureDatabaseFolder } from './first-start.ts'
 import { assets } from './pglite-assets.ts'
@@ -61,15 +61,21 @@ async function open(folder: string, durable = true): Promise<PGlite> {
   return pglite
 }
 
+/** @throws the error as `databaseError` maps it */
+export async function runStatement(
+  pglite: PGlite,
+  { text, parameters }: Statement,
+): Promise<Record<string, unknown>[]> {
+  try {
+    return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
+  } catch (error) {
+    throw databaseError(error, text)
+  }
+}
+
 /** PGlite's one session, for migrations and checkpoints. */
 export const connectionTo = (pglite: PGlite): MigrationConnection => ({
-  query: async (text, parameters = []) => {
-    try {
-      return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
-    } catch (error) {
-      throw databaseError(error, text)
-    }
-  },
+  query: (text, parameters = []) => runStatement(pglite, { text, parameters }),
 })
 
 async function read(path: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -16,8 +16,8 @@ export interface Checkpoint {
 }
 
 /**
- * The files do not change until the next statement runs. Without a checkpoint they would be as complete, but whoever
- * opens them would have to replay everything since the last one.
+ * The files do not change until the next statement runs. Without a checkpoint they would be as complete, but opening a
+ * copy of them would replay everything since the last one.
  */
 export async function makeCheckpoint(connection: MigrationConnection): Promise<Checkpoint> {
   const startedAt = performance.now()

@@ -7,6 +7,7 @@ import { databaseError, errorSwallowed, transactionOver } from '../errors.ts'
 import { beginSql, compileStatement, type Statement } from '../statement.ts'
 import { scopeSettings } from '../tenancy.ts'
 import { endProcess } from './fail-stop.ts'
+import { runStatement } from './pglite.ts'
 
 type Rows = Record<string, unknown>[]
 
@@ -44,7 +45,7 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
         await pglite.exec(setting)
         scopeInForce = setting
       }
-      return await run(pglite, statement)
+      return await runStatement(pglite, statement)
     },
     writeTogether: (writes) => writeTogether(pglite, writes),
     transaction: (scope, work, giveUp, kind) => runTransaction(pglite, scope, work, giveUp, kind),
@@ -77,7 +78,7 @@ async function writeOne(pglite: PGlite, { scope, statements }: WriteInBatch): Pr
   await pglite.exec(`savepoint one_write; ${setScope(scope, true)}`)
   try {
     let rows: Rows = []
-    for (const statement of statements) rows = await run(pglite, statement)
+    for (const statement of statements) rows = await runStatement(pglite, statement)
     await pglite.exec('release savepoint one_write')
     return { rows }
   } catch (error) {
@@ -98,7 +99,7 @@ async function runTransaction<T>(
   const query: Query = async <Row>(statement: SQL<Row>) => {
     if (over) throw transactionOver()
     try {
-      return (await run(pglite, compileStatement(statement))) as Row[]
+      return (await runStatement(pglite, compileStatement(statement))) as Row[]
     } catch (error) {
       failed = true
       throw error
@@ -115,14 +116,6 @@ async function runTransaction<T>(
     over = true
     await rollBack(pglite)
     throw error
-  }
-}
-
-async function run(pglite: PGlite, { text, parameters }: Statement): Promise<Rows> {
-  try {
-    return (await pglite.query<Rows[number]>(text, parameters)).rows
-  } catch (error) {
-    throw databaseError(error, text)
   }
 }
 
