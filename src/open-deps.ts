@@ -157,7 +157,12 @@ function createServices(
 
 /** Lets commands such as backup reach this server; only the embedded database needs it. */
 async function openControlOf({ dataDir }: Config, log: Logger, db: Backends['db']): Promise<Control | null> {
-  const { atRest } = db
-  if (!atRest) return null
-  return openControl({ dataDir, db: { atRest }, recordExport: (entry) => recordExport(db, entry), log })
+  const { whileQuiesced } = db
+  if (!whileQuiesced) return null
+  return openControl({
+    dataDir,
+    db: { whileQuiesced },
+    recordExport: (entry) => recordExport(db, entry),
+    log,
+  })
 }

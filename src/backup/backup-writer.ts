@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { type Pack, pack } from 'tar-stream'
-import type { Resting } from '../db/embedded/quiesce.ts'
+import type { Checkpoint } from '../db/embedded/quiesce.ts'
 import { OperatorError } from '../errors.ts'
 import { version } from '../version.ts'
 import { listContents } from './contents.ts'
@@ -32,7 +32,7 @@ const chunkBytes = 256 * 2 ** 10
 /** Reads every file in the folder for its checksum. */
 export async function describeBackup(
   folder: string,
-  { at, postgres, migrations, wal }: Omit<Resting, 'checkpointMs'>,
+  { at, postgres, migrations, wal }: Omit<Checkpoint, 'checkpointMs'>,
   watch: Watch,
 ): Promise<Manifest> {
   const contents = await listContents(folder, wal)

@@ -4,7 +4,7 @@ import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { secretFile } from '../data-dir/data-dir.ts'
 import { databaseFolder } from '../data-dir/layout.ts'
-import type { Resting } from '../db/embedded/quiesce.ts'
+import type { Checkpoint } from '../db/embedded/quiesce.ts'
 
 export interface ContentFile {
   /** Below the data folder, with slashes. */
@@ -24,7 +24,7 @@ export interface Contents {
 /**
  * @param wal which segments of the write-ahead log are needed; null for none of them
  */
-export async function listContents(dataDir: string, wal: Resting['wal'] | null): Promise<Contents> {
+export async function listContents(dataDir: string, wal: Checkpoint['wal'] | null): Promise<Contents> {
   const entries = await readdir(join(dataDir, databaseFolder), { recursive: true, withFileTypes: true })
   const pathOf = ({ parentPath, name }: Dirent): string =>
     join(parentPath, name).slice(join(dataDir, '/').length).replaceAll('\\', '/')
@@ -44,7 +44,7 @@ const segment = /^[0-9A-F]{24}$/
 /** Of the process that has the folder open, and what a query spilled. */
 const ofTheMoment = /^(postmaster\.(pid|opts)|pgsql_tmp.*)$/
 
-function isNeeded(name: string, wal: Resting['wal'] | null): boolean {
+function isNeeded(name: string, wal: Checkpoint['wal'] | null): boolean {
   if (segment.test(name)) return wal !== null && name >= wal.first && name <= wal.last
   return !ofTheMoment.test(name)
 }

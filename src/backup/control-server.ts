@@ -22,7 +22,7 @@ export interface Control {
 
 export interface ControlOptions {
   dataDir: string
-  db: Pick<EmbeddedDatabase, 'atRest'>
+  db: Pick<EmbeddedDatabase, 'whileQuiesced'>
   /** Writes an export that was made of a copy into the audit trail. */
   recordExport(entry: ExportRecord): Promise<void>
   log: Logger

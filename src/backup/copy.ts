@@ -9,12 +9,12 @@ import { copyFile, mkdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copyFolder } from '../data-dir/layout.ts'
 import type { EmbeddedDatabase } from '../db/embedded/database.ts'
-import type { Resting } from '../db/embedded/quiesce.ts'
+import type { Checkpoint } from '../db/embedded/quiesce.ts'
 import { OperatorError } from '../errors.ts'
 import { type ContentFile, isGone, listContents } from './contents.ts'
 import { totalBytes } from './manifest.ts'
 
-export interface DataDirCopy extends Omit<Resting, 'checkpointMs'> {
+export interface DataDirCopy extends Omit<Checkpoint, 'checkpointMs'> {
   bytes: number
   /** How long no statement ran, in milliseconds. */
   pausedMs: number
@@ -28,7 +28,7 @@ const spareBytes = 64 * 2 ** 20
 
 export interface CopyOptions {
   dataDir: string
-  db: Pick<EmbeddedDatabase, 'atRest'>
+  db: Pick<EmbeddedDatabase, 'whileQuiesced'>
   /** Gives up between two files. */
   signal: AbortSignal
 }
@@ -66,9 +66,9 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
   const settled = early.files.filter(({ modifiedMs }) => modifiedMs < Date.now() - freshMs)
   await copyAll(settled, true)
 
-  return await db.atRest(async ({ checkpointMs, ...resting }) => {
+  return await db.whileQuiesced(async ({ checkpointMs, ...checkpoint }) => {
     const startedAt = performance.now()
-    const { folders, files } = await listContents(dataDir, resting.wal)
+    const { folders, files } = await listContents(dataDir, checkpoint.wal)
     await makeFolders(folders)
     await copyAll(
       files.filter(({ path, stamp }) => copied.get(path) !== stamp),
@@ -77,7 +77,7 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
     const gone = [...copied.keys()].filter((path) => !files.some((file) => file.path === path))
     for (const path of gone) await rm(join(target, path))
     const pausedMs = checkpointMs + Math.round(performance.now() - startedAt)
-    return { ...resting, bytes: totalBytes(files), pausedMs }
+    return { ...checkpoint, bytes: totalBytes(files), pausedMs }
   })
 }
 

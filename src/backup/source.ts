@@ -3,13 +3,13 @@
 import { join } from 'node:path'
 import { copyFolder } from '../data-dir/layout.ts'
 import { DataDirTaken } from '../data-dir/lock.ts'
-import type { Resting } from '../db/embedded/quiesce.ts'
-import { withDataDirAtRest } from '../db/open.ts'
+import type { Checkpoint } from '../db/embedded/quiesce.ts'
+import { withQuiescedDataDir } from '../db/open.ts'
 import type { Logger } from '../log.ts'
 import { type CopyLine, requestCopy } from './control-client.ts'
 import type { CopyFor } from './control-messages.ts'
 
-export interface StillFolder extends Omit<Resting, 'checkpointMs'> {
+export interface StillFolder extends Omit<Checkpoint, 'checkpointMs'> {
   folder: string
   /** For how many milliseconds the running server let its clients wait; null where none was running. */
   pausedMs: number | null
@@ -35,8 +35,8 @@ export async function withStillFolder<T>(
   return await onFolderOrCopy(
     { dataDir, copyFor: 'backup', asked },
     () =>
-      withDataDirAtRest({ dataDir, log }, (resting) =>
-        work({ ...resting, folder: dataDir, pausedMs: null, signal }),
+      withQuiescedDataDir({ dataDir, log }, (checkpoint) =>
+        work({ ...checkpoint, folder: dataDir, pausedMs: null, signal }),
       ),
     (folder, { copy, gone }) => work({ ...copy, folder, signal: gone }),
   )

@@ -1,11 +1,14 @@
 import type { SQL } from 'drizzle-orm'
 
 /**
- * What a statement may see. A tenant's scope sees that tenant's rows alone (row-level security);
- * 'system' sees tenants, users and revocations of all tenants, adds to the audit trail and sees nothing else, and is
- * meant for sign-in and the platform's routes; 'streams' sees where lists of all tenants stand, for comparing live
- * streams with the database; 'housekeeping' sees and clears away what has had its time, in all tenants. Each use of
- * them stands out by that word. A caller (features/auth/actor.ts) is a tenant's scope whose request is known.
+ * Which rows a statement may see and change, enforced by row-level security:
+ * - a tenant's scope: that tenant's rows
+ * - 'system', for sign-in and the platform's routes: tenants, users and revocations of all tenants; it may add to the
+ *   audit log, not read it
+ * - 'streams', for comparing live streams with the database: the position of every list
+ * - 'housekeeping', for deleting what has expired: users, revocations, events and audit entries of all tenants
+ *
+ * A Caller (access/actor.ts) is a tenant's scope that also names its request.
  */
 export type Scope =
   | { readonly tenantId: string; readonly requestId?: string | null }
@@ -20,22 +23,24 @@ export type Query = <Row>(statement: SQL<Row>) => Promise<Row[]>
 /**
  * The one way to the database, embedded or PostgreSQL. Statements are Drizzle `sql` templates; json and jsonb
  * parameters are passed as JSON text.
- * Failures: ConstraintError (db/errors.ts) when a named constraint refuses a row; AppError `database_unavailable`
- * when the connection is lost, cannot be had, or the deadline passes; anything else is a fault of the program.
+ *
+ * Every call rejects with ConstraintError (db/errors.ts) when a named constraint refuses a row, and with AppError
+ * `database_unavailable` when the connection is lost, none can be had or the deadline passes, `busy` when too many
+ * calls wait. Anything else is a bug.
  */
 export interface Database {
   readonly kind: 'embedded' | 'postgres'
-  /** One read-only statement, one round trip, prepared; tried once more when the connection breaks under it. */
+  /** One read-only statement, prepared, in one round trip; retried once when its connection breaks. */
   read<Row>(scope: Scope, statement: SQL<Row>): Promise<Row[]>
   /**
-   * Statements in one transaction and one round trip, prepared; none can depend on another's answer.
-   * Each sees what was committed before it started, so a first statement that locks a row gives the next ones
-   * a fresh view. Answers the rows of the last. Never retried.
+   * Statements in one transaction, prepared, in one round trip; none can use another's result. Never retried.
+   * Each sees what was committed before it started, so when the first locks a row the next ones get a fresh view.
+   * @returns the rows of the last statement
    */
   write<Row>(scope: Scope, ...statements: [...SQL[], SQL<Row>]): Promise<Row[]>
   /**
-   * An interactive transaction, for what must look before it leaps. Rolled back when `work` throws.
-   * A 'snapshot' only reads, and all its statements see one moment, that of its first.
+   * An interactive transaction, for work that must read before it decides. Rolled back when `work` throws.
+   * A 'snapshot' is read-only, and all its statements see the database as of the first.
    */
   transaction<T>(scope: Scope, work: (query: Query) => Promise<T>, kind?: TransactionKind): Promise<T>
   close(): Promise<void>
@@ -43,18 +48,20 @@ export interface Database {
 
 export interface PoolStats {
   connections: number
-  /** As many as there can be. */
   connectionLimit: number
-  /** Calls under way. */
+  /** Calls in progress, the waiting ones included. */
   calls: number
-  /** Transactions that wait for a connection of their own. */
+  /** Calls that wait for a connection: transactions, or any of the embedded database's one session. */
   waiting: number
 }
 
-export type MeasuredDatabase = Database & { stats(): PoolStats }
+/** What db/postgres and db/embedded implement; db/instrumented.ts wraps it. */
+export interface DatabaseAdapter extends Database {
+  stats(): PoolStats
+}
 
-/** A connection of the migrating user, for nothing else meanwhile. */
+/** A connection as the migrating user, used for nothing else meanwhile. */
 export interface MigrationConnection {
-  /** One statement. @throws what databaseError makes of the driver's error */
+  /** One statement. @throws the error as `databaseError` (db/errors.ts) maps it */
   query(text: string, parameters?: string[]): Promise<Record<string, unknown>[]>
 }

@@ -1,6 +1,6 @@
 /**
- * What the drivers throw, told apart by SQLSTATE or code, never by text, and turned into the three kinds the rest of
- * the program knows: a constraint said no, the database is not to be had just now, or the program is at fault.
+ * Maps what the drivers throw, by SQLSTATE or error code and never by text, to the three kinds the rest of the program
+ * knows: a constraint refused a row, the database is unavailable, or the statement is a bug.
  */
 import { AppError, OperatorError } from '../errors.ts'
 
@@ -8,7 +8,7 @@ import { AppError, OperatorError } from '../errors.ts'
 export class ConstraintError extends Error {
   override readonly name = 'ConstraintError'
   constructor(
-    /** Empty where PostgreSQL names none: NOT NULL columns. */
+    /** Empty where PostgreSQL gives no name: NOT NULL columns. */
     readonly constraint: string,
     readonly sqlState: string,
   ) {
@@ -16,7 +16,7 @@ export class ConstraintError extends Error {
   }
 }
 
-/** A statement that no database would accept as it is: a fault of the program. Never holds a parameter's value. */
+/** A statement that the database rejects as such: a bug. Never holds a parameter's value. */
 export class StatementError extends Error {
   override readonly name = 'StatementError'
   constructor(
@@ -27,7 +27,7 @@ export class StatementError extends Error {
   }
 }
 
-/** The server answers, but does not let this user in. */
+/** The server is up but rejects the user, the password or the database name. */
 export class SignInRefused extends OperatorError {}
 
 const retryAfterSeconds = 2
@@ -37,10 +37,23 @@ export const databaseUnavailable = (detail: string, cause?: unknown): AppError =
 
 export const databaseTimedOut = (): AppError => databaseUnavailable('The database did not answer in time.')
 
+export const databaseClosing = (): AppError => databaseUnavailable('The database is being closed.')
+
 export const databaseBusy = (): AppError =>
   new AppError('busy', 'Too many calls wait for the database.', { retryAfterSeconds: 1 })
 
-/** @param statement the SQL text, which goes into the message of a StatementError; it holds no values */
+/** For a query that is sent after its transaction has ended. */
+export const transactionOver = (): AppError => databaseUnavailable('The transaction is over.')
+
+/** For a transaction whose `work` caught the error of a statement and went on. */
+export const errorSwallowed = (): Error =>
+  new Error('The transaction was rolled back: a statement failed and its error was swallowed')
+
+/**
+ * Maps a driver's error to a ConstraintError, an AppError `database_unavailable` or a StatementError; an error without
+ * an SQLSTATE or a known code is returned as it is.
+ * @param statement the SQL text, which goes into the message of a StatementError; it holds no values
+ */
 export function databaseError(error: unknown, statement = ''): Error {
   if (error instanceof AppError || error instanceof ConstraintError || error instanceof StatementError)
     return error
@@ -48,25 +61,25 @@ export function databaseError(error: unknown, statement = ''): Error {
   if (code === diskFull)
     return databaseUnavailable('The database has no room to write: its disk is full.', summaryOf(error, code))
   if (isConnectionFailure(error) || isTransient(error))
-    return databaseUnavailable('The database cannot be reached just now.', summaryOf(error, code))
+    return databaseUnavailable('The database cannot be reached.', summaryOf(error, code))
   if (!isSqlState(code)) return error instanceof Error ? error : new Error(String(error))
   if (code.startsWith('23')) return new ConstraintError(textField(error, 'constraint'), code)
   const where = statement === '' ? '' : ` in: ${statement.replace(/\s+/g, ' ').trim().slice(0, 200)}`
   return new StatementError(code, `${safeMessage(error, code)}${where}`)
 }
 
-/** Whether the connection broke or could not be made, so that a read may be tried on another one. */
+/** Whether the connection broke or could not be made, so that a read may be retried on another one. */
 export function isConnectionFailure(error: unknown): boolean {
   const code = errorCode(error)
   return connectionCodes.has(code) || (isSqlState(code) && (code.startsWith('08') || code.startsWith('57P')))
 }
 
-/** A prepared statement that the server dropped, or whose tables changed under it; it works when sent again. */
+/** A prepared statement that the server dropped, or whose tables have changed; it works when sent again. */
 export const isStalePlan = (error: unknown): boolean =>
   errorCode(error) === '26000' ||
   (errorCode(error) === '0A000' && textField(error, 'routine') === 'RevalidateCachedQuery')
 
-/** PostgreSQL's SQLSTATE, a driver's or an operating system's code; empty when there is none. */
+/** The SQLSTATE, or the driver's or operating system's code; empty when there is none. */
 export const errorCode = (error: unknown): string => textField(error, 'code')
 
 const diskFull = '53100'
@@ -78,28 +91,28 @@ const connectionCodes: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Cancelled or timed out (57014), idle too long in a transaction (25P03), out of connections, memory or disk
- * (class 53), an I/O error (58), refused sign-in (28) or database (3D): the operator's to mend. Deadlock and
- * serialisation (class 40) and lock timeouts (55P03): gone at the next try.
+ * For the operator to fix: cancelled or timed out (57014), idle too long in a transaction (25P03), out of connections,
+ * memory or disk (class 53), I/O error (58), sign-in (28) or database (3D) refused.
+ * Gone at the next try: deadlock and serialisation failure (class 40), lock timeout (55P03).
  */
 const transientCode = /^(57014|25P03|55P03|53...|58...|28...|3D...|40...)$/
 
-/** The operating system's and TLS's codes: EACCES, ERR_TLS_CERT_ALTNAME_INVALID, SELF_SIGNED_CERT_IN_CHAIN, … */
+/** Codes of the operating system and of TLS: EACCES, ERR_TLS_CERT_ALTNAME_INVALID, SELF_SIGNED_CERT_IN_CHAIN, … */
 const systemCode = /^(E[A-Z]|ERR_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_)/
 
 const isTransient = (error: unknown): boolean =>
   transientCode.test(errorCode(error)) || systemCode.test(errorCode(error)) || isStalePlan(error)
 
-/** EPIPE and its like have five letters too. */
+/** Not every code of five characters is one: EPIPE. */
 const isSqlState = (code: string): boolean => /^(\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/.test(code)
 
-/** Messages of class 22 (bad data) and of raised exceptions quote what people wrote. */
+/** Messages of class 22 (bad data) and of raised exceptions quote user input. */
 const safeMessage = (error: unknown, code: string): string =>
   /^(22|P0)/.test(code)
     ? `the database refused a value (SQLSTATE ${code})`
     : `${error instanceof Error ? error.message : 'statement refused'} (SQLSTATE ${code})`
 
-/** The drivers' own errors carry statements and parameters, which have no business in a log. */
+/** The drivers' errors carry statements and parameters, which must not reach the log. */
 const summaryOf = (error: unknown, code: string): Error =>
   Object.assign(new Error(error instanceof Error && !/^(22|P0)/.test(code) ? error.message : code), { code })
 

@@ -1,95 +1,73 @@
 /**
- * Measures every call of a Database from outside, so that embedded and PostgreSQL are measured alike: how long it
- * took (waiting included), how it failed, what was slow, and a span where traces are wanted. Values are never told.
+ * Wraps a database adapter, embedded or PostgreSQL, so that both report the same: the duration of each call (waiting
+ * included), how it failed, a log line when it was slow and a span when traces are on. Values are never reported.
  */
 
 import type { SQL } from 'drizzle-orm'
 import { AppError, OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
-import type { MeasuredDatabase, Query, Scope } from './database.ts'
+import type { DatabaseAdapter, Query, Scope } from './database.ts'
 import type { EmbeddedDatabase } from './embedded/database.ts'
 import { ConstraintError } from './errors.ts'
 import { compileStatement } from './statement.ts'
 
 export type CallKind = 'read' | 'write' | 'transaction'
-/** `busy`: too many calls; `unavailable`: lost, out of reach or too slow; `fault`: one of the program's own. */
+/** `busy`: too many calls; `unavailable`: connection lost, none to be had, or too slow; `fault`: a bug. */
 export type CallFailure = 'busy' | 'unavailable' | 'fault'
 export type CallObserver = (kind: CallKind, seconds: number, failure: CallFailure | null) => void
 
-export interface ObservedDatabase extends MeasuredDatabase {
-  /** Of the embedded database alone. */
-  atRest?: EmbeddedDatabase['atRest']
-  /** Calls back at the end of each call. */
+export interface InstrumentedDatabase extends DatabaseAdapter {
+  /** Only on the embedded database. */
+  whileQuiesced?: EmbeddedDatabase['whileQuiesced']
+  /** Replaces the observer, which is called at the end of each call. */
   onCall(observer: CallObserver): void
 }
 
-export interface MeasuringOptions {
+export interface InstrumentOptions {
   log: Logger
-  /** A call that takes longer is logged; 0: none is. */
+  /** Calls that take longer are logged; 0 logs none. */
   slowQueryMs: number
   tracing: Tracing | null
 }
 
-export function measureDatabase(
-  db: MeasuredDatabase | EmbeddedDatabase,
-  options: MeasuringOptions,
-): ObservedDatabase {
-  const { log, slowQueryMs, tracing } = options
+export function instrumentDatabase(
+  db: DatabaseAdapter | EmbeddedDatabase,
+  options: InstrumentOptions,
+): InstrumentedDatabase {
+  const { slowQueryMs, tracing } = options
   let observe: CallObserver = () => undefined
 
-  const tellSlow = (kind: CallKind, ms: number, scope: Scope, statements: readonly SQL[]): void =>
-    log.warn('slow database call', {
-      kind,
-      ms: Math.round(ms),
-      scope: typeof scope === 'string' ? scope : 'tenant',
-      statement: textOf(statements),
-      request_id: requestIdOf(scope),
-      ...(tracing === null ? {} : { trace_id: tracing.traceId() }),
-    })
-
-  /** `statements` may still grow while the call goes on. */
-  const measured = async <T>(
-    kind: CallKind,
-    scope: Scope,
-    statements: readonly SQL[],
-    call: () => Promise<T>,
-  ): Promise<T> => {
+  const instrumented = async <T>(call: Call, run: () => Promise<T>): Promise<T> => {
     const startedAt = performance.now()
     let failure: CallFailure | null = null
     try {
       return await (tracing === null
-        ? call()
-        : tracing.databaseCall({ kind, text: () => textOf(statements) }, call))
+        ? run()
+        : tracing.databaseCall({ kind: call.kind, text: () => textOf(call.statements) }, run))
     } catch (error) {
       failure = failureOf(error)
       throw error
     } finally {
       const ms = performance.now() - startedAt
-      observe(kind, ms / 1000, failure)
-      if (slowQueryMs > 0 && ms > slowQueryMs) tellSlow(kind, ms, scope, statements)
+      observe(call.kind, ms / 1000, failure)
+      if (slowQueryMs > 0 && ms > slowQueryMs) logSlow(options, call, ms)
     }
   }
 
   return {
     kind: db.kind,
-    read: (scope, statement) => measured('read', scope, [statement], () => db.read(scope, statement)),
+    read: (scope, statement) =>
+      instrumented({ kind: 'read', scope, statements: [statement] }, () => db.read(scope, statement)),
     write: (scope, ...statements) =>
-      measured('write', scope, statements, () => db.write(scope, ...statements)),
+      instrumented({ kind: 'write', scope, statements }, () => db.write(scope, ...statements)),
     transaction: (scope, work, isolation) => {
       const statements: SQL[] = []
-      const noting =
-        (query: Query): Query =>
-        (statement) => {
-          // A long one may send any number, with all that is in them.
-          if (statements.length < maxNoted) statements.push(statement)
-          return query(statement)
-        }
-      return measured('transaction', scope, statements, () =>
-        db.transaction(scope, (query) => work(noting(query)), isolation),
+      return instrumented({ kind: 'transaction', scope, statements }, () =>
+        db.transaction(scope, (query) => work(recording(query, statements)), isolation),
       )
     },
-    ...('atRest' in db ? { atRest: db.atRest } : {}),
+    ...('whileQuiesced' in db ? { whileQuiesced: db.whileQuiesced } : {}),
     stats: db.stats,
     close: db.close,
     onCall: (observer) => {
@@ -98,7 +76,35 @@ export function measureDatabase(
   }
 }
 
-/** A refused row is an answer, and so is what a transaction's own work refuses. */
+interface Call {
+  kind: CallKind
+  scope: Scope
+  /** Grows while a transaction is in progress. */
+  statements: readonly SQL[]
+}
+
+function logSlow({ log, tracing }: InstrumentOptions, { kind, scope, statements }: Call, ms: number): void {
+  log.warn('slow database call', {
+    kind,
+    ms: Math.round(ms),
+    scope: typeof scope === 'string' ? scope : 'tenant',
+    statement: textOf(statements),
+    request_id: typeof scope === 'string' ? null : (scope.requestId ?? null),
+    ...(tracing === null ? {} : { trace_id: tracing.traceId() }),
+  })
+}
+
+/** A long transaction may send any number of statements, and each holds its values. */
+const maxRecorded = 10
+
+const recording =
+  (query: Query, statements: SQL[]): Query =>
+  (statement) => {
+    if (statements.length < maxRecorded) statements.push(statement)
+    return query(statement)
+  }
+
+/** A refused row is a result, and so is what the transaction's own work refuses. */
 function failureOf(error: unknown): CallFailure | null {
   if (error instanceof AppError)
     return error.code === 'busy' ? 'busy' : error.code === 'database_unavailable' ? 'unavailable' : null
@@ -106,14 +112,10 @@ function failureOf(error: unknown): CallFailure | null {
 }
 
 const maxTextLength = 1000
-const maxNoted = 10
 
-/** Placeholders stand where the values were. */
+/** With placeholders for the values. */
 const textOf = (statements: readonly SQL[]): string =>
   statements
     .map((statement) => compileStatement(statement).text.replace(/\s+/g, ' ').trim())
     .join('; ')
     .slice(0, maxTextLength)
-
-const requestIdOf = (scope: Scope): string | null =>
-  typeof scope === 'string' ? null : (scope.requestId ?? null)

@@ -1,6 +1,6 @@
 /**
- * Opens the database the settings name, PostgreSQL or the one in this process, behind one type. Migrations come
- * first, as the user who signs in; then the service steps down to a role to which row-level security applies.
+ * Opens the database that the settings name, PostgreSQL or the embedded one, behind one type. Migrations come first, as
+ * the user who signs in; then the service steps down to a role to which row-level security applies.
  */
 
 import { existsSync } from 'node:fs'
@@ -11,51 +11,51 @@ import { cannotOpen, lockDataDir } from '../data-dir/lock.ts'
 import { OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
-import type { MeasuredDatabase, MigrationConnection } from './database.ts'
-import { checkpointRegularly } from './embedded/checkpoints.ts'
+import type { DatabaseAdapter, MigrationConnection } from './database.ts'
+import { startCheckpoints } from './embedded/checkpoints.ts'
 import { createEmbeddedDatabase, type EmbeddedDatabase } from './embedded/database.ts'
 import { connectionTo, openPglite } from './embedded/pglite.ts'
-import { bringToRest, type Resting } from './embedded/quiesce.ts'
-import { measureDatabase, type ObservedDatabase } from './instrumented.ts'
+import { type Checkpoint, makeCheckpoint } from './embedded/quiesce.ts'
+import { type InstrumentedDatabase, instrumentDatabase } from './instrumented.ts'
 import { migrateUp } from './migrations/migrate.ts'
 import { migrationStatus } from './migrations/status.ts'
 import { createPostgresDatabase } from './postgres/database.ts'
-import { chooseRole, ensureMayStepDown, signIn } from './postgres/login.ts'
+import { chooseRole, ensureCanStepDown, signIn } from './postgres/login.ts'
 
 export interface DatabaseOptions {
   /** Null for the embedded database in `dataDir`. */
   databaseUrl: string | null
   dataDir: string
   log: Logger
-  /** Whether pending migrations are applied before anything else. */
+  /** Whether to apply pending migrations. */
   autoMigrate: boolean
-  /** Whether to refuse a database that lacks migrations, which are not applied here. */
+  /** Whether to throw where migrations are still pending. */
   refusePending?: boolean
   /** PostgreSQL connections for reads and writes; interactive transactions have a third as many besides. */
   poolSize?: number
-  /** For each call of the Database. */
+  /** For each call. */
   deadlineMs?: number
-  /** Calls that take longer are logged; 0 or left out: none are. */
+  /** Calls that take longer are logged; 0, the default, logs none. */
   slowQueryMs?: number
-  /** For a span of each call; null or left out: none. */
+  /** Default: no spans. */
   tracing?: Tracing | null
-  /** Of the embedded database; left out: five minutes. */
+  /** Of the embedded database; five minutes by default. */
   checkpointEveryMs?: number
-  /** How long to wait at start for a PostgreSQL that is away. */
+  /** How long to wait for a PostgreSQL that cannot be reached at start. */
   waitSeconds?: number
 }
 
 const defaults = { poolSize: 10, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
 
-/** @throws OperatorError, with a message for the operator, when the database cannot be used as it is set up */
-export async function openDatabase(options: DatabaseOptions): Promise<ObservedDatabase> {
+/** @throws OperatorError when the database cannot be used as it is set up */
+export async function openDatabase(options: DatabaseOptions): Promise<InstrumentedDatabase> {
   const { databaseUrl, log, slowQueryMs = 0, tracing = null } = options
   const db = await (databaseUrl === null ? openEmbedded(options) : openPostgres(options, databaseUrl))
-  return measureDatabase(db, { log, slowQueryMs, tracing })
+  return instrumentDatabase(db, { log, slowQueryMs, tracing })
 }
 
 /**
- * Gives `work` a connection for migrations (migrate.ts) and closes it. Embedded, this needs the data folder alone.
+ * Runs `work` with a connection for migrations (migrate.ts). Embedded, no other process may have the data folder.
  * @throws OperatorError as openDatabase does
  */
 export async function withMigrationConnection<T>(
@@ -71,33 +71,35 @@ export async function withMigrationConnection<T>(
 }
 
 /**
- * Gives `work` the files of the embedded database while nothing changes them.
- * @throws OperatorError when there is none or another process has it
+ * Runs `work` while nothing changes the files of the embedded database.
+ * @throws OperatorError when there is no database or another process has it open
  */
-export async function withDataDirAtRest<T>(
+export async function withQuiescedDataDir<T>(
   options: DataDirOptions,
-  work: (resting: Resting) => Promise<T>,
+  work: (checkpoint: Checkpoint) => Promise<T>,
 ): Promise<T> {
-  if (!existsSync(options.dataDir)) ensureDatabaseIn(options.dataDir)
+  // Before the lock, which would create the folder.
+  if (!existsSync(options.dataDir)) throw noDatabaseIn(options.dataDir)
   const { pglite, close } = await openDataDir(options, true)
-  return await bringToRest(connectionTo(pglite)).then(work).finally(close)
+  return await makeCheckpoint(connectionTo(pglite)).then(work).finally(close)
 }
 
 /**
- * What is in a database folder that nobody uses. It is written to, and the caller makes that reach the disk.
- * @throws whatever keeps it from being opened
+ * Describes the database in a folder that nobody uses. Opening it writes to the folder without fsync, which is left to
+ * the caller.
+ * @throws whatever keeps it from opening
  */
-export async function inspectDatabase(folder: string): Promise<Resting> {
+export async function inspectDatabase(folder: string): Promise<Checkpoint> {
   const pglite = await openPglite(folder, false)
-  return await bringToRest(connectionTo(pglite)).finally(() => pglite.close())
+  return await makeCheckpoint(connectionTo(pglite)).finally(() => pglite.close())
 }
 
-async function openPostgres(options: DatabaseOptions, url: string): Promise<MeasuredDatabase> {
+async function openPostgres(options: DatabaseOptions, url: string): Promise<DatabaseAdapter> {
   const all = { ...defaults, ...options, url }
   const login = await signIn(all)
   try {
-    await ensureMayStepDown(login)
-    await bringUpToDate(login, options)
+    await ensureCanStepDown(login)
+    await ensureMigrated(login, options)
   } finally {
     await login.close()
   }
@@ -109,7 +111,7 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Meas
 async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase> {
   const { pglite, close } = await openDataDir(options)
   try {
-    await bringUpToDate(connectionTo(pglite), options)
+    await ensureMigrated(connectionTo(pglite), options)
     const { deadlineMs } = { ...defaults, ...options }
     const database = await createEmbeddedDatabase({
       pglite,
@@ -119,7 +121,7 @@ async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase>
         await close()
       },
     })
-    const stopCheckpoints = checkpointRegularly(database, options.log, options.checkpointEveryMs)
+    const stopCheckpoints = startCheckpoints(database, options.log, options.checkpointEveryMs)
     options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
     return database
   } catch (error) {
@@ -128,14 +130,14 @@ async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase>
   }
 }
 
-async function bringUpToDate(connection: MigrationConnection, options: DatabaseOptions): Promise<void> {
+async function ensureMigrated(connection: MigrationConnection, options: DatabaseOptions): Promise<void> {
   if (options.autoMigrate) await migrateUp(connection, options)
   if (!options.refusePending) return
   const pending = (await migrationStatus(connection)).filter(({ appliedAt }) => appliedAt === null)
   if (pending.length > 0)
     throw new OperatorError(
-      `The database lacks migrations (${pending.map(({ name }) => name).join(', ')}), which are not applied here: ` +
-        'apply them with minimart migrate up.',
+      `The database lacks migrations (${pending.map(({ name }) => name).join(', ')}), which are not applied ` +
+        'automatically here. Run minimart migrate up.',
     )
 }
 
@@ -150,18 +152,16 @@ async function openDataDir({ dataDir, log }: DataDirOptions, mustExist = false):
   const lock = lockDataDir(dataDir)
   try {
     settleDataDir(dataDir)
-    if (mustExist) ensureDatabaseIn(dataDir)
+    if (mustExist && !existsSync(join(dataDir, databaseFolder, 'PG_VERSION'))) throw noDatabaseIn(dataDir)
     log.debug('Opening the embedded database', { folder: dataDir })
     const pglite = await openPglite(join(dataDir, databaseFolder))
     return { pglite, close: () => pglite.close().finally(lock.release) }
   } catch (error) {
     lock.release()
-    log.debug('The embedded database does not open', { folder: dataDir, error })
+    log.debug('Opening the embedded database failed', { folder: dataDir, error })
     throw cannotOpen(error, dataDir)
   }
 }
 
-function ensureDatabaseIn(dataDir: string): void {
-  if (existsSync(join(dataDir, databaseFolder, 'PG_VERSION'))) return
-  throw new OperatorError(`There is no database in ${dataDir}; DATA_DIR says where to look.`)
-}
+const noDatabaseIn = (dataDir: string): OperatorError =>
+  new OperatorError(`There is no database in ${dataDir}. Set DATA_DIR to the folder that holds it.`)

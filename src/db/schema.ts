@@ -1,7 +1,10 @@
 /**
- * The tables. Every tenant table carries tenant_id first in its primary key and in every foreign key, so that a
- * row cannot point into another tenant and the whole can be spread over machines by tenant. Row-level security,
- * roles and functions stand in the hand-written parts of migrations.
+ * The tables. Every tenant table has tenant_id first in its primary key and in every foreign key, so that a row cannot
+ * point into another tenant and the tables can be partitioned by tenant. Row-level security, roles and functions are in
+ * the hand-written parts of migrations.
+ *
+ * A change here takes a migration, up and down (README, "Changing the schema"). A new column also goes into
+ * archive/format.ts, a new table there too and into the row-level security of its migration.
  */
 import { sql } from 'drizzle-orm'
 import {
@@ -21,10 +24,10 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core'
 
-/** The tenant of the super admins; it is no customer and shows in no list of tenants. */
+/** The tenant of the super admins: not a customer, and left out of the list of tenants. */
 export const platformTenantId = '00000000-0000-7000-8000-000000000000'
 
-/** Ordered by bytes, whatever the database's locale: what fractional-index keys need. */
+/** Sorted by bytes, whatever the database's locale, as fractional-index keys must be. */
 const byteOrderedText = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 
 const moment = <const Name extends string>(name: Name) =>
@@ -39,7 +42,7 @@ export const tenants = pgTable(
     name: text('name').notNull(),
     slug: text('slug').notNull().unique('tenants_slug_key'),
     isActive: boolean('is_active').notNull().default(true),
-    /** Goes up when the tenant is deactivated: sessions and access tokens of an earlier epoch are dead. */
+    /** Incremented when the tenant is deactivated: sessions and access tokens of an earlier epoch are invalid. */
     epoch: integer('epoch').notNull().default(0),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -61,11 +64,11 @@ export const users = pgTable(
     passwordHash: text('password_hash').notNull(),
     isActive: boolean('is_active').notNull().default(true),
     emailVerified: boolean('email_verified').notNull().default(false),
-    /** Access tokens of an earlier epoch are revoked; a new role alone moves only this one. */
+    /** Access tokens of an earlier epoch are revoked. A change of role increments only this epoch. */
     tokenEpoch: integer('token_epoch').notNull().default(0),
-    /** Sessions of an earlier epoch are dead, whatever the store still says. */
+    /** Sessions of an earlier epoch are invalid, even if the store still has them. */
     sessionEpoch: integer('session_epoch').notNull().default(0),
-    /** When the tenant's admins were told that this account goes unless its address is verified soon. */
+    /** When the tenant's admins were notified that this account is removed unless its address is verified. */
     removalAnnouncedAt: moment('removal_announced_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -75,7 +78,7 @@ export const users = pgTable(
     check('users_role_check', sql`${table.role} in ('super_admin', 'tenant_admin', 'member')`),
     // GET /users pages by this key.
     index('users_newest').on(table.tenantId, table.createdAt, table.id),
-    // Housekeeping looks through those who never proved their address.
+    // Housekeeping scans the users whose address was never verified.
     index('users_unverified').on(table.createdAt).where(sql`not ${table.emailVerified}`),
   ],
 )
@@ -90,12 +93,12 @@ export const shoppingLists = pgTable(
     name: text('name').notNull(),
     description: text('description'),
     ownerId: uuid('owner_id').notNull(),
-    /** Who sent the POST that made it; the owner may change, a repeated POST is still recognised. */
+    /** Who sent the POST that created it, so that a repeated POST is recognised after a change of owner. */
     createdBy: uuid('created_by').notNull(),
-    /** Number of the list's last event. */
+    /** The seq of the list's last event. */
     seq: bigint('seq', { mode: 'number' }).notNull().default(0),
     version: integer('version').notNull().default(1),
-    /** Items that are not deleted; kept by the one function that changes lists, under the row's lock. */
+    /** Items that are not deleted; maintained by features/list-changes/change.ts, under the row's lock. */
     itemCount: integer('item_count').notNull().default(0),
     pendingCount: integer('pending_count').notNull().default(0),
     createdAt: createdAt(),
@@ -169,7 +172,7 @@ export const items = pgTable(
     version: integer('version').notNull().default(1),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
-    /** Deleted items stay, so that a late retry of their POST is told `id_deleted`. */
+    /** Deleted items stay, so that a late retry of their POST gets `id_deleted`. */
     deletedAt: moment('deleted_at'),
   },
   (table) => [
@@ -217,9 +220,9 @@ export const listEvents = pgTable(
 )
 
 /**
- * Who did what, for the tenant's admins; what the platform does stands under its own tenant. The application may add
- * entries and read them, and do nothing else: old ones go through the function delete_audit_entries alone.
- * Without a foreign key to users, for an entry outlives the people it speaks of.
+ * Who did what, for the tenant's admins; the platform's own actions are under its own tenant. The application may only
+ * insert and read entries: they are deleted by the function delete_audit_entries alone. No foreign key to users, since
+ * an entry outlives the users it names.
  */
 export const auditLog = pgTable(
   'audit_log',
@@ -230,14 +233,14 @@ export const auditLog = pgTable(
     id: uuid('id').notNull(),
     at: moment('at').notNull().default(sql`clock_timestamp()`),
     action: text('action').notNull(),
-    /** Null where nobody was signed in. */
+    /** Null for an unauthenticated caller. */
     actorId: uuid('actor_id'),
-    /** As it was at that time. */
+    /** Their role at that time. */
     actorRole: text('actor_role'),
     targetType: text('target_type'),
     targetId: uuid('target_id'),
     details: jsonb('details').notNull().default({}),
-    /** Null for what the service or its operator did. */
+    /** Null for actions of the service or its operator. */
     address: text('address'),
     requestId: text('request_id'),
   },
@@ -251,9 +254,9 @@ export const auditLog = pgTable(
 )
 
 /**
- * Tokens that must not be honoured any more although they have not expired: access tokens by session, user or tenant,
- * invitations by their id. A row must outlive the refresh tokens and invitations of its time.
- * Kept in the database, not in Redis, so that state lost from Redis never brings a revoked token back to life.
+ * Tokens that are revoked before they expire: access tokens by session, user or tenant, invitations by their id. A row
+ * must outlive the refresh tokens and invitations issued before it. In the database, not in Redis, so that losing
+ * Redis' state never revives a revoked token.
  */
 export const revocations = pgTable(
   'revocations',
@@ -265,20 +268,20 @@ export const revocations = pgTable(
     subject: uuid('subject').notNull(),
     /** Tokens with an epoch below this one are revoked. */
     minimumEpoch: integer('minimum_epoch').notNull(),
-    /** The one session whose tokens stay good all the same: where a password was changed. */
+    /** The one session that is exempt: the one in which the password was changed. */
     sparedSession: uuid('spared_session'),
-    /** That session's tokens are spared from this epoch on: what was revoked before, for another reason, stays so. */
+    /** Its tokens are exempt from this epoch on; those revoked earlier, for another reason, stay revoked. */
     sparedEpoch: integer('spared_epoch'),
     at: moment('at').notNull().default(sql`clock_timestamp()`),
   },
   (table) => [
     primaryKey({ name: 'revocations_pkey', columns: [table.tenantId, table.subject] }),
-    // Every instance reads the newest ones twice a second.
+    // Every instance polls the newest ones twice a second.
     index('revocations_newest').on(table.at),
   ],
 )
 
-/** The store's table where there is no Redis: opaque keys, no tenant's data. */
+/** The store's entries where there is no Redis: opaque keys, no tenant's data. */
 export const storeEntries = pgTable(
   'store_entries',
   {

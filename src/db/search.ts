@@ -1,2 +1,2 @@
-/** A LIKE pattern that finds the text anywhere, taking it literally. */
+/** A LIKE pattern for values that contain the text; its wildcards are escaped. */
 export const containing = (text: string): string => `%${text.replace(/[\\%_]/g, '\\$&')}%`

@@ -1,15 +1,14 @@
 /**
- * What travels between a Drizzle `sql` template and a driver: text with $1, $2, … and parameters as text, so that
- * both drivers send the same bytes and neither guesses types. Answers are read alike on both as well:
- * bool, json and jsonb as JavaScript values, integers (bigint too) and floats as numbers, everything else
- * (uuid, numeric, times, arrays) as the text PostgreSQL writes.
+ * The form in which statements and values go to and from a driver, the same for both. Statements are text with
+ * $1, $2, …, and parameters text, so that no driver guesses types. Columns come back as JavaScript values for bool, json
+ * and jsonb, as numbers for integers (bigint too) and floats, and as PostgreSQL's text for all else (uuid, numeric,
+ * times, arrays).
  */
 import type { SQL } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import type { TransactionKind } from './database.ts'
 
-/** How each kind of transaction begins. */
-export const beginOf: Readonly<Record<TransactionKind, string>> = {
+export const beginSql: Readonly<Record<TransactionKind, string>> = {
   'read write': 'begin read write',
   snapshot: 'begin isolation level repeatable read, read only',
 }
@@ -21,13 +20,13 @@ export interface Statement {
 
 const dialect = new PgDialect()
 
-/** @throws TypeError for a parameter that has no text form of its own: undefined, an array, an object. */
+/** @throws TypeError for a parameter without a text form of its own: undefined, an array, an object */
 export function compileStatement(statement: SQL): Statement {
   const { sql: text, params } = dialect.sqlToQuery(statement)
   return { text, parameters: params.map(parameterText) }
 }
 
-// A parameter that made the driver throw half-way would leave its pipeline out of step, so all are settled here.
+// Refused here, because a parameter on which the driver threw midway would leave its pipeline out of step.
 function parameterText(value: unknown, index: number): string | null {
   if (value === null) return null
   if (typeof value === 'string') return value
@@ -42,7 +41,7 @@ export const asText = (value: string): string => value
 const parseJson = (value: string): unknown => JSON.parse(value)
 const parseBoolean = (value: string): boolean => value === 't'
 
-/** By type oid; columns of types not named here stay text. */
+/** By type OID; columns of other types stay text. */
 export const columnParsers: Readonly<Record<number, (value: string) => unknown>> = {
   16: parseBoolean,
   20: Number,

@@ -1,22 +1,24 @@
-/** The two settings that row-level security reads (migration 0001), as one statement before each application statement. */
+/**
+ * Row-level security reads two settings of the session (migration 0001): the tenant, and the name of a scope beyond
+ * tenants. Every application statement is preceded by one that sets both.
+ */
 import type { Scope } from './database.ts'
 import type { Statement } from './statement.ts'
 
 const forSession = `select set_config('app.tenant_id', $1, false), set_config('app.scope', $2, false)`
 const forTransaction = `select set_config('app.tenant_id', $1, true), set_config('app.scope', $2, true)`
 
-/** Holds until the next call on the connection, which sets its own: every statement is sent behind one of these. */
+/** Lasts until the connection's next call, which sets its own. */
 export const scopeForSession = (scope: Scope): Statement => ({
   text: forSession,
-  parameters: settings(scope),
+  parameters: scopeSettings(scope),
 })
 
 /** Ends with the transaction. */
 export const scopeForTransaction = (scope: Scope): Statement => ({
   text: forTransaction,
-  parameters: settings(scope),
+  parameters: scopeSettings(scope),
 })
 
-/** The values of the two settings: the tenant, and the name of a scope beyond tenants. */
-export const settings = (scope: Scope): [tenant: string, name: string] =>
+export const scopeSettings = (scope: Scope): [tenantId: string, name: string] =>
   typeof scope === 'string' ? ['', scope] : [scope.tenantId, '']

@@ -1,17 +1,17 @@
 /**
- * Rows as the wire's JSON, built by the database so that an answer, a page and an event of one thing cannot differ.
- * row_to_json over a subselect writes a list of 5,000 items a fifth faster, and a tenth smaller, than
- * json_build_object does.
+ * Rows as the wire's JSON, built by the database so that a response, a page and an event that hold the same thing cannot
+ * differ. row_to_json over a subselect is a fifth faster than json_build_object on a list of 5,000 items, and its
+ * output a tenth smaller.
  */
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 
-/** @param columns a select list; each column's name is the field's */
+/** @param columns a select list whose column names become the fields */
 export const rowJson = (columns: SQL): SQL => sql`(select row_to_json(r) from (select ${columns}) r)`
 
 type ColumnKey<Table extends PgTable> = keyof Table['_']['columns'] & string
 
-/** A select list: `columns` of the row with this alias, under their own names and as the wire writes them. */
+/** A select list of `columns`, by their keys in schema.ts, of the row with this alias, formatted for the wire. */
 export function wireColumns<Table extends PgTable>(
   table: Table,
   alias: string,
@@ -21,7 +21,7 @@ export function wireColumns<Table extends PgTable>(
   return sql.raw(
     columns
       .flatMap((key) => all[key] ?? [])
-      .map((column) => written(column, alias))
+      .map((column) => formatted(column, alias))
       .join(', '),
   )
 }
@@ -35,7 +35,7 @@ export const columnsNamed = (table: PgTable, names: readonly string[]): PgColumn
   })
 
 /** Times in RFC 3339 with milliseconds; numbers without trailing zeros; everything else as it is. */
-function written({ name, columnType }: PgColumn, alias: string): string {
+function formatted({ name, columnType }: PgColumn, alias: string): string {
   if (columnType === 'PgTimestampString') return `wire_time(${alias}.${name}) as ${name}`
   if (columnType === 'PgNumeric') return `trim_scale(${alias}.${name}) as ${name}`
   return `${alias}.${name}`

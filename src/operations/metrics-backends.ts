@@ -1,11 +1,11 @@
 /** What the service stands on, in figures: its database, Redis, mail, and whether with all of them it is ready. */
 import { Counter, Histogram, type Registry } from 'prom-client'
-import type { ObservedDatabase } from '../db/instrumented.ts'
+import type { InstrumentedDatabase } from '../db/instrumented.ts'
 import { isUsable, type Readiness, type ReadinessDeps, readiness } from './readiness.ts'
 import { gauge, gauges, info, total } from './registry.ts'
 
 export interface BackendSources extends ReadinessDeps {
-  db: ObservedDatabase
+  db: InstrumentedDatabase
   mailer: { state(): { queued: number; sent: number; failed: number; dropped: number } }
 }
 
@@ -47,7 +47,7 @@ export function backendMetrics(registry: Registry, sources: BackendSources): voi
   )
 }
 
-function databaseMetrics(registry: Registry, db: ObservedDatabase): void {
+function databaseMetrics(registry: Registry, db: InstrumentedDatabase): void {
   gauge(
     registry,
     'minimart_database_connections',

@@ -64,7 +64,7 @@ describePrograms('upgrading', (program) => {
       const env: Record<string, string> = { ...(await freshSettings()), AUTO_MIGRATE: 'false' }
       const { code, stderr } = await program.run([], { env })
       expect(code).toBe(1)
-      expect(stderr).toContain('apply them with minimart migrate up')
+      expect(stderr).toContain('Run minimart migrate up')
       const check = await program.run(['check', '--json'], { env })
       expect(check.code).toBe(1)
       expect(check.stdout).toMatch(/"check":"migrations","ok":false/)

@@ -4,12 +4,12 @@ import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { copyDataDir } from '../../src/backup/copy.ts'
-import type { Resting } from '../../src/db/embedded/quiesce.ts'
+import type { Checkpoint } from '../../src/db/embedded/quiesce.ts'
 
 const dataDir = await mkdtemp(join(tmpdir(), 'minimart-copy-'))
 afterAll(() => rm(dataDir, { recursive: true, force: true }))
 
-const resting: Resting = {
+const checkpoint: Checkpoint = {
   at: '2026-11-22T07:00:00.000Z',
   postgres: '18.0',
   migrations: [],
@@ -34,7 +34,7 @@ test('changed, grown, gone, new, and changed behind an old time: the copy is wha
   await mkdir(join(dataDir, 'database/pg_wal'), { recursive: true })
   for (const name of ['same', 'changed', 'sly', 'gone']) await write(name, 'before')
   await write('fresh', 'before', new Date())
-  const atRest = async <T>(work: (resting: Resting) => Promise<T>): Promise<T> => {
+  const whileQuiesced = async <T>(work: (checkpoint: Checkpoint) => Promise<T>): Promise<T> => {
     expect(Object.keys(await contentsOf(join(dataDir, 'backup-copy')))).toEqual(
       ['changed', 'gone', 'same', 'sly'].map((name) => `database/${name}`),
     )
@@ -46,9 +46,9 @@ test('changed, grown, gone, new, and changed behind an old time: the copy is wha
     await write('made/new', 'after')
     await write('postmaster.pid', '-42')
     for (const segment of [1, 2, 3, 4]) await write(`pg_wal/00000001000000000000000${segment}`, 'wal')
-    return await work(resting)
+    return await work(checkpoint)
   }
-  await copyDataDir({ dataDir, db: { atRest }, signal: new AbortController().signal })
+  await copyDataDir({ dataDir, db: { whileQuiesced }, signal: new AbortController().signal })
   expect(await contentsOf(join(dataDir, 'backup-copy'))).toEqual({
     'database/changed': 'after, and longer',
     'database/fresh': 'after.',

@@ -22,7 +22,7 @@ const pending: Migration = {
 const options: MigrateOptions = {
   log: silentLog,
   migrations: [...migrations, pending],
-  patience: { lockMs, pauseMs: 100, tries: 100 },
+  lockRetries: { lockTimeoutMs: lockMs, pauseMs: 100, tries: 100 },
 }
 
 describePostgres('a migration that must wait', () => {
@@ -70,7 +70,7 @@ describePostgres('a migration that must wait', () => {
   test('gives up in the end, leaves nothing behind and says what is in the way', async () => {
     const error = await reader.begin(async (read) => {
       await read`select count(*) from users`
-      return failureOf(migrate({ ...options, patience: { lockMs: 50, pauseMs: 10, tries: 3 } }))
+      return failureOf(migrate({ ...options, lockRetries: { lockTimeoutMs: 50, pauseMs: 10, tries: 3 } }))
     })
     expect(error).toBeInstanceOf(OperatorError)
     expect(error).toMatchObject({
@@ -81,7 +81,7 @@ describePostgres('a migration that must wait', () => {
   test('for another that migrates says so when it has waited long enough', async () => {
     const [key] = await reader<{ key: string }[]>`select 7883954021774488180 as key`
     await reader`select pg_advisory_lock(${key?.key ?? ''}::bigint)`
-    const error = await failureOf(migrate({ ...options, queueMinutes: 0.005 }))
+    const error = await failureOf(migrate({ ...options, queueTimeoutMinutes: 0.005 }))
     await reader`select pg_advisory_unlock_all()`
     expect(error).toBeInstanceOf(OperatorError)
     expect(error).toMatchObject({ message: expect.stringContaining('Another process has been migrating') })

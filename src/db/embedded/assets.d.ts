@@ -1,4 +1,4 @@
-/** Files imported with `{ type: 'file' }` are paths, with `{ type: 'text' }` their contents. */
+/** An import with `{ type: 'file' }` is a path, one with `{ type: 'text' }` the contents. */
 declare module '*.wasm' {
   const path: string
   export default path

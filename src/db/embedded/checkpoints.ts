@@ -1,32 +1,34 @@
 /**
- * PGlite is PostgreSQL in single-user mode, which makes no checkpoint before it is closed: its log of changes would
- * grow for as long as the service runs, and all of it would have to be done again after a kill.
+ * PGlite is PostgreSQL in single-user mode, which makes no checkpoint until it is closed: its write-ahead log would grow
+ * for as long as the service runs, and all of it would have to be replayed after a kill.
  */
 import type { Logger } from '../../log.ts'
 import type { EmbeddedDatabase } from './database.ts'
 import { durability } from './pglite.ts'
 
-/** As often as a PostgreSQL server by default. */
-const usualEveryMs = 300_000
+/** PostgreSQL's own default, checkpoint_timeout. */
+const defaultIntervalMs = 300_000
 
-/** Makes a checkpoint every `everyMs` in which something was written; the answer ends it. */
-export function checkpointRegularly(
-  { atRest }: Pick<EmbeddedDatabase, 'atRest'>,
+/** Makes a checkpoint every `intervalMs`, if something was written since the last. @returns a function that stops it */
+export function startCheckpoints(
+  { whileQuiesced }: Pick<EmbeddedDatabase, 'whileQuiesced'>,
   log: Logger,
-  everyMs = usualEveryMs,
+  intervalMs = defaultIntervalMs,
 ): () => void {
-  let written = durability.syncs
-  const turn = async (): Promise<void> => {
-    if (durability.syncs === written) return
+  let syncsAtLast = durability.syncs
+  const checkpointIfWritten = async (): Promise<void> => {
+    if (durability.syncs === syncsAtLast) return
     try {
-      const ms = await atRest(async ({ checkpointMs }) => checkpointMs)
-      written = durability.syncs
+      const ms = await whileQuiesced(async ({ checkpointMs }) => checkpointMs)
+      syncsAtLast = durability.syncs
       log.debug('checkpoint', { ms })
     } catch (error) {
-      log.warn('the embedded database made no checkpoint; trying again', { error })
+      log.warn('the embedded database failed to make a checkpoint; trying again at the next interval', {
+        error,
+      })
     }
   }
-  const timer = setInterval(() => void turn(), everyMs)
+  const timer = setInterval(() => void checkpointIfWritten(), intervalMs)
   timer.unref()
   return () => clearInterval(timer)
 }

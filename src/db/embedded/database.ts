@@ -1,31 +1,31 @@
 /**
- * The Database in this process: PGlite, one session, calls one after the other. A statement cannot be interrupted,
- * so the deadline counts for waiting, and for interactive transactions as a whole. Inside one of these only its own
- * `query` may be used: another call of the Database would wait for it to end.
+ * The Database in this process: PGlite, with one session that runs one call at a time. A statement cannot be
+ * interrupted, so the deadline applies to waiting, and to an interactive transaction as a whole. Inside one, only its
+ * own `query` may be used: another call of the Database would wait for it to end.
  */
 
 import type { PGlite } from '@electric-sql/pglite'
 import type { SQL } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
-import type { MeasuredDatabase, Query, Scope, TransactionKind } from '../database.ts'
-import { databaseTimedOut, databaseUnavailable } from '../errors.ts'
+import type { DatabaseAdapter, Query, Scope, TransactionKind } from '../database.ts'
+import { databaseClosing, databaseTimedOut, databaseUnavailable } from '../errors.ts'
 import { compileStatement } from '../statement.ts'
 import { connectionTo } from './pglite.ts'
-import { createEmbeddedQueue, type Job } from './queue.ts'
-import { bringToRest, type Resting } from './quiesce.ts'
+import { createEmbeddedQueue, type EmbeddedQueue, type Job } from './queue.ts'
+import { type Checkpoint, makeCheckpoint } from './quiesce.ts'
 import { createEmbeddedSession, type WriteInBatch } from './session.ts'
 
 export interface EmbeddedOptions {
-  /** Open, migrated, and this database's own from now on. */
+  /** Open, migrated, and used by nobody else from now on. */
   pglite: PGlite
   deadlineMs: number
-  /** Closes PGlite and lets go of its folder. */
+  /** Closes PGlite and releases its folder. */
   close: () => Promise<void>
 }
 
-export type EmbeddedDatabase = MeasuredDatabase & {
-  /** Runs `work` while no statement does, so that the files stay as they are. Everybody waits: it must be short. */
-  atRest<T>(work: (resting: Resting) => Promise<T>): Promise<T>
+export interface EmbeddedDatabase extends DatabaseAdapter {
+  /** Runs `work` after a checkpoint, with no statement running, so that the files do not change. All calls wait. */
+  whileQuiesced<T>(work: (checkpoint: Checkpoint) => Promise<T>): Promise<T>
 }
 
 export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
@@ -35,25 +35,13 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
   let calls = 0
   let closing: Promise<void> | undefined
 
-  /** `begin` puts a job into the queue; `late` is called when the deadline passes while the job is running. */
-  const call = async <T>(
-    jobOf: (resolve: (value: T) => void, reject: (error: unknown) => void) => Job<WriteInBatch>,
-    late: () => void = () => undefined,
-  ): Promise<T> => {
-    if (closing !== undefined) throw databaseUnavailable('The database is being closed.')
-    const { promise, resolve, reject } = Promise.withResolvers<T>()
-    const job = jobOf(resolve, reject)
-    queue.add(job)
+  const call = async <T>(jobOf: JobOf<T>, onLate?: () => void): Promise<T> => {
+    if (closing !== undefined) throw databaseClosing()
+    const result = enqueue(queue, deadlineMs, jobOf, onLate)
     calls += 1
-    const fallback = (): never => {
-      if (!queue.remove(job)) late()
-      throw databaseTimedOut()
-    }
-    try {
-      return await pTimeout(promise, { milliseconds: deadlineMs, fallback })
-    } finally {
+    return await result.finally(() => {
       calls -= 1
-    }
+    })
   }
 
   return {
@@ -81,10 +69,10 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
         () => giveUp.abort(databaseUnavailable('The transaction took too long.')),
       )
     },
-    atRest: async <T>(work: (resting: Resting) => Promise<T>) => {
-      if (closing !== undefined) throw databaseUnavailable('The database is being closed.')
+    whileQuiesced: async <T>(work: (checkpoint: Checkpoint) => Promise<T>) => {
+      if (closing !== undefined) throw databaseClosing()
       const { promise, resolve, reject } = Promise.withResolvers<T>()
-      queue.add({ alone: () => bringToRest(connectionTo(pglite)).then(work).then(resolve, reject) })
+      queue.add({ alone: () => makeCheckpoint(connectionTo(pglite)).then(work).then(resolve, reject) })
       return await promise
     },
     stats: () => ({ connections: 1, connectionLimit: 1, calls, waiting: queue.length }),
@@ -93,4 +81,23 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
       return closing
     },
   }
+}
+
+type JobOf<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => Job<WriteInBatch>
+
+/** @param onLate called when the deadline passes while the job is running */
+function enqueue<T>(
+  queue: EmbeddedQueue<WriteInBatch>,
+  deadlineMs: number,
+  jobOf: JobOf<T>,
+  onLate: () => void = () => undefined,
+): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  const job = jobOf(resolve, reject)
+  queue.add(job)
+  const fallback = (): never => {
+    if (!queue.remove(job)) onLate()
+    throw databaseTimedOut()
+  }
+  return pTimeout(promise, { milliseconds: deadlineMs, fallback })
 }

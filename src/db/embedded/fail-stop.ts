@@ -1,15 +1,15 @@
 /**
- * Where PostgreSQL can no longer vouch for its files (an fsync or a write of its log failed), it ends itself and
- * recovers from the log at its next start. In PGlite that is an abort, upon which PGlite calls what has ended again
- * and again: the event loop would stand still for ever, and no signal would be heard. So the process ends, at once.
+ * When an fsync or a write of its log fails, PostgreSQL panics and recovers from the log at its next start. In PGlite a
+ * panic is an abort, after which PGlite keeps calling the aborted module: the event loop would block forever, and no
+ * signal would get through. So the process exits instead.
  */
 import { writeSync } from 'node:fs'
 
 export interface FailStop {
-  /** Takes a line of PostgreSQL's own log. */
+  /** Given each line of PostgreSQL's own log. */
   onStderr(line: string): boolean
   onAbort(): void
-  /** From here on an abort ends the process; before, it is what opening the database fails with. */
+  /** From here on an abort ends the process; before, opening the database fails with it. */
   arm(): void
 }
 
@@ -30,16 +30,16 @@ export function createFailStop(): FailStop {
   }
 }
 
-/** What waits for an answer gets none, so nothing is lost that was acknowledged. */
+/** Calls in progress get no result, so nothing that was acknowledged is lost. */
 export function endProcess(reason: string): never {
   try {
     writeSync(
       2,
-      `The embedded database has stopped: ${reason}. Nothing acknowledged is lost; ` +
-        'see the disk and the system log, and start again.\n',
+      `The embedded database has stopped: ${reason}. No acknowledged write is lost; ` +
+        'check the disk and the system log, then start again.\n',
     )
   } catch {
-    // Nobody reads it any more; the exit code tells.
+    // Standard error is closed; the exit code has to do.
   }
   process.exit(1)
 }

@@ -1,6 +1,6 @@
 /**
- * Makes the folder of the embedded database where there is none. All of it is made beside its place, brought to the
- * disk and then renamed, so that a first start that was cut short leaves nothing that a later one would trust.
+ * Creates the folder of the embedded database. It is filled under another name, fsynced and then renamed, so that an
+ * interrupted first start leaves nothing that a later one would trust.
  */
 
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
@@ -10,8 +10,8 @@ import { syncFolder, syncTree } from '../../data-dir/fsync.ts'
 import { OperatorError } from '../../errors.ts'
 
 /**
- * @param fill makes the database in an empty folder; it need not sync
- * @throws OperatorError where the folder holds something that is no database
+ * @param fill creates the database in an empty folder; it need not fsync
+ * @throws OperatorError when the folder holds something other than a database
  */
 export async function ensureDatabaseFolder(
   folder: string,
@@ -33,7 +33,7 @@ export async function ensureDatabaseFolder(
 function refuseForeign(folder: string): void {
   if (!existsSync(folder) || readdirSync(folder).length === 0) return
   throw new OperatorError(
-    `${folder} holds files but no database. If a restore or a copy was cut short, do it again; ` +
-      'else move the folder away, and a new database is made.',
+    `${folder} holds files but no database. If a restore or a copy was interrupted, repeat it; ` +
+      'otherwise move the folder away, and a new database is created.',
   )
 }

@@ -1,6 +1,6 @@
 /**
- * The files that PGlite needs. From the sources they are the package's own; the build puts compressed ones and a
- * prepared database in the place of this module (build/database-assets.ts).
+ * The files that PGlite needs: here the package's own. The build replaces this module by one that names compressed files
+ * and a prepared database (build/database-assets.ts).
  */
 import initdbWasm from '@electric-sql/pglite/initdb.wasm' with { type: 'file' }
 import data from '@electric-sql/pglite/pglite.data' with { type: 'file' }
@@ -10,9 +10,9 @@ export interface PgliteAssets {
   /** Paths; one that ends in .zst is to be decompressed. */
   postgresWasm: string
   data: string
-  /** Null where the prepared database makes it needless. */
+  /** Null where there is a prepared database. */
   initdbWasm: string | null
-  /** What initdb makes, as prepared-database.ts packs it. */
+  /** A new database, packed by prepared-database.ts. */
   preparedDatabase: string | null
 }
 

@@ -1,7 +1,7 @@
 /**
- * PGlite as an embedded database must be: a commit that was acknowledged is on the disk.
+ * Makes PGlite durable: an acknowledged commit is on the disk.
  * As shipped PGlite never calls fsync: it starts PostgreSQL with -F, and its NODEFS has no fsync for PostgreSQL to
- * reach. Here -F is taken out and NODEFS is given one.
+ * reach. Here -F is removed and NODEFS gets one.
  */
 
 import { fdatasyncSync } from 'node:fs'
@@ -9,20 +9,20 @@ import type { PGlite } from '@electric-sql/pglite'
 import type { NodeFS } from '@electric-sql/pglite/nodefs'
 import type { MigrationConnection } from '../database.ts'
 import { databaseError } from '../errors.ts'
-import { asText, columnParsers } from '../statement.ts'
+import { asText, columnParsers, type Statement } from '../statement.ts'
 import { createFailStop, type FailStop } from './fail-stop.ts'
 import { ensureDatabaseFolder } from './first-start.ts'
 import { assets } from './pglite-assets.ts'
 import { unpackDatabase } from './prepared-database.ts'
 
-/** How often this process has made the embedded database's files reach the disk. */
+/** Counts this process' fsyncs of the embedded database's files. */
 export const durability = { syncs: 0 }
 
 /**
- * Opens the database in that folder, made (0700) if it is not there.
- * @param durable false for who makes the whole folder reach the disk afterwards: PostgreSQL begins with an fsync of
- *   each file, twice, where it was not closed
- * @throws OperatorError where something else is in the folder
+ * Opens the database in that folder, which is created (0700) if missing.
+ * @param durable false for a caller that fsyncs the whole folder afterwards: on a database that was not closed
+ *   PostgreSQL starts with an fsync of each file, twice
+ * @throws OperatorError when the folder holds something else
  */
 export async function openPglite(folder: string, durable = true): Promise<PGlite> {
   await ensureDatabaseFolder(folder, async (empty) => {
@@ -30,13 +30,13 @@ export async function openPglite(folder: string, durable = true): Promise<PGlite
     unpackDatabase(await read(assets.preparedDatabase), empty)
   })
   const pglite = await open(folder, durable)
-  useOneReading(pglite)
+  useSharedParsers(pglite)
   return pglite
 }
 
-/** Where there is no database in the folder, PGlite makes one: seconds, and more memory than it ever needs again. */
+/** In an empty folder PGlite creates a database, which takes seconds and more memory than it ever needs again. */
 async function open(folder: string, durable = true): Promise<PGlite> {
-  // Loaded here, for with a PostgreSQL they would only take memory and time to start.
+  // Loaded on demand: with PostgreSQL they would only cost memory and start-up time.
   const [{ PGlite }, { NodeFS }] = await Promise.all([
     import('@electric-sql/pglite'),
     import('@electric-sql/pglite/nodefs'),
@@ -61,15 +61,21 @@ async function open(folder: string, durable = true): Promise<PGlite> {
   return pglite
 }
 
-/** Its one session as migrations take it. */
+/** @throws the error as `databaseError` maps it */
+export async function runStatement(
+  pglite: PGlite,
+  { text, parameters }: Statement,
+): Promise<Record<string, unknown>[]> {
+  try {
+    return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
+  } catch (error) {
+    throw databaseError(error, text)
+  }
+}
+
+/** PGlite's one session, for migrations and checkpoints. */
 export const connectionTo = (pglite: PGlite): MigrationConnection => ({
-  query: async (text, parameters = []) => {
-    try {
-      return (await pglite.query<Record<string, unknown>>(text, parameters)).rows
-    } catch (error) {
-      throw databaseError(error, text)
-    }
-  },
+  query: (text, parameters = []) => runStatement(pglite, { text, parameters }),
 })
 
 async function read(path: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -100,14 +106,17 @@ interface NodeFileSystem {
 
 function adaptFiles(module: { NODEFS: unknown }): void {
   const files = module.NODEFS
-  if (!isNodeFileSystem(files)) throw new Error('This PGlite has no NODEFS to make durable')
-  // tryFSOperation turns a failure into the errno that PostgreSQL expects, on which it stops rather than go on.
+  if (!isNodeFileSystem(files))
+    throw new Error(
+      'This version of PGlite has no NODEFS of the known shape, so its commits would not be durable',
+    )
+  // tryFSOperation turns a failure into the errno that PostgreSQL expects, upon which it panics (fail-stop.ts).
   files.stream_ops.fsync = ({ nfd }) => {
     files.tryFSOperation(() => fdatasyncSync(nfd))
     durability.syncs += 1
     return 0
   }
-  // PGlite makes everything open to all, whatever the umask.
+  // PGlite makes every file readable and writable by all, whatever the umask.
   const { mknod, setattr } = files.node_ops
   files.node_ops.mknod = (parent, name, mode, device) => mknod(parent, name, mode & ownerOnly, device)
   files.node_ops.setattr = (node, attributes) =>
@@ -124,8 +133,8 @@ const withMode = <T>(attributes: T, mode: number): T & { mode: number } => ({
 const isNodeFileSystem = (files: unknown): files is NodeFileSystem =>
   typeof files === 'object' && files !== null && 'stream_ops' in files && 'node_ops' in files
 
-/** So that rows and parameters are the same as on PostgreSQL (statement.ts). */
-function useOneReading({ parsers, serializers }: Pick<PGlite, 'parsers' | 'serializers'>): void {
+/** So that rows and parameters are read and written as on PostgreSQL (statement.ts). */
+function useSharedParsers({ parsers, serializers }: Pick<PGlite, 'parsers' | 'serializers'>): void {
   for (const oid of Object.keys(parsers)) parsers[oid] = columnParsers[Number(oid)] ?? asText
   for (const oid of Object.keys(serializers)) serializers[oid] = asText
 }

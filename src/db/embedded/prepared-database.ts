@@ -1,17 +1,17 @@
 /**
- * What initdb makes, in one file: a line of JSON that names the folders and the files with their sizes, then the
- * files' bytes in that order. No times, owners or modes, so that the same folder gives the same bytes.
+ * A new database, as initdb creates it, in one file: a line of JSON that lists the folders, and the files with their
+ * sizes, then the files' bytes in that order. No times, owners or modes, so that the same folder gives the same bytes.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 
 interface Contents {
-  /** Each after the one that holds it. */
+  /** Parents first. */
   folders: string[]
   files: { path: string; bytes: number }[]
 }
 
-/** @param folder of a database that was closed */
+/** @param folder of a closed database */
 export function packDatabase(folder: string): Uint8Array<ArrayBuffer> {
   const entries = readdirSync(folder, { withFileTypes: true, recursive: true })
     .map((entry) => ({ entry, path: relative(folder, join(entry.parentPath, entry.name)) }))
@@ -26,7 +26,7 @@ export function packDatabase(folder: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.concat([Buffer.from(`${JSON.stringify(contents)}\n`), ...bytes]))
 }
 
-/** Fills an empty folder, everything in it for its owner alone. Nothing is synced. */
+/** Fills an empty folder with files that only their owner may read. Nothing is fsynced. */
 export function unpackDatabase(packed: Uint8Array, folder: string): void {
   const end = packed.indexOf('\n'.charCodeAt(0))
   const { folders, files }: Contents = JSON.parse(new TextDecoder().decode(packed.subarray(0, end)))

@@ -1,7 +1,8 @@
 /**
- * The order of calls on the one session of an embedded database. Writes that wait behind one another are handed out
- * together, so that they can share one commit and its fsync; everything else is handed out alone.
+ * The order of calls on the one session of an embedded database. Adjacent writes run as a batch, so that they share one
+ * commit and its fsync; every other job runs alone.
  */
+import { setImmediate } from 'node:timers/promises'
 import { databaseBusy } from '../errors.ts'
 
 export type Job<Write> =
@@ -12,17 +13,18 @@ export type Job<Write> =
 export interface EmbeddedQueue<Write> {
   /** @throws AppError `busy` when too many jobs wait */
   add(job: Job<Write>): void
-  /** Answers whether the job was still waiting. */
+  /** @returns whether the job was still waiting */
   remove(job: Job<Write>): boolean
+  /** Jobs that wait. */
   readonly length: number
-  /** Once everything added before has run. */
+  /** Resolves once everything added before has run. */
   drained(): Promise<void>
 }
 
 const maxWaiting = 1000
-const maxTogether = 32
-/** Statements run inside the event loop; this often it is left to others. */
-const turnMs = 8
+const maxBatch = 32
+/** Statements block the event loop; it gets to run this often. */
+const yieldEveryMs = 8
 
 /** @param runWrites runs one or more writes in one transaction; never rejects */
 export function createEmbeddedQueue<Write>(
@@ -32,14 +34,14 @@ export function createEmbeddedQueue<Write>(
   let running: Promise<void> | undefined
 
   const runAll = async (): Promise<void> => {
-    let turnEnds = performance.now() + turnMs
+    let yieldAt = performance.now() + yieldEveryMs
     while (waiting.length > 0) {
       const writes = takeWrites(waiting)
       if (writes.length > 0) await runWrites(writes)
       else await runAlone(waiting.shift())
-      if (performance.now() < turnEnds) continue
-      await new Promise((resolve) => setImmediate(resolve))
-      turnEnds = performance.now() + turnMs
+      if (performance.now() < yieldAt) continue
+      await setImmediate()
+      yieldAt = performance.now() + yieldEveryMs
     }
     running = undefined
   }
@@ -48,13 +50,13 @@ export function createEmbeddedQueue<Write>(
     add: (job) => {
       if (waiting.length >= maxWaiting) throw databaseBusy()
       waiting.push(job)
-      // Those that are added in the same step are to be seen together.
+      // Deferred, so that writes added in the same step share a batch.
       running ??= Promise.resolve().then(runAll)
     },
     remove: (job) => {
-      const place = waiting.indexOf(job)
-      if (place >= 0) waiting.splice(place, 1)
-      return place >= 0
+      const index = waiting.indexOf(job)
+      if (index >= 0) waiting.splice(index, 1)
+      return index >= 0
     },
     get length() {
       return waiting.length
@@ -65,11 +67,11 @@ export function createEmbeddedQueue<Write>(
   }
 }
 
-/** Those at the head of the queue; none where another job stands there. */
+/** The writes at the head of the queue; none when it starts with another job. */
 function takeWrites<Write>(waiting: Job<Write>[]): Write[] {
   const writes: Write[] = []
   for (const job of waiting) {
-    if (!('write' in job) || writes.length === maxTogether) break
+    if (!('write' in job) || writes.length === maxBatch) break
     writes.push(job.write)
   }
   waiting.splice(0, writes.length)

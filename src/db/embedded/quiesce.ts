@@ -1,29 +1,29 @@
-/** Brings the embedded database to a point at which its files, as they lie, are the whole of it. */
+/** Brings the embedded database to a point at which its files, as they are, hold all of it. */
 import type { MigrationConnection } from '../database.ts'
 import { type AppliedMigration, readApplied } from '../migrations/migrate.ts'
 
-export interface Resting {
-  /** When it was brought to rest, RFC 3339. */
+/** What is known of the database once its checkpoint has been made. */
+export interface Checkpoint {
+  /** RFC 3339 */
   readonly at: string
-  /** PostgreSQL's version, e.g. `18.6`. */
+  /** PostgreSQL's version, such as `18.6`. */
   readonly postgres: string
   readonly migrations: readonly Omit<AppliedMigration, 'appliedAt'>[]
-  /** The files of pg_wal that hold what is needed; the others wait to be used anew and are worth nothing. */
+  /** The files of pg_wal that recovery needs; the others are recycled ones that wait to be overwritten. */
   readonly wal: { readonly first: string; readonly last: string }
-  /** Milliseconds that the checkpoint took. */
+  /** How long it took. */
   readonly checkpointMs: number
 }
 
 /**
- * A checkpoint, and what there is to know afterwards. The files stay as they are until the next statement runs.
- * Without a checkpoint they would be as whole, but whoever opens them would have all that was done since the last
- * one to do again.
+ * The files do not change until the next statement runs. Without a checkpoint they would be as complete, but opening a
+ * copy of them would replay everything since the last one.
  */
-export async function bringToRest(connection: MigrationConnection): Promise<Resting> {
+export async function makeCheckpoint(connection: MigrationConnection): Promise<Checkpoint> {
   const startedAt = performance.now()
   await connection.query('begin')
   try {
-    // The application's role may not; this holds until the end of the transaction, however it ends.
+    // The application's role has no right to it; `local` ends with the transaction, however that ends.
     await connection.query('set local role none')
     await connection.query('checkpoint')
     const checkpointMs = Math.round(performance.now() - startedAt)

@@ -1,10 +1,11 @@
 /**
- * One migration, up or down, in a transaction of its own. A statement that waits for a table lets nobody pass who comes
- * after it, so a step waits a moment only, lets go of all it holds, and tries again: a release that still serves is held
- * up for that moment, however long an export or a dump keeps the table.
+ * Runs one migration, up or down, in a transaction of its own. A statement that waits for a table's lock blocks everyone
+ * who comes after it. So an attempt waits only briefly, releases all it holds, and is repeated: a release that still
+ * serves is held up for that moment, however long an export or a dump keeps the table.
  */
 
 import { createHash } from 'node:crypto'
+import pRetry from 'p-retry'
 import { AppError, OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { MigrationConnection } from '../database.ts'
@@ -14,78 +15,82 @@ import type { Migration } from './migrations.ts'
 /** A statement waited for longer than lock_timeout. */
 export const lockNotAvailable = '55P03'
 
-export interface Patience {
-  /** How long a statement waits for a table, and whoever comes after it, too. */
-  readonly lockMs: number
+export interface LockRetries {
+  /** How long a statement waits for a table, and everyone who comes after it as well. */
+  readonly lockTimeoutMs: number
   readonly pauseMs: number
   readonly tries: number
 }
 
 /** Ten minutes in all. */
-const usualPatience: Patience = { lockMs: 3000, pauseMs: 7000, tries: 60 }
+const defaultLockRetries: LockRetries = { lockTimeoutMs: 3000, pauseMs: 7000, tries: 60 }
 
 export interface Step {
   readonly direction: 'up' | 'down'
   readonly migration: Migration
-  readonly patience?: Patience
+  readonly lockRetries?: LockRetries | undefined
 }
 
-/** @throws OperatorError where the operator can do something about it */
-export async function takeStep(connection: MigrationConnection, log: Logger, step: Step): Promise<void> {
-  const { direction, migration, patience = usualPatience } = step
+class TableInUse extends OperatorError {}
+
+/** @throws OperatorError when the operator can do something about it */
+export async function runMigration(connection: MigrationConnection, log: Logger, step: Step): Promise<void> {
+  const { direction, migration, lockRetries = defaultLockRetries } = step
   const startedAt = performance.now()
-  for (let tries = 1; !(await attempt(connection, step, patience, tries)); tries++) {
-    if (tries === 1)
-      log.info('Waiting: a transaction uses a table that the migration changes; trying again', {
-        migration: migration.name,
-        tries: patience.tries,
-      })
-    await Bun.sleep(patience.pauseMs)
-  }
-  log.info(direction === 'up' ? 'Migration applied' : 'Migration taken back', {
+  await pRetry(() => attempt(connection, step, lockRetries), {
+    retries: lockRetries.tries - 1,
+    minTimeout: lockRetries.pauseMs,
+    factor: 1,
+    shouldRetry: ({ error }) => error instanceof TableInUse,
+    onFailedAttempt: ({ error, attemptNumber, retriesLeft }) => {
+      if (attemptNumber === 1 && retriesLeft > 0 && error instanceof TableInUse)
+        log.info('Waiting: a transaction is using a table that the migration changes', {
+          migration: migration.name,
+          tries: lockRetries.tries,
+        })
+    },
+  })
+  log.info(direction === 'up' ? 'Migration applied' : 'Migration reverted', {
     migration: migration.name,
     ms: Math.round(performance.now() - startedAt),
   })
 }
 
-/** False where a table was in use and there are tries left. */
 async function attempt(
   connection: MigrationConnection,
   { direction, migration }: Step,
-  { lockMs, tries }: Patience,
-  tried: number,
-): Promise<boolean> {
+  { lockTimeoutMs, tries }: LockRetries,
+): Promise<void> {
   let committing = false
   await connection.query('begin')
   try {
-    await connection.query(`set local lock_timeout = ${lockMs}`)
+    await connection.query(`set local lock_timeout = ${lockTimeoutMs}`)
     for (const statement of statementsOf(migration[direction])) await connection.query(statement)
     await (direction === 'up' ? record(connection, migration) : forget(connection, migration))
     committing = true
     await connection.query('commit')
-    return true
   } catch (error) {
     await connection.query('rollback').catch(() => undefined)
-    const isInUse = error instanceof AppError && errorCode(error.cause) === lockNotAvailable
-    if (isInUse && tried < tries) return false
     const failed = `The migration ${migration.name} (${direction}) failed`
-    const undone = `${failed}; nothing of it was applied`
-    if (isInUse)
-      throw new OperatorError(
-        `${undone}: a table that it changes was in use at each of ${tries} tries. See which transactions are old ` +
-          '(select pid, xact_start, query from pg_stat_activity order by xact_start), and try again without them.',
-        { cause: error },
-      )
-    // The database went away, or has no room: told without a stack, for the next start goes on where this one was.
-    if (error instanceof AppError) {
-      const isUnknown = committing && isConnectionFailure(error.cause)
-      const outcome = isUnknown
-        ? `${failed}, or was applied and the answer lost (migrate status tells)`
-        : undone
-      throw new OperatorError(`${outcome}: ${reasonOf(error)}`, { cause: error })
-    }
-    throw new Error(undone, { cause: error })
+    throw explain(error, failed, tries, committing)
   }
+}
+
+function explain(error: unknown, failed: string, tries: number, committing: boolean): Error {
+  const undone = `${failed}; nothing of it was applied`
+  if (!(error instanceof AppError)) return new Error(undone, { cause: error })
+  if (errorCode(error.cause) === lockNotAvailable)
+    return new TableInUse(
+      `${undone}: a table that it changes was in use at each of ${tries} tries. Find the old transactions ` +
+        '(select pid, xact_start, query from pg_stat_activity order by xact_start), end them, and try again.',
+      { cause: error },
+    )
+  // The database is gone or has no room. No bug, so no stack: the next start continues where this one stopped.
+  const isUnknown = committing && isConnectionFailure(error.cause)
+  const outcome = isUnknown
+    ? `${failed}, or was applied and the confirmation lost (see minimart migrate status)`
+    : undone
+  return new OperatorError(`${outcome}: ${reasonOf(error)}`, { cause: error })
 }
 
 const reasonOf = ({ message, cause }: AppError): string =>
@@ -97,7 +102,7 @@ const statementsOf = (text: string): string[] =>
     .map((statement) => statement.trim())
     .filter((statement) => statement !== '')
 
-/** SHA-256 of the up file, blind to how its lines end. */
+/** SHA-256 of the up file, the same whatever its line endings. */
 export const migrationChecksum = ({ up }: Migration): string =>
   createHash('sha256').update(up.replaceAll('\r\n', '\n')).digest('hex')
 

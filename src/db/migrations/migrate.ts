@@ -1,23 +1,24 @@
 /**
- * Applies and takes back migrations, the same way on both databases: in order, each in a transaction of its own,
- * as the user who signed in, one process at a time (a session's advisory lock; others wait), and only onto a
- * database whose applied migrations are the very ones this program knows, told by their checksums.
+ * Applies and reverts migrations, in the same way on both databases: in order, each in a transaction of its own, as the
+ * user who signed in, by one process at a time (a session-level advisory lock; others wait), and only on a database
+ * whose applied migrations have the checksums of this program's.
  */
 
 import { AppError, OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { MigrationConnection } from '../database.ts'
 import { errorCode, StatementError } from '../errors.ts'
-import { lockNotAvailable, migrationChecksum, type Patience, takeStep } from './apply.ts'
+import { type LockRetries, lockNotAvailable, migrationChecksum, runMigration } from './apply.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
 
 export interface MigrateOptions {
   log: Logger
-  /** Others than the program's own, for tests. */
+  /** Default: the program's own. */
   migrations?: readonly Migration[]
-  /** With tables in use, and with others that migrate; left out: minutes. */
-  patience?: Patience
-  queueMinutes?: number
+  /** For a table that is in use; ten minutes by default. */
+  lockRetries?: LockRetries
+  /** How long to wait while another process migrates; 20 by default. */
+  queueTimeoutMinutes?: number
 }
 
 export interface AppliedMigration {
@@ -28,38 +29,38 @@ export interface AppliedMigration {
   readonly appliedAt: string
 }
 
-/** Applies what is pending; answers the names of what it applied. @throws OperatorError, see `ensureKnown` */
+/** Applies what is pending. @returns the names of what it applied @throws OperatorError, see `ensureKnown` */
 export function migrateUp(connection: MigrationConnection, options: MigrateOptions): Promise<string[]> {
-  const { log, migrations = allMigrations, patience } = options
-  return underLock(connection, options, async () => {
+  const { log, migrations = allMigrations, lockRetries } = options
+  return withMigrationLock(connection, options, async () => {
     const applied = await readApplied(connection)
     ensureKnown(applied, migrations)
     const pending = migrations.slice(applied.length)
     for (const migration of pending)
-      await takeStep(connection, log, { direction: 'up', migration, ...(patience && { patience }) })
-    await letApplicationRead(connection)
+      await runMigration(connection, log, { direction: 'up', migration, lockRetries })
+    await grantRead(connection)
     return pending.map(({ name }) => name)
   })
 }
 
-/** Takes back the last `count`; answers their names, last first. @throws OperatorError, see `ensureKnown` */
+/** Reverts the last `count`. @returns their names, last first @throws OperatorError, see `ensureKnown` */
 export function migrateDown(
   connection: MigrationConnection,
   options: MigrateOptions,
   count = 1,
 ): Promise<string[]> {
-  const { log, migrations = allMigrations, patience } = options
-  return underLock(connection, options, async () => {
+  const { log, migrations = allMigrations, lockRetries } = options
+  return withMigrationLock(connection, options, async () => {
     const applied = await readApplied(connection)
     ensureKnown(applied, migrations)
-    const taken = migrations.slice(Math.max(0, applied.length - count), applied.length).toReversed()
-    for (const migration of taken)
-      await takeStep(connection, log, { direction: 'down', migration, ...(patience && { patience }) })
-    return taken.map(({ name }) => name)
+    const reverted = migrations.slice(Math.max(0, applied.length - count), applied.length).toReversed()
+    for (const migration of reverted)
+      await runMigration(connection, log, { direction: 'down', migration, lockRetries })
+    return reverted.map(({ name }) => name)
   })
 }
 
-/** @throws OperatorError naming the first applied migration that this program has otherwise or not at all */
+/** @throws OperatorError naming the first applied migration that is not this program's */
 export function ensureKnown(
   applied: readonly Omit<AppliedMigration, 'appliedAt'>[],
   migrations: readonly Migration[],
@@ -68,22 +69,23 @@ export function ensureKnown(
     const known = migrations[index]
     if (known === undefined)
       throw new OperatorError(
-        `The database is newer than this program: it has the migration ${name}. Start the release that made it, ` +
-          'or take the migration back with that release.',
+        `The database is newer than this program: it has the migration ${name}. Start the release that ` +
+          'applied it, or revert it with that release.',
       )
     if (known.version !== version || known.name !== name)
       throw new OperatorError(
-        `The database has ${name} where this program has ${known.name}: they do not belong together.`,
+        `The database has the migration ${name} where this program has ${known.name}. They do not belong together: check ` +
+          'DATABASE_URL or DATA_DIR.',
       )
     if (migrationChecksum(known) !== checksum)
       throw new OperatorError(
         `The migration ${name} was changed after it was applied to this database. ` +
-          'Restore the file and put the change into a new migration.',
+          'Restore the file, and put the change into a new migration.',
       )
   }
 }
 
-/** Empty where nothing was ever migrated. */
+/** Empty for a database that was never migrated. */
 export async function readApplied(connection: MigrationConnection): Promise<AppliedMigration[]> {
   const [found] = await connection.query(`select to_regclass('schema_migrations') is not null as "exists"`)
   if (found?.['exists'] !== true) return []
@@ -100,37 +102,39 @@ const selectApplied = `select version, name, checksum,
   to_char(applied_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as applied_at
   from schema_migrations order by version`
 
-/** "minimart" in ASCII; advisory locks are the database's own, so other databases of the server do not wait. */
+/** "minimart" in ASCII. Advisory locks belong to one database, so others on the server do not wait. */
 const lockKey = '7883954021774488180'
 
-async function underLock<T>(
+async function withMigrationLock<T>(
   connection: MigrationConnection,
-  { log, queueMinutes = 20 }: MigrateOptions,
+  { log, queueTimeoutMinutes = 20 }: MigrateOptions,
   work: () => Promise<T>,
 ): Promise<T> {
   const [tried] = await connection.query('select pg_try_advisory_lock($1::bigint) as taken', [lockKey])
   if (tried?.['taken'] !== true) {
     log.info('Waiting: another instance is migrating the database')
-    await connection.query(`set lock_timeout = ${Math.round(queueMinutes * 60_000)}`)
-    await connection.query('select pg_advisory_lock($1::bigint)', [lockKey]).catch(explainQueue(queueMinutes))
+    await connection.query(`set lock_timeout = ${Math.round(queueTimeoutMinutes * 60_000)}`)
+    await connection
+      .query('select pg_advisory_lock($1::bigint)', [lockKey])
+      .catch(explainQueue(queueTimeoutMinutes))
     await connection.query('reset lock_timeout')
   }
   try {
-    await connection.query(createTable).catch(explainMissingRight)
+    await connection.query(createTable).catch(explainMissingPrivilege)
     return await work()
   } finally {
-    // A connection that is lost has let go of its lock, and what broke it is the error to report.
+    // A lost connection has released its lock, and the error to report is the one that broke it.
     await connection.query('select pg_advisory_unlock($1::bigint)', [lockKey]).catch(() => undefined)
   }
 }
 
 const explainQueue =
-  (queueMinutes: number) =>
+  (minutes: number) =>
   (error: unknown): never => {
     if (!(error instanceof AppError) || errorCode(error.cause) !== lockNotAvailable) throw error
     throw new OperatorError(
-      `Another process has been migrating the database for ${queueMinutes} minutes. See what holds it up (application_name ` +
-        "'minimart migrations' in pg_stat_activity), and start again once it is done.",
+      `Another process has been migrating the database for ${minutes} minutes. See what it waits for ` +
+        "(application_name 'minimart migrations' in pg_stat_activity), and start again once it is done.",
       { cause: error },
     )
   }
@@ -141,9 +145,10 @@ const createTable = `create table if not exists schema_migrations (
 
 const insufficientPrivilege = '42501'
 
-function explainMissingRight(error: unknown): never {
-  if (!(error instanceof StatementError) || error.sqlState !== insufficientPrivilege) throw error
-  throw mayNotCreateTables()
+function explainMissingPrivilege(error: unknown): never {
+  throw error instanceof StatementError && error.sqlState === insufficientPrivilege
+    ? mayNotCreateTables()
+    : error
 }
 
 export const mayNotCreateTables = (): OperatorError =>
@@ -152,8 +157,8 @@ export const mayNotCreateTables = (): OperatorError =>
       'ALTER DATABASE … OWNER TO …',
   )
 
-/** The running service compares the table with its own migrations. The role may be there only after 0001. */
-async function letApplicationRead(connection: MigrationConnection): Promise<void> {
+/** The running service compares the table with its own migrations. The role may not exist before migration 0001. */
+async function grantRead(connection: MigrationConnection): Promise<void> {
   await connection.query(`do $$ begin
     if exists (select from pg_roles where rolname = 'minimart_app')
       and not has_table_privilege('minimart_app', 'schema_migrations', 'SELECT') then

@@ -1,4 +1,4 @@
-/** All migrations, in order, imported as text because the compiled program has no drizzle/ folder beside it. */
+/** All migrations, in order. Imported as text, because the executable has no drizzle/ folder beside it. */
 import initialDown from '../../../drizzle/0000_initial.down.sql' with { type: 'text' }
 import initialUp from '../../../drizzle/0000_initial.sql' with { type: 'text' }
 import tenantIsolationDown from '../../../drizzle/0001_tenant_isolation.down.sql' with { type: 'text' }
@@ -9,9 +9,9 @@ import auditDown from '../../../drizzle/0003_audit_and_housekeeping.down.sql' wi
 import auditUp from '../../../drizzle/0003_audit_and_housekeeping.sql' with { type: 'text' }
 
 export interface Migration {
-  /** The number its file begins with; they count up from 0 without holes. */
+  /** The number its file begins with, from 0 without gaps. */
   readonly version: number
-  /** The up file's name without its ending. */
+  /** The up file's name without its extension. */
   readonly name: string
   /** Statements, separated by lines `--> statement-breakpoint`. */
   readonly up: string

@@ -1,4 +1,4 @@
-/** Whether the database and this program belong together, for operators and the readiness probe. */
+/** Compares the database's migrations with this program's, for operators and the readiness probe. */
 
 import { sql } from 'drizzle-orm'
 import { OperatorError } from '../../errors.ts'
@@ -13,11 +13,11 @@ export interface MigrationStatus {
   readonly name: string
   /** RFC 3339; null while pending. */
   readonly appliedAt: string | null
-  /** `unknown`: another release's; `changed`: applied with another text than this program has. */
+  /** `unknown`: from another release; `changed`: applied from a file that differs from this program's. */
   readonly state: 'applied' | 'pending' | 'unknown' | 'changed'
 }
 
-/** Every migration this program knows. @throws OperatorError where the database has others */
+/** This program's migrations. @throws OperatorError when the database has others */
 export async function migrationStatus(
   connection: MigrationConnection,
   migrations: readonly Migration[] = allMigrations,
@@ -27,7 +27,7 @@ export async function migrationStatus(
   return compareMigrations(applied, migrations)
 }
 
-/** Every migration that this program knows or the database has. */
+/** This program's migrations and the database's. */
 export function compareMigrations(
   applied: readonly AppliedMigration[],
   migrations: readonly Migration[] = allMigrations,
@@ -43,14 +43,14 @@ export function compareMigrations(
   return [...found, ...pending].toSorted((one, other) => one.version - other.version)
 }
 
-/** @throws OperatorError where the user of this connection could not apply migrations */
+/** @throws OperatorError when this connection's user could not apply migrations */
 export async function ensureMayMigrate(connection: MigrationConnection): Promise<void> {
   const [row] = await connection.query(selectRights)
   if (row?.['may_create'] !== true) throw mayNotCreateTables()
   if (row['owns_all'] !== true)
     throw new OperatorError(
-      'Tables of this database belong to another user than that of DATABASE_URL, who may not change them. ' +
-        'Run minimart migrate up as their owner, or hand them over: REASSIGN OWNED BY … TO …',
+      'The user of DATABASE_URL may not change the tables of this database: they belong to another user. ' +
+        'Run minimart migrate up as their owner, or transfer them: REASSIGN OWNED BY … TO …',
     )
 }
 
@@ -61,12 +61,12 @@ const selectRights = `select has_schema_privilege(current_schema(), 'CREATE') as
 export type MigrationState =
   | { readonly state: 'current' }
   | { readonly state: 'pending'; readonly pending: readonly string[] }
-  /** Migrated by a newer release while this one runs. Migrations only add, so this one goes on with it. */
+  /** Migrated by a newer release while this one runs. Migrations only add, so this one can go on. */
   | { readonly state: 'newer' }
-  /** Made by other files; `reason` is for the operator. */
+  /** Migrated from other files; `reason` is for the operator. */
   | { readonly state: 'foreign'; readonly reason: string }
 
-/** Asks the running service's database. @throws AppError `database_unavailable` */
+/** Reads through the running service's database. @throws AppError `database_unavailable` */
 export async function migrationState(
   db: Database,
   migrations: readonly Migration[] = allMigrations,

@@ -1,15 +1,16 @@
 /**
- * The Database on a PostgreSQL server. Reads and writes are groups of statements sent without waiting for answers
- * (lane.ts, lane-groups.ts). Sessions are read-only but for what stands between `begin read write` and its end, so
- * that a statement which lost its BEGIN, for whatever reason, can change nothing.
- * Interactive transactions have connections of their own: behind a group that waits for a row's lock there must
- * never stand the transaction that holds it.
+ * The Database on a PostgreSQL server. Reads and writes are pipelined (connection.ts, pipeline.ts). Sessions are
+ * read-only but for what stands between `begin read write` and its end, so that a statement which lost its BEGIN, for
+ * whatever reason, can change nothing.
+ * Interactive transactions have connections of their own: a transaction that holds a row's lock must never queue
+ * behind a batch that waits for it.
  */
 import type { SQL } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
-import type { MeasuredDatabase, Scope } from '../database.ts'
+import type { DatabaseAdapter, Query, Scope, TransactionKind } from '../database.ts'
 import {
   databaseBusy,
+  databaseClosing,
   databaseError,
   databaseTimedOut,
   databaseUnavailable,
@@ -17,9 +18,9 @@ import {
   isStalePlan,
 } from '../errors.ts'
 import { compileStatement, type Statement } from '../statement.ts'
-import type { Lane } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { runTransaction, sendRead, sendWrite } from './pipeline.ts'
-import { createLanePool } from './pool.ts'
+import { createLeasePool, createSharedPool, type LeasePool, type SharedPool } from './pool.ts'
 
 export interface PostgresOptions {
   url: string
@@ -32,21 +33,21 @@ export interface PostgresOptions {
   connectTimeoutSeconds: number
 }
 
-/** Calls under way at once; more are refused with AppError `busy`. */
+/** Concurrent calls; more are refused with AppError `busy`. */
 const maxCalls = 1000
 const closeTimeoutSeconds = 5
 
-export function createPostgresDatabase(options: PostgresOptions): MeasuredDatabase {
+export function createPostgresDatabase(options: PostgresOptions): DatabaseAdapter {
   const { url, connectTimeoutSeconds, deadlineMs, poolSize } = options
-  const laneOptions = { url, connectTimeoutSeconds, parameters: sessionParameters(options) }
-  const shared = createLanePool(laneOptions, poolSize, 0)
+  const connectionOptions = { url, connectTimeoutSeconds, parameters: sessionParameters(options) }
+  const shared = createSharedPool(connectionOptions, poolSize)
   const interactiveSize = Math.max(2, Math.ceil(poolSize / 3))
-  const interactive = createLanePool(laneOptions, interactiveSize, maxCalls)
+  const interactive = createLeasePool(connectionOptions, interactiveSize, maxCalls)
   let calls = 0
   let closed = false
 
   const counted = async <T>(call: () => Promise<T>): Promise<T> => {
-    if (closed) throw databaseUnavailable('The database is being closed.')
+    if (closed) throw databaseClosing()
     if (calls >= maxCalls) throw databaseBusy()
     calls += 1
     try {
@@ -55,71 +56,30 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
       calls -= 1
     }
   }
-  const onSharedLane = <T>(ms: number, send: (lane: Lane) => Promise<T>, connectedSince = 0): Promise<T> => {
-    const lane = shared.leastLoaded(connectedSince)
-    const fallback = (): never => {
-      lane.destroy()
-      throw databaseTimedOut()
-    }
-    return pTimeout(send(lane), { milliseconds: ms, fallback })
-  }
 
   return {
     kind: 'postgres',
     read: <Row>(scope: Scope, statement: SQL<Row>) =>
       counted(async () => {
         const compiled = compileStatement(statement)
-        const startedAt = performance.now()
-        const attempt = (connectedSince?: number) => {
-          const msLeft = startedAt + deadlineMs - performance.now()
-          return onSharedLane(msLeft, (lane) => sendRead(lane, scope, compiled), connectedSince)
-        }
-        const again = (error: unknown) => {
-          if (isStalePlan(error)) return attempt()
-          // Where one connection broke, the others of that time may be broken too without knowing it yet.
-          if (isConnectionFailure(error) && !closed) return attempt(startedAt)
-          throw error
-        }
-        try {
-          return (await attempt().catch(again)) as Row[]
-        } catch (error) {
-          throw databaseError(error, compiled.text)
-        }
+        const rows = await readWithRetry(shared, deadlineMs, scope, compiled, () => closed)
+        return rows as Row[]
       }),
     write: <Row>(scope: Scope, ...statements: SQL[]) =>
       counted(async () => {
         const compiled = statements.map(compileStatement)
         try {
-          return (await onSharedLane(deadlineMs, (lane) => sendWrite(lane, scope, compiled))) as Row[]
+          const rows = await onShared(shared, deadlineMs, (connection) =>
+            sendWrite(connection, scope, compiled),
+          )
+          return rows as Row[]
         } catch (error) {
-          throw databaseError(error, textOf(compiled))
+          throw databaseError(error, compiled.map(({ text }) => text).join('; '))
         }
       }),
-    transaction: (scope, work, kind) =>
-      counted(async () => {
-        const giveUp = new AbortController()
-        let lane: Lane | undefined
-        const run = async () => {
-          lane = await interactive.lease(giveUp.signal)
-          try {
-            return await runTransaction(lane, scope, work, kind)
-          } finally {
-            interactive.giveBack(lane)
-          }
-        }
-        const fallback = (): never => {
-          giveUp.abort(databaseUnavailable('No connection became free in time.'))
-          if (lane !== undefined) {
-            // `work` may never end; its place must not wait for it.
-            lane.destroy()
-            interactive.giveBack(lane)
-          }
-          throw databaseTimedOut()
-        }
-        return await pTimeout(run(), { milliseconds: deadlineMs, fallback })
-      }),
+    transaction: (scope, work, kind) => counted(() => onLease(interactive, deadlineMs, scope, work, kind)),
     stats: () => ({
-      connections: shared.lanes.length + interactive.lanes.length,
+      connections: shared.size + interactive.size,
       connectionLimit: poolSize + interactiveSize,
       calls,
       waiting: interactive.waiting,
@@ -131,9 +91,76 @@ export function createPostgresDatabase(options: PostgresOptions): MeasuredDataba
   }
 }
 
-const textOf = (statements: readonly Statement[]): string => statements.map(({ text }) => text).join('; ')
+/** A connection that does not answer in time is cut, for all that is on it. */
+function onShared<T>(
+  pool: SharedPool,
+  timeoutMs: number,
+  send: (connection: Connection) => Promise<T>,
+  connectedSince = 0,
+): Promise<T> {
+  const connection = pool.leastLoaded(connectedSince)
+  const fallback = (): never => {
+    connection.destroy()
+    throw databaseTimedOut()
+  }
+  return pTimeout(send(connection), { milliseconds: timeoutMs, fallback })
+}
 
-/** The server ends a slow statement a little before the deadline does, which would cost the whole connection. */
+async function readWithRetry(
+  pool: SharedPool,
+  deadlineMs: number,
+  scope: Scope,
+  statement: Statement,
+  isClosed: () => boolean,
+): Promise<Record<string, unknown>[]> {
+  const startedAt = performance.now()
+  const attempt = (connectedSince?: number) => {
+    const msLeft = Math.max(1, startedAt + deadlineMs - performance.now())
+    return onShared(pool, msLeft, (connection) => sendRead(connection, scope, statement), connectedSince)
+  }
+  const retry = (error: unknown) => {
+    if (isStalePlan(error)) return attempt()
+    // Where one connection broke, others of its age may be broken too and not know it yet.
+    if (isConnectionFailure(error) && !isClosed()) return attempt(startedAt)
+    throw error
+  }
+  try {
+    return await attempt().catch(retry)
+  } catch (error) {
+    throw databaseError(error, statement.text)
+  }
+}
+
+async function onLease<T>(
+  pool: LeasePool,
+  deadlineMs: number,
+  scope: Scope,
+  work: (query: Query) => Promise<T>,
+  kind?: TransactionKind,
+): Promise<T> {
+  const waiting = new AbortController()
+  let connection: Connection | undefined
+  const run = async () => {
+    connection = await pool.lease(waiting.signal)
+    try {
+      return await runTransaction(connection, scope, work, kind)
+    } finally {
+      pool.release(connection)
+    }
+  }
+  const fallback = (): never => {
+    waiting.abort(databaseUnavailable('No connection became free in time.'))
+    if (connection !== undefined) {
+      // `work` may never end; its place in the pool must not wait for it.
+      connection.destroy()
+      pool.release(connection)
+    }
+    throw databaseTimedOut()
+  }
+  return await pTimeout(run(), { milliseconds: deadlineMs, fallback })
+}
+
+/** The server's timeout is a little shorter than the deadline, which would cost the whole connection. */
 function sessionParameters({ role, deadlineMs }: PostgresOptions): Record<string, string> {
   const statementTimeoutMs = String(Math.ceil(deadlineMs * 0.9))
   return {

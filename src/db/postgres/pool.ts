@@ -1,116 +1,148 @@
 /**
- * A fixed number of places for lanes, filled when needed and refilled when a lane is lost. Taken in turn with other
- * calls (`leastLoaded`) or alone (`lease`).
+ * Two pools of connections, opened when needed and replaced when lost: a shared one, whose connections carry the
+ * statements of many callers at once, and a leasing one, whose connections belong to one caller at a time.
  */
 import { databaseBusy, databaseUnavailable } from '../errors.ts'
-import { type Lane, type LaneOptions, openLane } from './connection.ts'
+import { type Connection, openConnection } from './connection.ts'
+import type { ConnectionOptions } from './driver.ts'
 
-export interface LanePool {
-  readonly lanes: readonly Lane[]
-  /**
-   * @param connectedSince a time (performance.now) before which no lane will do, because others of then were lost
-   * @throws AppError `database_unavailable` where connecting has just failed and no lane is left
-   */
-  leastLoaded(connectedSince?: number): Lane
-  /**
-   * A lane for this caller alone, in order of asking.
-   * @throws AppError `busy` when `maxWaiting` callers wait already
-   */
-  lease(signal: AbortSignal): Promise<Lane>
-  /** May be called again for the same lease without effect. */
-  giveBack(lane: Lane): void
-  readonly waiting: number
+interface Pool {
+  /** Live connections. */
+  readonly size: number
   end(timeoutSeconds: number): Promise<void>
 }
 
+export interface SharedPool extends Pool {
+  /**
+   * @param connectedSince performance.now(); older connections are retired, because others of their age were lost
+   * @throws AppError `database_unavailable` where connecting has just failed and no connection is left
+   */
+  leastLoaded(connectedSince?: number): Connection
+}
+
+export interface LeasePool extends Pool {
+  /**
+   * A connection for this caller alone, first come, first served.
+   * @throws AppError `busy` when `maxWaiting` callers wait already; the signal's reason when it aborts the wait
+   */
+  lease(signal: AbortSignal): Promise<Connection>
+  /** Releasing a lease again has no effect. */
+  release(connection: Connection): void
+  readonly waiting: number
+}
+
+const retireTimeoutSeconds = 10
+
+export function createSharedPool(options: ConnectionOptions, maxSize: number): SharedPool {
+  const slots = createSlots(options, maxSize)
+  /** Removes it from the pool and lets what is outstanding finish. */
+  const retire = (connection: Connection): void => {
+    slots.remove(connection)
+    connection.end(retireTimeoutSeconds).catch(() => connection.destroy())
+  }
+  return {
+    get size() {
+      return slots.live().length
+    },
+    leastLoaded: (connectedSince = 0) => {
+      for (const connection of slots.live()) if (connection.openedAt < connectedSince) retire(connection)
+      const [first, ...others] = slots.live()
+      if (first === undefined) return slots.open()
+      const best = others.reduce(
+        (least, connection) => (connection.outstanding < least.outstanding ? connection : least),
+        first,
+      )
+      return best.outstanding > 0 && slots.mayOpen() ? slots.open() : best
+    },
+    end: slots.end,
+  }
+}
+
 interface Waiter {
-  resolve(lane: Lane): void
+  resolve(connection: Connection): void
   reject(error: unknown): void
 }
 
-/** How long after a failed attempt to connect no other is made. */
-const coolDownMs = 100
-const retireTimeoutSeconds = 10
-
-export function createLanePool(options: LaneOptions, size: number, maxWaiting: number): LanePool {
-  let lanes: Lane[] = []
-  let noAttemptBefore = 0
-  const leased = new Set<Lane>()
+export function createLeasePool(options: ConnectionOptions, maxSize: number, maxWaiting: number): LeasePool {
+  const slots = createSlots(options, maxSize)
+  const leased = new Set<Connection>()
   const waiting: Waiter[] = []
-
-  const living = (): Lane[] => {
-    lanes = lanes.filter((lane) => lane.alive)
-    return lanes
+  const free = (): Connection | undefined => {
+    const idle = slots.live().find((connection) => !leased.has(connection))
+    return idle ?? (slots.live().length < maxSize ? slots.open() : undefined)
   }
-  const open = (): Lane => {
-    if (performance.now() < noAttemptBefore) throw databaseUnavailable('The database cannot be reached.')
-    const lane = openLane(options, () => {
-      noAttemptBefore = performance.now() + coolDownMs
-    })
-    lanes.push(lane)
-    return lane
-  }
-  /** Takes it out of the pool; what is under way on it may finish. */
-  const retire = (lane: Lane): void => {
-    lanes = lanes.filter((other) => other !== lane)
-    lane.end(retireTimeoutSeconds).catch(() => lane.destroy())
-  }
-  const free = (): Lane | undefined => {
-    const idle = living().find((lane) => !leased.has(lane))
-    return idle ?? (lanes.length < size ? open() : undefined)
-  }
-
   return {
-    get lanes() {
-      return living()
+    get size() {
+      return slots.live().length
     },
     get waiting() {
       return waiting.length
     },
-    leastLoaded: (connectedSince = 0) => {
-      for (const lane of living()) if (lane.openedAt < connectedSince) retire(lane)
-      const best = leastLoaded(living())
-      if (best === undefined) return open()
-      const mayOpen = lanes.length < size && performance.now() >= noAttemptBefore
-      return best.outstanding > 0 && mayOpen ? open() : best
-    },
     lease: async (signal) => {
-      const lane = free()
-      if (lane !== undefined) {
-        leased.add(lane)
-        return lane
+      const connection = free()
+      if (connection !== undefined) {
+        leased.add(connection)
+        return connection
       }
       if (waiting.length >= maxWaiting) throw databaseBusy()
-      return new Promise((resolve, reject) => {
-        const waiter = { resolve, reject }
-        waiting.push(waiter)
-        signal.addEventListener('abort', () => {
-          const place = waiting.indexOf(waiter)
-          if (place >= 0) waiting.splice(place, 1)
-          reject(signal.reason)
-        })
-      })
+      return await enqueue(waiting, signal)
     },
-    giveBack: (lane) => {
-      if (!leased.delete(lane)) return
+    release: (connection) => {
+      if (!leased.delete(connection)) return
       const next = waiting.shift()
       if (next === undefined) return
       try {
-        const successor = free() ?? open()
+        const successor = free() ?? slots.open()
         leased.add(successor)
         next.resolve(successor)
       } catch (error) {
         next.reject(error)
       }
     },
-    end: async (timeoutSeconds) => {
-      await Promise.all(living().map((lane) => lane.end(timeoutSeconds)))
-    },
+    end: slots.end,
   }
 }
 
-const leastLoaded = (lanes: readonly Lane[]): Lane | undefined =>
-  lanes.reduce<Lane | undefined>(
-    (best, lane) => (best === undefined || lane.outstanding < best.outstanding ? lane : best),
-    undefined,
-  )
+const enqueue = (waiting: Waiter[], signal: AbortSignal): Promise<Connection> =>
+  new Promise((resolve, reject) => {
+    const waiter = { resolve, reject }
+    waiting.push(waiter)
+    signal.addEventListener('abort', () => {
+      const index = waiting.indexOf(waiter)
+      if (index >= 0) waiting.splice(index, 1)
+      reject(signal.reason)
+    })
+  })
+
+/** Connecting is not tried again for this long after it failed. */
+const coolDownMs = 100
+
+/** The live connections of a pool. */
+function createSlots(options: ConnectionOptions, maxSize: number) {
+  let connections: Connection[] = []
+  let coolDownEndsAt = 0
+  const isCoolingDown = (): boolean => performance.now() < coolDownEndsAt
+  const live = (): readonly Connection[] => {
+    connections = connections.filter(({ alive }) => alive)
+    return connections
+  }
+  return {
+    live,
+    mayOpen: (): boolean => live().length < maxSize && !isCoolingDown(),
+    /** @throws AppError `database_unavailable` while cooling down */
+    open: (): Connection => {
+      if (isCoolingDown()) throw databaseUnavailable('The database cannot be reached.')
+      const connection = openConnection(options, () => {
+        coolDownEndsAt = performance.now() + coolDownMs
+      })
+      connections.push(connection)
+      return connection
+    },
+    remove: (connection: Connection): void => {
+      connections = connections.filter((other) => other !== connection)
+    },
+    end: async (timeoutSeconds: number): Promise<void> => {
+      await Promise.all(live().map((connection) => connection.end(timeoutSeconds)))
+    },
+  }
+}

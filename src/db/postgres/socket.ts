@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import pTimeout from 'p-timeout'
 
-/** Where postgres.js found the server to be: several hosts stand for one database, tried in order. */
+/** The server as postgres.js reads it from the URL. Several hosts stand for one database and are tried in order. */
 export interface SocketTarget {
   readonly host: readonly string[]
   readonly port: readonly number[]
@@ -8,7 +10,7 @@ export interface SocketTarget {
   readonly path: string | false
 }
 
-/** @throws what the last host answered, or CONNECT_TIMEOUT */
+/** @throws the last host's error, or CONNECT_TIMEOUT */
 export async function openSocket(target: SocketTarget, timeoutMs: number): Promise<Socket> {
   if (target.path !== false) return connected(connect({ path: target.path }), timeoutMs)
   let failure: unknown
@@ -25,23 +27,12 @@ export async function openSocket(target: SocketTarget, timeoutMs: number): Promi
   throw failure
 }
 
-function connected(socket: Socket, timeoutMs: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      socket.destroy()
-      reject(
-        Object.assign(new Error('Connecting to the database took too long'), { code: 'CONNECT_TIMEOUT' }),
-      )
-    }, timeoutMs)
-    const failed = (error: Error): void => {
-      clearTimeout(timer)
-      reject(error)
-    }
-    socket.once('error', failed)
-    socket.once('connect', () => {
-      clearTimeout(timer)
-      socket.off('error', failed)
-      resolve(socket)
-    })
-  })
+async function connected(socket: Socket, timeoutMs: number): Promise<Socket> {
+  const fallback = (): never => {
+    socket.destroy()
+    throw Object.assign(new Error('Connecting to the database took too long.'), { code: 'CONNECT_TIMEOUT' })
+  }
+  // `once` rejects on 'error', and goes on listening for it after a timeout, when nobody else would.
+  await pTimeout(once(socket, 'connect'), { milliseconds: timeoutMs, fallback })
+  return socket
 }
