@@ -145,5 +145,5 @@ async function finishRequests(server: Server<unknown>, log: Logger, withinMs: nu
 const endsWithin = (ms: number, work: Promise<unknown>): Promise<boolean> =>
   pTimeout(
     work.then(() => true),
-    { milliseconds: Math.max(0, ms), fallback: () => false },
+    { milliseconds: Math.max(1, ms), fallback: () => false },
   )
