@@ -48,7 +48,7 @@ export function startMetricsServer(
   const url = `http://${hostInUrl(host)}:${server.port}/metrics`
   // The service keeps the process alive, not its metrics.
   server.unref()
-  log.info('metrics server is listening', { url })
+  log.info('metrics server is listening', { at: url })
   return {
     url,
     stop: () => server.stop(true),

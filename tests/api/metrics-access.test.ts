@@ -17,7 +17,7 @@ const withPort = oncePerBackend((backend) =>
 )
 
 const metricsUrl = ({ log }: TestServer): string =>
-  String(log.lines.find(({ message }) => message === 'metrics server is listening')?.fields?.['url'])
+  String(log.lines.find(({ message }) => message === 'metrics server is listening')?.fields?.['at'])
 
 const described = async ({ url }: TestServer) => {
   const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as {
