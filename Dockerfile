@@ -1,21 +1,21 @@
 # syntax=docker/dockerfile:1
 
-# Must be the version that package.json pins; the build stops where the two differ.
+# The version that package.json pins; the build fails if the two differ.
 ARG BUN_VERSION=1.4.5
 
 FROM oven/bun:${BUN_VERSION}-debian AS build
 WORKDIR /src
 COPY package.json bun.lock ./
 RUN [ "$(bun -p 'require("./package.json").devDependencies.bun')" = "$(bun --version)" ] \
- || { echo >&2 "package.json pins another Bun than this image has ($(bun --version))"; exit 1; }
+ || { echo >&2 "package.json pins another version of Bun than this image has: $(bun --version)"; exit 1; }
 RUN bun install --frozen-lockfile --production
 COPY bunfig.toml tsconfig.json ./
 COPY drizzle drizzle
 COPY src src
-# VOLUME copies the folder's owner into a new volume, so it is made here, where there is a shell.
+# For /data: a new volume takes its owner from the folder in the image.
 RUN bun run build && mkdir /empty
 
-# The executable needs glibc and libgcc (for argon2) and nothing else; it brings its own certificates.
+# The executable needs only glibc and libgcc (for argon2); it has its own CA certificates.
 FROM debian:bookworm-slim
 RUN groupadd --gid 10001 minimart \
  && useradd --uid 10001 --gid minimart --no-create-home --home-dir /data --shell /usr/sbin/nologin minimart
@@ -24,8 +24,8 @@ COPY --from=build --chown=10001:10001 --chmod=0700 /empty /data
 USER 10001:10001
 WORKDIR /data
 
-# The root file system may be read-only. TMPDIR must be writable and not mounted noexec: the native argon2 library
-# is unpacked there. Docker's tmpfs is noexec unless told, so: --read-only --tmpfs /tmp:exec
+# The root file system may be read-only. TMPDIR must be writable and not noexec, for the native argon2 library is
+# unpacked there. Docker mounts tmpfs noexec by default, so: --read-only --tmpfs /tmp:exec
 ENV HOST=0.0.0.0 \
     PORT=8000 \
     DATA_DIR=/data \

@@ -1,4 +1,4 @@
-/** Compiles the service into executables with everything they need inside: `bun run build --help`. */
+/** Compiles the service into self-contained executables: `bun run build --help`. */
 import { mkdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -14,11 +14,11 @@ const names = targets.map(({ name }) => name)
 
 const help = `bun run build            dist/minimart, for this platform
 bun run build TARGET...  dist/minimart-${packageJson.version}-TARGET, and dist/SHA256SUMS
-bun run build:all        all of them
+bun run build:all        the same for all targets
 
 Targets: ${names.join(', ')}.
-What another platform needs (Bun's runtime, the native argon2) is fetched from the package registry, in the versions
-and with the checksums of bun.lock, and kept in node_modules/.cache.`
+Packages for other platforms (Bun and the native argon2) are fetched from the package registry, in the versions and
+with the checksums of bun.lock, and cached in node_modules/.cache.`
 
 process.exitCode = await run(process.argv.slice(2))
 
@@ -60,17 +60,18 @@ async function buildHost(): Promise<number> {
     runtime: null,
     cache,
   })
-  tell(outfile)
+  printSize(outfile)
   return 0
 }
 
-/** One that fails does not keep the others from being made; the sums name those that were. */
+/** Goes on past a target that fails; SHA256SUMS has those that were built. */
 async function buildReleases(chosen: Target[]): Promise<number> {
-  const [made, failed]: [string[], string[]] = [[], []]
+  const built: string[] = []
+  const failed: string[] = []
   for (const [index, target] of chosen.entries()) {
     console.error(`${index + 1}/${chosen.length} ${target.name}`)
     const outfile = join(dist, fileName(target, packageJson.version))
-    // One from before would look like the result of this.
+    // A stale executable would look like the result of this build.
     await rm(outfile, { force: true })
     try {
       const [addon, runtime] = await Promise.all(
@@ -78,25 +79,25 @@ async function buildReleases(chosen: Target[]): Promise<number> {
       )
       if (addon === undefined || runtime === undefined) throw new Error('a package is missing')
       await buildExecutable({ root, outfile, target, addon, runtime, cache })
-      made.push(outfile)
-      tell(outfile)
+      built.push(outfile)
+      printSize(outfile)
     } catch (error) {
       failed.push(target.name)
       console.error(`  ${error instanceof Error ? error.message : String(error)}`)
     }
   }
-  await Bun.write(join(dist, 'SHA256SUMS'), (await Promise.all(made.map(sumLine))).join(''))
+  await Bun.write(join(dist, 'SHA256SUMS'), (await Promise.all(built.map(sumLine))).join(''))
   if (failed.length > 0) console.error(`NOT BUILT: ${failed.join(', ')}`)
   return failed.length > 0 ? 1 : 0
 }
 
-/** As `sha256sum -c` reads it. */
+/** In the format of `sha256sum -c`. */
 async function sumLine(path: string): Promise<string> {
   const hasher = new Bun.CryptoHasher('sha256')
   for await (const chunk of Bun.file(path).stream()) hasher.update(chunk)
   return `${hasher.digest('hex')}  ${basename(path)}\n`
 }
 
-function tell(path: string): void {
+function printSize(path: string): void {
   console.log(`${path}  ${(Bun.file(path).size / 1_000_000).toFixed(1)} MB`)
 }

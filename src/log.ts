@@ -1,4 +1,4 @@
-/** Structured logging: one JSON object a line, or one readable line on a terminal. Secrets never get through. */
+/** Structured logging: JSON lines, or readable lines on a terminal. Secrets are redacted. */
 import { AppError } from './errors.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -14,13 +14,13 @@ export interface Logger {
 export interface LogOptions {
   level: LogLevel
   format: 'json' | 'pretty'
-  /** Takes one finished line with its newline. */
+  /** Receives one line, newline included. */
   write: (line: string) => void
 }
 
 const severity: Record<LogLevel, number> = { debug: 10, info: 20, warn: 30, error: 40 }
 const secretName = /passw|secret|token|authorization|cookie|otp|hash|_url$/i
-/** A password in an address goes on to its last @, for it may hold one itself. */
+/** A password in a URL extends to the last @, for it may contain one itself. */
 const tokenInText = /eyJ[\w-]+\.[\w-]+\.[\w-]+|([?&]token=)[^&\s"]+|(\b[a-z]+:\/\/[^:/\s]*:)[^\s"]+@/gi
 
 export function createLogger({ level, format, write }: LogOptions): Logger {
@@ -67,11 +67,11 @@ function redact(value: unknown): unknown {
 }
 
 /**
- * The driver's own fields (query, parameters) are left out: they hold what people wrote. So is the stack of what is
- * expected to happen, and of its causes: the codes say all, and an outage makes many such lines a second.
+ * Drivers' own fields (query, parameters) are left out: they hold user data. So are the stacks of expected errors and
+ * their causes: the codes say enough, and an outage logs many a second.
  */
-function describeError(error: Error, isEffectExpected = false): LogFields {
-  const isExpected = isEffectExpected || (error instanceof AppError && error.code !== 'internal_error')
+function describeError(error: Error, isResultExpected = false): LogFields {
+  const isExpected = isResultExpected || (error instanceof AppError && error.code !== 'internal_error')
   return {
     name: error.name,
     message: redactText(error.message),
@@ -81,7 +81,7 @@ function describeError(error: Error, isEffectExpected = false): LogFields {
   }
 }
 
-/** The drivers append to the stack of errors that have none, and make it the word "undefined". */
+/** Drivers append to the stacks of errors; one that had none then starts with the word "undefined". */
 const hasFrames = (error: Error): error is Error & { stack: string } => /^ +at /m.test(error.stack ?? '')
 
 const colour: Record<LogLevel, string> = {
@@ -99,13 +99,13 @@ function prettyLine(time: string, level: LogLevel, message: string, fields: LogF
   return `\x1b[90m${time.slice(11, 23)}\x1b[0m ${colour[level]}${level.padEnd(5)}\x1b[0m ${visible(message)} \x1b[90m${rest}\x1b[0m\n`
 }
 
-/** What is more than a word is quoted, or it could pass for another field. */
+/** Anything more than a word is quoted, or it could pass for another field. */
 const isOneWord = (value: unknown): boolean => typeof value !== 'object' && !/[\s"=]/.test(String(value))
 
 /**
- * Control characters and what turns the direction of text would let a value forge lines, move a terminal's cursor or
- * show another text than it holds. They are written as JSON writes them; what JSON.stringify made has only those
- * left that it lets through, all of them inside of strings.
+ * Control characters and bidirectional overrides would let a value forge lines, move the terminal's cursor or display
+ * other text than it holds. They are escaped as in JSON; in the output of JSON.stringify, those left are all inside
+ * strings.
  */
 const visible = (text: string): string =>
   text.replace(

@@ -1,19 +1,19 @@
-/** What takes seconds to make and goes into every executable is kept until something changes that it is made of. */
+/** Build artefacts that go into every executable, cached until one of their sources changes. */
 import { existsSync } from 'node:fs'
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-/** @param maker writes the file it is given, which is put at `path` whole */
-export async function cachedFile(path: string, maker: (file: string) => Promise<unknown>): Promise<string> {
+/** @param make writes the file it is given, which is then moved to `path` */
+export async function cachedFile(path: string, make: (file: string) => Promise<unknown>): Promise<string> {
   if (existsSync(path)) return path
   await mkdir(dirname(path), { recursive: true })
   const unfinished = `${path}.${process.pid}`
-  await maker(unfinished)
+  await make(unfinished)
   await rename(unfinished, path)
   return path
 }
 
-/** Of the contents of these files and of the Bun that works on them. */
+/** Of these files' contents and the version of Bun. */
 export async function fingerprint(paths: string[]): Promise<string> {
   const hasher = new Bun.CryptoHasher('sha256').update(Bun.version)
   for (const path of paths) hasher.update(await Bun.file(path).bytes())

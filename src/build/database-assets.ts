@@ -1,9 +1,9 @@
-/** What the executable carries for its embedded database in place of src/db/embedded/pglite-assets.ts: small, and prepared. */
+/** In the executable, replaces src/db/embedded/pglite-assets.ts by compressed assets and a prepared database. */
 import { join } from 'node:path'
 import type { BunPlugin } from 'bun'
 import { cachedFile, fingerprint } from './cache.ts'
 
-/** Takes seconds the first time; kept in `cache`. */
+/** Takes seconds the first time; cached in `cache`. */
 export async function databaseAssets(root: string, cache: string): Promise<BunPlugin> {
   const pglite = join(root, 'node_modules/@electric-sql/pglite/dist')
   const makers = [
@@ -26,13 +26,13 @@ export async function databaseAssets(root: string, cache: string): Promise<BunPl
     compressed('pglite.data'),
     cachedFile(join(folder, 'database.zst'), (path) => initdb(root, path)),
   ])
-  return carrying({ postgresWasm, data, preparedDatabase })
+  return plugin({ postgresWasm, data, preparedDatabase })
 }
 
-function carrying(assets: Record<string, string>): BunPlugin {
+function plugin(assets: Record<string, string>): BunPlugin {
   const names = Object.keys(assets)
   const paths = new Map(Object.entries(assets).map(([name, path]) => [`minimart:${name}`, path]))
-  // Names rather than paths, for it goes into the source map and so into the executable's checksum.
+  // Names, not paths: they end up in the source map and so in the executable's checksum.
   const contents = [
     ...names.map((name) => `import ${name} from 'minimart:${name}' with { type: 'file' }`),
     `export const assets = { ${names.join(', ')}, initdbWasm: null }`,

@@ -1,4 +1,4 @@
-/** What the executable carries of the pages at /docs and /redoc: compressed, as nearly every browser takes it. */
+/** In the executable, the assets of /docs and /redoc are compressed, as nearly every browser accepts them. */
 import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import type { BunPlugin } from 'bun'
@@ -10,7 +10,6 @@ const compressed = [
   'swagger-ui-dist/swagger-ui.css',
 ]
 
-/** Takes a part of a second the first time; kept in `cache`. */
 export async function docsAssets(root: string, cache: string): Promise<BunPlugin> {
   const sourceOf = (name: string): string => join(root, 'node_modules', name)
   const folder = join(cache, `docs-assets-${await fingerprint(compressed.map(sourceOf))}`)

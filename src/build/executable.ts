@@ -1,4 +1,4 @@
-/** One executable for one platform. */
+/** Compiles the executable for one platform. */
 import { chmod, mkdtemp, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { BunPlugin } from 'bun'
@@ -10,47 +10,47 @@ export interface ExecutableOptions {
   root: string
   outfile: string
   target: Target
-  /** Where `target.addon` is. */
+  /** Path of `target.addon`. */
   addon: string
-  /** Where `target.runtime` is; null for the Bun that this runs on. */
+  /** Path of `target.runtime`; null for the Bun that runs the build. */
   runtime: string | null
-  /** A folder for what goes into every executable and takes time to make. */
+  /** Folder of cached build artefacts. */
   cache: string
 }
 
-/** Puts it in its place whole. @throws AggregateError when it does not compile */
+/** Writes `outfile` atomically. @throws AggregateError when it does not compile */
 export async function buildExecutable(options: ExecutableOptions): Promise<void> {
   const { root, outfile, target, addon, runtime, cache } = options
   const assets = await Promise.all([databaseAssets(root, cache), docsAssets(root, cache)])
-  // On the same disk, for it is renamed at the end; Bun writes a source map beside it that would only puzzle.
+  // Beside `outfile`, so that it can be renamed; Bun leaves a source map next to it that nobody needs.
   const folder = await mkdtemp(join(dirname(outfile), '.building-'))
   try {
-    const made = join(folder, target.os === 'win32' ? 'minimart.exe' : 'minimart')
+    const compiled = join(folder, target.os === 'win32' ? 'minimart.exe' : 'minimart')
     await Bun.build({
       entrypoints: [join(root, 'src/main.ts')],
       compile: {
-        outfile: made,
-        // Of what lies where it is started, only .env and its kin (.env.local) are read.
+        outfile: compiled,
+        // In the working directory, it reads .env files only.
         autoloadBunfig: false,
         ...(runtime === null ? {} : { target: target.bun, executablePath: runtime }),
       },
-      // Parsed at build time: a third of the time to start. It takes a program without top-level await.
+      // Parsed at build time, for a faster start. Rules out top-level await.
       bytecode: true,
       format: 'esm',
-      // Renaming identifiers breaks Elysia, which reads the source of handlers.
+      // Elysia reads the source of handlers, which renamed identifiers break.
       minify: { whitespace: true, syntax: true, identifiers: false },
       sourcemap: 'inline',
       define: { 'process.env.NODE_ENV': '"production"' },
       plugins: [...assets, addonPlugin(addon)],
     })
-    await chmod(made, 0o755)
-    await rename(made, outfile)
+    await chmod(compiled, 0o755)
+    await rename(compiled, outfile)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-/** The package looks for its library at run time; in here there is one, chosen at build time. */
+/** The package looks for its library at run time; the executable embeds the one for its platform. */
 const addonPlugin = (library: string): BunPlugin => ({
   name: 'native argon2',
   setup: (build) => {

@@ -1,8 +1,7 @@
 /**
- * Makes an embedded database and packs it: `bun src/build/initdb.ts FILE`. In a process of its own, because the clock
- * and the random numbers stand still, so that every build makes the same bytes. What they are used for does not
- * matter here: dates of checkpoints, an identifier for replication and a nonce for password logins over the network,
- * neither of which an embedded database has.
+ * Creates an embedded database and packs it: `bun src/build/initdb.ts FILE`. For reproducible builds, clock and random
+ * numbers are constant, hence a process of its own. They would determine checkpoint dates, the system identifier for
+ * replication and a nonce for password logins over the network; an embedded database uses neither of the latter.
  */
 import nodeCrypto from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -21,13 +20,13 @@ Object.assign(performance, { now: () => 0 })
 Object.assign(crypto, { getRandomValues: fill })
 Object.assign(nodeCrypto, { randomFillSync: fill })
 
-// Only now, for it may keep what it finds.
+// Imported only now, since it may capture these functions.
 const { openPglite } = await import('../db/embedded/pglite.ts')
 const folder = await mkdtemp(join(tmpdir(), 'minimart-initdb-'))
 try {
   const database = join(folder, 'database')
   const pglite = await openPglite(database)
-  // Leaves the journal of its making behind, a third of what would have to be carried.
+  // Drops the WAL of initdb, a third of the size.
   await pglite.exec('set wal_recycle = off; select pg_switch_wal(); checkpoint')
   await pglite.close()
   const packed = packDatabase(database)

@@ -1,8 +1,8 @@
-/** The platforms MiniMart is compiled for, and what each needs of its own. */
+/** The platforms MiniMart is compiled for, and the packages each needs. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A file of a package that bun.lock names. */
+/** A file of a package in bun.lock. */
 export interface PackageFile {
   name: string
   file: string
@@ -12,7 +12,7 @@ export interface Target {
   /** In the executable's file name. */
   name: string
   bun: Bun.Build.CompileTarget
-  /** Bun's own program. */
+  /** Bun for the target. */
   runtime: PackageFile
   /** The native argon2. */
   addon: PackageFile
@@ -51,7 +51,7 @@ export const targets: readonly Target[] = [
 export const fileName = ({ name, os }: Target, version: string): string =>
   `minimart-${version}-${name}${os === 'win32' ? '.exe' : ''}`
 
-/** The platform this runs on; its libc shows by the addon that was installed for it. @throws Error where there is none */
+/** The platform of this machine; the installed addon tells its libc. @throws Error when it is not supported */
 export function hostTarget(nodeModules: string): Target {
   const found = targets.find(
     ({ os, cpu, addon }) =>
@@ -59,7 +59,7 @@ export function hostTarget(nodeModules: string): Target {
   )
   if (found) return found
   throw new Error(
-    `MiniMart cannot be compiled on this platform (${process.platform} ${process.arch}) or its packages are not ` +
-      'installed: run bun install. Others can be made from here: bun run build --help',
+    `This platform (${process.platform} ${process.arch}) is not supported, or its packages are not installed: ` +
+      'run bun install. To compile for another platform, see bun run build --help.',
   )
 }

@@ -20,7 +20,7 @@ import { AppError, OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { type Logger, redactText } from '../log.ts'
 import { createMailer } from '../mail/mailer.ts'
-import { isRefusal, openRedisStore } from '../store/redis.ts'
+import { isErrorReply, openRedisStore } from '../store/redis.ts'
 
 export interface CheckLine {
   check: string
@@ -202,7 +202,7 @@ const redisProbe = ({ redisUrl }: Config): Probe => ({
       await store.ping()
     } catch (error) {
       const words = `Redis at ${host} cannot be used: ${redactText(wordsOf(reason ?? error))}`
-      throw isRefusal(reason) ? new RedisRefused(words) : new Error(words)
+      throw isErrorReply(reason) ? new RedisRefused(words) : new Error(words)
     } finally {
       await store.close()
     }

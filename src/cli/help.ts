@@ -25,11 +25,11 @@ function explainCommand(name: string, { summary, usage, details }: Command): str
   return details ? `${head}\n\n${details}` : head
 }
 
-/** As a file of variables, all commented out: copied as it is, it changes nothing. It is what .env.example holds. */
+/** The text of .env.example: every variable commented out, so that a plain copy changes nothing. */
 const settingsText = (): string =>
   [
-    '# Every setting of MiniMart, with its default. Copy what you change into the environment, or into a file .env in the',
-    '# folder it is started in. A variable that is set but empty counts as unset.',
+    '# Every setting of MiniMart, with its default. Set what you change in the environment, or in a file .env in the folder',
+    '# where MiniMart is started. A variable that is set but empty counts as unset.',
     ...Object.values(settings).flatMap((entry) => [
       '',
       `# ${entry.description}`,

@@ -1,10 +1,10 @@
 import alertRules from '../operations/alerts.yml' with { type: 'text' }
-import { grafanaDashboard } from '../operations/dashboard.ts'
+import grafanaDashboard from '../operations/dashboard.json' with { type: 'json' }
 import type { Command } from './command.ts'
 import { print } from './print.ts'
 
 const metricsDetails =
-  'It reads what /metrics tells; METRICS_TOKEN and METRICS_PORT say who may see that, and where.'
+  'It queries the metrics at /metrics; see METRICS_TOKEN and METRICS_PORT for who can scrape them, and where.'
 
 export const dashboard: Command = {
   summary: 'print a Grafana dashboard for its metrics',
@@ -14,7 +14,7 @@ export const dashboard: Command = {
     metricsDetails,
   ].join('\n'),
   async run() {
-    await print(JSON.stringify(grafanaDashboard(), null, 2))
+    await print(JSON.stringify(grafanaDashboard, null, 2))
     return 0
   },
 }

@@ -1,10 +1,11 @@
 /**
- * Every setting of the service: its variable, type, default and description in one table. Nothing else reads
- * the environment. All faults are reported together, each with the variable's name.
+ * Every setting of the service: its variable, default, type and description in one table. Nothing else reads the
+ * environment.
  */
 import { resolve } from 'node:path'
 import { OperatorError } from '../errors.ts'
 import { observabilitySettings } from './observability.ts'
+import { parseSender } from './sender.ts'
 import {
   boolean,
   email,
@@ -17,7 +18,6 @@ import {
   redisServer,
   type Setting,
   secret,
-  sender,
   setting,
   signingKey,
   text,
@@ -46,28 +46,28 @@ export const settings = {
     optional(
       'REDIS_URL',
       redisServer,
-      'Redis for sessions, limits and the bridge between instances. Unset: one instance, state kept in the database.',
+      'Redis, for sessions, rate limits and live events between instances, redis://host:6379. Unset: one instance, which keeps these in the database.',
     ),
   ),
   dataDir: setting(
     'DATA_DIR',
     './minimart-data',
-    // Made absolute, for messages and for systems that take "./" badly.
+    // Absolute, so that messages name the full path.
     (raw) => resolve(raw),
-    'Folder of the embedded database, the generated secret and the outbox.',
+    'Data directory: the embedded database, the generated signing key and the mail outbox.',
   ),
-  host: setting('HOST', '127.0.0.1', text, 'Address to listen on; 0.0.0.0 for all.'),
-  port: setting('PORT', '8000', integer(0, 65_535), 'Port to listen on; 0 for any free one.'),
+  host: setting('HOST', '127.0.0.1', text, 'Address to listen on; 0.0.0.0 for all interfaces.'),
+  port: setting('PORT', '8000', integer(0, 65_535), 'Port to listen on; 0 picks a free one.'),
   publicUrl: optional(
     'PUBLIC_URL',
     (raw) => url('http:', 'https:')(raw).replace(/\/+$/, ''),
-    'Where people reach the service, for links in mail. Unset: http://HOST:PORT.',
+    'URL at which people reach the service; links in mail begin with it. Unset: http://HOST:PORT.',
   ),
   jwtSecretKey: secret(
     optional(
       'JWT_SECRET_KEY',
       signingKey,
-      'Signs tokens, at least 32 bytes. Required with DATABASE_URL; embedded and unset: generated into DATA_DIR.',
+      'Key that signs tokens, at least 32 bytes. Required with DATABASE_URL. Embedded and unset: generated and kept in DATA_DIR.',
     ),
   ),
   jwtPreviousSecretKeys: secret(
@@ -75,48 +75,58 @@ export const settings = {
       'JWT_PREVIOUS_SECRET_KEYS',
       '',
       (raw) => list(raw).map(signingKey),
-      'Earlier keys, comma-separated (so without commas themselves), still accepted while you rotate.',
+      'Former signing keys that are still accepted during rotation, comma-separated; a key must not contain a comma.',
     ),
   ),
   accessTokenTtlMinutes: setting(
     'ACCESS_TOKEN_TTL_MINUTES',
     '15',
     integer(1, 1440),
-    'Life of an access token.',
+    'Lifetime of an access token, in minutes.',
   ),
   refreshTokenTtlDays: setting(
     'REFRESH_TOKEN_TTL_DAYS',
     '7',
     integer(1, 365),
-    'Life of an unused refresh token.',
+    'Lifetime of an unused refresh token, in days.',
   ),
-  otpTtlMinutes: setting('OTP_TTL_MINUTES', '10', integer(1, 1440), 'Life of a mailed one-time code.'),
-  invitationTtlHours: setting('INVITATION_TTL_HOURS', '72', integer(1, 8760), 'Life of an invitation.'),
+  otpTtlMinutes: setting(
+    'OTP_TTL_MINUTES',
+    '10',
+    integer(1, 1440),
+    'Lifetime of a mailed one-time code, in minutes.',
+  ),
+  invitationTtlHours: setting(
+    'INVITATION_TTL_HOURS',
+    '72',
+    integer(1, 8760),
+    'Lifetime of an invitation, in hours.',
+  ),
   smtpHost: optional(
     'SMTP_HOST',
     text,
-    'Mail server. Unset: mails are written as .eml files into DATA_DIR/outbox.',
+    'Mail server. Unset: mail is written as .eml files to DATA_DIR/outbox.',
   ),
   smtpPort: setting('SMTP_PORT', '587', integer(1, 65_535), 'Port of the mail server.'),
-  smtpUser: optional('SMTP_USER', text, 'User at the mail server, where it wants one.'),
+  smtpUser: optional('SMTP_USER', text, 'User name at the mail server, if it requires one.'),
   smtpPassword: secret(optional('SMTP_PASSWORD', text, 'Password at the mail server.')),
   smtpSecure: setting(
     'SMTP_SECURE',
     'auto',
     oneOf('auto', 'tls', 'starttls', 'none'),
-    'auto: TLS on port 465, else STARTTLS where offered; tls; starttls: required; none: plain text.',
+    'auto: TLS on port 465, elsewhere STARTTLS if offered; tls: TLS from the start; starttls: STARTTLS required; none: plain text.',
   ),
-  emailFrom: setting('EMAIL_FROM', 'MiniMart <no-reply@minimart.local>', sender, 'Sender of all mails.'),
+  emailFrom: setting('EMAIL_FROM', 'MiniMart <no-reply@minimart.local>', parseSender, 'Sender of all mail.'),
   superAdminEmail: optional(
     'SUPER_ADMIN_EMAIL',
     email,
-    'First super admin, made at start if there is none. Embedded and unset: admin@minimart.local.',
+    'E-mail address of the first super admin, created at start if there is none. Embedded and unset: admin@minimart.local.',
   ),
   superAdminPassword: secret(
     optional(
       'SUPER_ADMIN_PASSWORD',
       text,
-      'Password of the first super admin, 8 to 128 characters. Embedded and unset: a random one, printed once.',
+      'Password of the first super admin, 8 to 128 characters. Embedded and unset: generated, and printed once.',
     ),
   ),
   corsOrigins: setting(
@@ -129,45 +139,55 @@ export const settings = {
     'TRUST_PROXY',
     'false',
     trustProxy,
-    'Whose X-Forwarded-For is believed: false, a number of proxies, or their addresses and CIDR ranges.',
+    'Proxies whose X-Forwarded-For is trusted: false, their number, or their addresses and CIDR ranges, comma-separated.',
   ),
   rateLimitAuth: setting(
     'RATE_LIMIT_AUTH',
     '10/minute',
     rateLimit,
-    'Sign-in, codes and password resets, per client address (an IPv6 client counts with its /64) and, separately, per account; "off" to disable.',
+    'Limit on sign-in, codes and password resets, per client address (IPv6: per /64) and, separately, per account; off disables it.',
   ),
-  rateLimitInvite: setting('RATE_LIMIT_INVITE', '30/hour', rateLimit, 'Invitations sent, per user.'),
-  rateLimitApi: setting('RATE_LIMIT_API', '600/minute', rateLimit, 'All other calls, per user.'),
+  rateLimitInvite: setting(
+    'RATE_LIMIT_INVITE',
+    '30/hour',
+    rateLimit,
+    'Limit on invitations, per user; off disables it.',
+  ),
+  rateLimitApi: setting(
+    'RATE_LIMIT_API',
+    '600/minute',
+    rateLimit,
+    'Limit on all other calls, per user; off disables it.',
+  ),
   eventRetentionDays: setting(
     'EVENT_RETENTION_DAYS',
     '30',
     integer(1, 3650),
-    'How long missed events of a list can be replayed.',
+    'Days for which missed events of a list can be replayed.',
   ),
   auditRetentionDays: setting(
     'AUDIT_RETENTION_DAYS',
     '365',
     integer(1, 3650),
-    'How long entries of the audit trail are kept.',
+    'Days for which entries of the audit log are kept.',
   ),
   workers: setting(
     'WORKERS',
     '1',
     integer(1, 64),
-    'Processes sharing the port; over 1 it needs DATABASE_URL and REDIS_URL.',
+    'Number of processes that share the port; above 1 requires DATABASE_URL and REDIS_URL.',
   ),
   autoMigrate: setting('AUTO_MIGRATE', 'true', boolean, 'Whether serve applies pending migrations at start.'),
   shutdownDelayMs: optional(
     'SHUTDOWN_DELAY_MS',
     integer(0, 4000),
-    'How long SIGTERM leaves everything running while /readyz says 503 and answers end their connections, so that balancers and clients turn away. Unset: 1000 with DATABASE_URL, else 250.',
+    'Milliseconds from SIGTERM to the shutdown, during which it still serves, but /readyz answers 503 and responses close their connections, so that traffic moves elsewhere. Unset: 1000 with DATABASE_URL, else 250.',
   ),
   logLevel: setting(
     'LOG_LEVEL',
     'info',
     oneOf('debug', 'info', 'warn', 'error'),
-    'Least severity that is logged.',
+    'Lowest severity to log: debug, info, warn or error.',
   ),
   logFormat: optional(
     'LOG_FORMAT',
@@ -181,7 +201,7 @@ export type Config = { [K in keyof typeof settings]: ReturnType<(typeof settings
 
 /**
  * Reads all settings. A variable that is set but empty counts as unset.
- * @throws ConfigError with every fault at once.
+ * @throws ConfigError naming every fault
  */
 export function loadConfig(environment: Record<string, string | undefined>): Config {
   const faults: string[] = []
@@ -204,15 +224,15 @@ function contradictions(config: Config, environment: Record<string, string | und
   const faults: string[] = []
   const isSet = (variable: string): boolean => Boolean(environment[variable]?.trim())
   if (config.databaseUrl && !isSet('JWT_SECRET_KEY'))
-    faults.push('JWT_SECRET_KEY is required with DATABASE_URL; make one with: openssl rand -base64 48')
+    faults.push('JWT_SECRET_KEY is required with DATABASE_URL; generate one with: openssl rand -base64 48')
   if (isSet('SUPER_ADMIN_EMAIL') !== isSet('SUPER_ADMIN_PASSWORD'))
     faults.push('SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD belong together: set both or neither')
   if (config.workers > 1 && !(config.databaseUrl && config.redisUrl))
-    faults.push('WORKERS over 1 needs DATABASE_URL and REDIS_URL: the workers share nothing else')
+    faults.push('WORKERS above 1 requires DATABASE_URL and REDIS_URL, through which the workers share state')
   if (config.metricsPort === config.port && config.port > 0)
-    faults.push('METRICS_PORT must not be PORT: leave it unset to have /metrics there')
+    faults.push('METRICS_PORT must differ from PORT; leave it unset to serve /metrics on PORT')
   if (isSet('METRICS_HOST') && !isSet('METRICS_PORT'))
-    faults.push('METRICS_HOST is for METRICS_PORT: set both, or METRICS_PORT alone')
+    faults.push('METRICS_HOST requires METRICS_PORT: set both, or METRICS_PORT alone')
   const password = config.superAdminPassword
   if (password !== null && ([...password].length < 8 || [...password].length > 128))
     faults.push('SUPER_ADMIN_PASSWORD must have 8 to 128 characters')

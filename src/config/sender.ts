@@ -4,8 +4,8 @@ export interface Sender {
 }
 
 /**
- * Reads `MiniMart <no-reply@example.com>`, `"Mini, Mart" <no-reply@example.com>` or the bare address.
- * @throws Error saying what is expected, for anything else, line breaks too.
+ * Parses `MiniMart <no-reply@example.com>`, `"Mini, Mart" <no-reply@example.com>` or a bare address.
+ * @throws Error saying what is expected
  */
 export function parseSender(text: string): Sender {
   const [, quoted, plain = '', angled, bare] =
@@ -16,6 +16,7 @@ export function parseSender(text: string): Sender {
   return { name: (quoted?.replace(/\\(.)/g, '$1') ?? plain).replace(/\s+/g, ' ').trim(), address }
 }
 
-/** Narrower than RFC 5322: no quoted local parts, comments or literals, so nothing in it can end a header early. */
-export const isAddress = (address: string): boolean =>
-  address.length <= 254 && /^[^\s\p{Cc}@<>(),;:"\\[\]]+@[^\s\p{Cc}@<>(),;:"\\[\]]+$/u.test(address)
+/** Narrower than RFC 5322: no quoted local parts, comments or literals, so that nothing can end a header early. */
+export const addressPattern = /^[^\s\p{Cc}@<>(),;:"\\[\]]+@[^\s\p{Cc}@<>(),;:"\\[\]]+$/u
+
+export const isAddress = (address: string): boolean => address.length <= 254 && addressPattern.test(address)

@@ -1,34 +1,36 @@
-/** How a setting is described and read: the words in which config.ts states its table. */
+/** What the settings table is made of: the type of a setting, and parsers of values. */
 import ipaddr from 'ipaddr.js'
-import { parseSender } from './sender.ts'
 
-/** A limit of `count` per `windowSeconds`; null switches it off. */
+/** `count` per `windowSeconds`; null disables it. */
 export type RateLimit = { count: number; windowSeconds: number } | null
 
 export interface Setting<T> {
   variable: string
-  /** As written in .env.example; undefined when the setting is unset by default. */
+  /** As written in .env.example; absent when the setting is unset by default. */
   default?: string
   description: string
-  /** Throws an Error whose message says what is expected. Undefined stands for unset. */
+  /**
+   * @param raw undefined when unset
+   * @throws Error saying what is expected, to follow the variable's name
+   */
   parse: (raw: string | undefined) => T
   secret?: true
 }
 
-const expected = (what: string): never => {
-  throw new Error(what)
+const fail = (message: string): never => {
+  throw new Error(message)
 }
 
 export const setting = <T>(
   variable: string,
-  defaultText: string | undefined,
+  defaultText: string,
   parse: (raw: string) => T,
   description: string,
 ): Setting<T> => ({
   variable,
-  ...(defaultText === undefined ? {} : { default: defaultText }),
+  default: defaultText,
   description,
-  parse: (raw) => parse(raw ?? defaultText ?? ''),
+  parse: (raw) => parse(raw ?? defaultText),
 })
 
 export const optional = <T>(
@@ -49,13 +51,13 @@ export const integer =
   (min: number, max: number) =>
   (raw: string): number => {
     const value = /^\d{1,9}$/.test(raw) ? Number(raw) : Number.NaN
-    return value >= min && value <= max ? value : expected(`must be a whole number from ${min} to ${max}`)
+    return value >= min && value <= max ? value : fail(`must be a whole number from ${min} to ${max}`)
   }
 
 export const oneOf =
   <const T extends string>(...choices: T[]) =>
   (raw: string): T =>
-    choices.find((choice) => choice === raw) ?? expected(`must be one of ${choices.join(', ')}`)
+    choices.find((choice) => choice === raw) ?? fail(`must be one of ${choices.join(', ')}`)
 
 export const boolean = (raw: string): boolean => oneOf('true', 'false')(raw) === 'true'
 
@@ -65,19 +67,21 @@ export const url =
     const parsed = URL.parse(raw)
     return parsed && protocols.includes(parsed.protocol)
       ? raw
-      : expected(`must be a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
+      : fail(`must be a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
   }
 
-/** redis:// with the number of a database behind it, or nothing. */
+/** redis:// or rediss://, with a database number or none. */
 export const redisServer = (raw: string): string => {
   const { pathname } = new URL(url('redis:', 'rediss:')(raw))
   return /^\/?\d{0,5}$/.test(pathname)
     ? raw
-    : expected('must name a database by its number, like redis://host:6379/2, or none')
+    : fail('must have a database number as its path, like redis://host:6379/2, or none')
 }
 
+export const emailPattern = /^[^\s@<>,;"]+@[^\s@<>,;"]+$/
+
 export const email = (raw: string): string =>
-  /^[^\s@<>,;"]+@[^\s@<>,;"]+$/.test(raw) ? raw.toLowerCase() : expected('must be an e-mail address')
+  emailPattern.test(raw) ? raw.toLowerCase() : fail('must be an e-mail address')
 
 export const list = (raw: string): string[] =>
   raw
@@ -90,7 +94,7 @@ export const origins = (raw: string): string[] =>
     const parsed = URL.parse(part)
     return parsed && ['http:', 'https:'].includes(parsed.protocol) && parsed.origin === part.toLowerCase()
       ? parsed.origin
-      : expected(`must be origins like https://shop.example.com, separated by commas; "${part}" is none`)
+      : fail(`must be origins like https://shop.example.com, comma-separated; "${part}" is not one`)
   })
 
 const windows: Record<string, number> = { second: 1, minute: 60, hour: 3600, day: 86_400 }
@@ -100,11 +104,11 @@ export const rateLimit = (raw: string): RateLimit => {
   const [, count, unit] = /^([1-9]\d{0,6})\/(second|minute|hour|day)$/.exec(raw) ?? []
   const windowSeconds = windows[unit ?? '']
   return windowSeconds === undefined
-    ? expected('must be "off" or a number and a window, like 10/minute (second, minute, hour or day)')
+    ? fail('must be off or a limit like 10/minute (second, minute, hour or day)')
     : { count: Number(count), windowSeconds }
 }
 
-/** Whose X-Forwarded-For is believed: nobody's, that of a number of proxies in a row, or of named addresses. */
+/** Whose X-Forwarded-For is trusted: that of the last `hops` proxies, 0 for none, or of these addresses. */
 export type TrustProxy = { hops: number } | { addresses: string[] }
 
 const isAddressOrRange = (text: string): boolean =>
@@ -116,12 +120,12 @@ export const trustProxy = (raw: string): TrustProxy => {
   const addresses = list(raw)
   return addresses.length > 0 && addresses.every(isAddressOrRange)
     ? { addresses }
-    : expected('must be false, a number of hops, or addresses and CIDR ranges separated by commas')
+    : fail('must be false, a number of proxies, or comma-separated addresses and CIDR ranges')
 }
 
 const minimumSecretBytes = 32
 
-/** Values that stand in guides and examples; anyone can sign with them. */
+/** Published in guides and examples, so that anyone could sign with them. */
 const sampleSecrets: readonly string[] = [
   'a-string-secret-at-least-256-bits-long',
   'a-valid-string-secret-that-is-at-least-256-bits-long-which-is-very-long',
@@ -132,11 +136,8 @@ const samplePrefix = /^(change|replace)[-_ ]?(me|this|it)|^(your|insert|put)[-_ 
 
 export const signingKey = (raw: string): string => {
   if (Buffer.byteLength(raw) < minimumSecretBytes)
-    return expected(`must have at least ${minimumSecretBytes} bytes`)
+    return fail(`must have at least ${minimumSecretBytes} bytes`)
   return samplePrefix.test(raw) || sampleSecrets.includes(raw.toLowerCase())
-    ? expected('is a known sample value; make one with: openssl rand -base64 48')
+    ? fail('is a known sample value; generate one with: openssl rand -base64 48')
     : raw
 }
-
-/** A sender of mails, as in EMAIL_FROM. */
-export const sender = parseSender

@@ -1,15 +1,15 @@
 import { type Mail, maskAddress, singleLine } from './mail.ts'
 
-/** Thrown before anything is sent; trying again cannot help. */
+/** Thrown before anything is sent; permanent. */
 export class RefusedAddressError extends Error {
   override readonly name = 'RefusedAddressError'
 }
 
-/** Whether trying again cannot help: 5xx answers, but for 503, which is about the session and not the mail. */
+/** Whether another attempt cannot help: 5xx responses, but for 503, which is about the session, not the mail. */
 export const isPermanent = (error: unknown): boolean =>
   error instanceof RefusedAddressError || (isSmtpError(error) && error.permanent === true)
 
-/** The server's words help to find the fault, but may quote the recipient or the mail: both are taken out. */
+/** Log fields of a failure. The server's response may quote the recipient or the mail, so both are redacted. */
 export function reasonOf(error: unknown, mail: Mail): Record<string, unknown> {
   const reason = textOf(error)
     .replaceAll(mail.to.email, maskAddress(mail.to.email))
@@ -24,7 +24,7 @@ export function reasonOf(error: unknown, mail: Mail): Record<string, unknown> {
 export const textOf = (error: unknown): string =>
   singleLine(error instanceof Error ? error.message : String(error))
 
-/** The fields nodemailer adds to what went wrong with a server. */
+/** The fields nodemailer adds to errors of the SMTP session. */
 interface SmtpError extends Error {
   code?: string
   responseCode?: number

@@ -1,13 +1,12 @@
 import { singleLine } from './mail.ts'
 
 /**
- * One look for all mails. No colours are set for page and text: the reader's own, light or dark, always go
- * together; what has a colour (button, rules) reads well on both. Colours are written with three digits, so
- * that an OTP mail holds no six-digit number but the code.
+ * The layout of all mails. Page and text have no colours of their own, so dark mode works; what has one (button,
+ * rules) is legible on both. Colours have three digits, so that an OTP mail holds no six-digit number but the code.
  */
 export interface Layout {
   title: string
-  /** Each a paragraph; plain text, escaped here. */
+  /** Paragraphs of plain text; escaped here. */
   before: string[]
   main: { code: string } | { button: string; url: string } | null
   after: string[]
@@ -54,7 +53,7 @@ ${escapeHtml(footer)}
 export const escapeHtml = (text: string): string =>
   text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 
-const footer = 'Sent by MiniMart, your shared shopping lists. Answers to this mail are not read.'
+const footer = 'Sent by MiniMart, your shared shopping lists. Replies to this mail are not read.'
 
 const column =
   'max-width:480px;margin:0 auto;text-align:left;' +
@@ -92,7 +91,7 @@ function textOfMain(main: Layout['main']): string[] {
   return 'code' in main ? [main.code] : [`${main.button}:`, main.url]
 }
 
-/** Lines short enough for 7bit: quoted-printable's soft breaks would cut through codes for simple readers. */
+/** Short lines, so that quoted-printable adds no soft breaks, which would cut through codes in simple clients. */
 function wrap(text: string): string {
   const lines: string[] = []
   let line = ''
@@ -106,7 +105,7 @@ function wrap(text: string): string {
   return [...lines, line].join('\n')
 }
 
-/** Refuses anything but http and https: a `javascript:` link must not even be possible by a wrong setting. */
+/** @throws TypeError unless http or https: no misconfiguration may produce a `javascript:` link */
 export function webAddress(url: string): string {
   const parsed = URL.parse(url)
   if (parsed?.protocol === 'https:' || parsed?.protocol === 'http:') return singleLine(url)

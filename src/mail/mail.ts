@@ -1,4 +1,3 @@
-/** What a mail is to the rest of the program: composed texts, not yet a message on the wire. */
 export type MailKind = 'otp' | 'invitation' | 'password_reset' | 'password_changed' | 'removal_notice'
 
 export interface Recipient {
@@ -6,24 +5,25 @@ export interface Recipient {
   fullName: string
 }
 
+/** A rendered mail, before it becomes a MIME message. */
 export interface Mail {
   kind: MailKind
   to: Recipient
   subject: string
   text: string
   html: string
-  /** Sent as `X-Request-Id`, so that a mail can be followed back to the call that caused it. */
+  /** Sent as `X-Request-Id`, to trace a mail back to its request. */
   requestId?: string
 }
 
-/** `anna@example.com` becomes `a***@example.com`: enough to find a fault, too little to name a person. */
+/** `anna@example.com` becomes `a***@example.com`: enough for debugging, too little to identify a person. */
 export const maskAddress = (address: string): string => {
   const at = address.lastIndexOf('@')
   return at < 1 ? '***' : `${singleLine(address.slice(0, 1))}***${singleLine(address.slice(at))}`
 }
 
 /**
- * Control characters, line breaks of every kind and text-direction overrides become spaces, runs of space one.
+ * Control characters, line breaks of every kind and bidirectional overrides become spaces; whitespace is collapsed.
  * Joiners stay: emoji and several scripts need them.
  */
 export const singleLine = (text: string): string =>
@@ -32,7 +32,7 @@ export const singleLine = (text: string): string =>
     .replace(/\s+/g, ' ')
     .trim()
 
-/** One line of at most `limit` code points, the last an ellipsis where something was left out. */
+/** One line of at most `limit` code points, ending in an ellipsis when truncated. */
 export const shortened = (text: string, limit: number): string => {
   const characters = [...singleLine(text)]
   return characters.length <= limit

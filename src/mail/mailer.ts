@@ -1,6 +1,6 @@
 /**
- * Sends mails in the background: by SMTP, or, without SMTP_HOST, into files. Both get the same composed bytes.
- * The log never holds a code, a link or, with SMTP, a whole address.
+ * Sends mail in the background: by SMTP, or, without SMTP_HOST, into files. Both get the same composed bytes.
+ * The log never holds a code or a link, nor, with SMTP, a whole address.
  */
 import { join } from 'node:path'
 import MailComposer from 'nodemailer/lib/mail-composer'
@@ -9,20 +9,20 @@ import type { Logger } from '../log.ts'
 import { isPermanent, RefusedAddressError, reasonOf } from './failure.ts'
 import { type Mail, type MailKind, maskAddress, singleLine } from './mail.ts'
 import { createDeliveryQueue, defaultPolicy, type QueuePolicy, type QueueState } from './queue.ts'
-import { type Delivery, fileCarrier, type MailConfig, type Message, smtpCarrier } from './transport.ts'
+import { type Delivery, fileTransport, type MailConfig, type Message, smtpTransport } from './transport.ts'
 
 export interface Mailer {
-  /** Queues a mail. Never throws and never waits; what goes wrong later is logged and counted. */
+  /** Queues a mail. Never throws; failures are logged and counted. */
   send(mail: Mail): void
   /**
-   * Queues a mail and answers, once its fate is known, whether it was handed over: to the mail server, or into the
-   * outbox. That can take as long as the queue tries, or as draining does. Never rejects.
+   * Queues a mail and resolves to whether the mail server, or the outbox, accepted it. That takes until the last
+   * attempt at the latest, or until draining ends. Never rejects.
    */
   deliver(mail: Mail): Promise<boolean>
-  /** For shutting down: sends what is left within the time and logs what was lost. Later mails are dropped. */
+  /** At shutdown: sends what is queued within `timeoutMs` and logs what was lost. Later mail is dropped. */
   drain(timeoutMs: number): Promise<void>
   state(): QueueState
-  /** Throws, with a sentence for people, when the mail server does not let us in or the outbox is not writable. */
+  /** @throws Error, written for the operator, when the mail server cannot be used or the outbox is not writable */
   check(): Promise<void>
 }
 
@@ -30,41 +30,41 @@ export interface MailerOptions {
   config: MailConfig
   dataDir: string
   log: Logger
-  /** Counts ends and retries, for metrics. */
+  /** Called for every outcome and retry. */
   onOutcome?: (outcome: 'sent' | 'retried' | 'failed' | 'dropped', kind: MailKind) => void
   policy?: Partial<QueuePolicy>
-  /** Certificates (PEM) trusted beside the system's. */
+  /** Certificates (PEM) to trust besides the system's. */
   trustedCertificates?: string
 }
 
 interface Job extends Delivery {
-  /** Made at the first attempt; retries send the same bytes. */
+  /** Composed at the first attempt; retries send the same bytes. */
   message?: Message
-  /** Told its fate, once. */
-  settle?: (handedOver: boolean) => void
+  /** Log fields of the delivery. */
+  receipt?: Record<string, string>
+  /** Called once. */
+  settle?: (accepted: boolean) => void
 }
 
-/** @throws ConfigError when EMAIL_FROM is no sender. */
 export function createMailer(options: MailerOptions): Mailer {
   const { config, log, dataDir, onOutcome } = options
   const sender = config.emailFrom
-  const carrier =
+  const transport =
     config.smtpHost === null
-      ? fileCarrier(join(dataDir, 'outbox'))
-      : smtpCarrier(config, config.smtpHost, options.trustedCertificates)
+      ? fileTransport(join(dataDir, 'outbox'))
+      : smtpTransport(config, config.smtpHost, options.trustedCertificates)
   const policy = { ...defaultPolicy, ...options.policy }
-  let accepted = 0
-  const told = new WeakMap<Job, Record<string, string>>()
+  let count = 0
 
   const queue = createDeliveryQueue<Job>({
     deliver: async (job, signal) => {
       job.message ??= await compose(job, sender)
-      told.set(job, await carrier.deliver(job, job.message, signal))
+      job.receipt = await transport.deliver(job, job.message, signal)
     },
     isPermanent,
     on: {
       sent: (job, attempt) => {
-        log.info('mail sent', { ...about(job), attempt, ...told.get(job) })
+        log.info('mail sent', { ...about(job), attempt, ...job.receipt })
         onOutcome?.('sent', job.mail.kind)
         job.settle?.(true)
       },
@@ -81,7 +81,7 @@ export function createMailer(options: MailerOptions): Mailer {
         job.settle?.(false)
       },
       lost: (job) => {
-        log.error('mail lost: the service stopped before it was sent', about(job))
+        log.error('mail lost: the service stopped before sending it', about(job))
         onOutcome?.('failed', job.mail.kind)
         job.settle?.(false)
       },
@@ -89,21 +89,21 @@ export function createMailer(options: MailerOptions): Mailer {
     policy,
   })
 
-  const newJob = (mail: Mail): Job => ({ mail, at: new Date(), number: ++accepted })
+  const newJob = (mail: Mail): Job => ({ mail, at: new Date(), number: ++count })
 
   return {
     send: (mail) => queue.add(newJob(mail)),
     deliver: (mail) => new Promise((settle) => queue.add({ ...newJob(mail), settle })),
     drain: async (timeoutMs) => {
       await queue.drain(timeoutMs)
-      carrier.close()
+      transport.close()
     },
     state: queue.state,
-    check: carrier.check,
+    check: transport.check,
   }
 }
 
-const dropReasons = { full: 'too many mails are waiting', closed: 'the service is stopping' } as const
+const dropReasons = { full: 'the queue is full', closed: 'the service is stopping' } as const
 
 const about = ({ mail }: Job): Record<string, string> => ({
   kind: mail.kind,
@@ -112,7 +112,8 @@ const about = ({ mail }: Job): Record<string, string> => ({
 })
 
 async function compose({ mail, at }: Job, from: Sender): Promise<Message> {
-  if (!isAddress(mail.to.email)) throw new RefusedAddressError('The recipient is no usable e-mail address.')
+  if (!isAddress(mail.to.email))
+    throw new RefusedAddressError('The recipient is not a usable e-mail address.')
   const message = new MailComposer({
     from,
     to: { name: plainName(mail.to.fullName), address: mail.to.email },
@@ -135,16 +136,16 @@ async function compose({ mail, at }: Job, from: Sender): Promise<Message> {
 }
 
 /**
- * Readers decode what looks like an encoded word (RFC 2047) inside quotes too, where it is none: a name written as
- * one would show as another, line breaks and all.
+ * Mail clients decode what looks like an encoded word (RFC 2047) even inside quotes, so a name written as one would
+ * be shown as another, line breaks included.
  */
 const plainName = (name: string): string => singleLine(name).replaceAll('=?', '= ?')
 
-/** In an OTP mail no other number may look like the code, not even in a header. */
+/** No number in an OTP mail may look like the code, not even in a header. */
 const carriesRequestId = (mail: Mail): mail is Mail & { requestId: string } =>
   mail.requestId !== undefined && !(mail.kind === 'otp' && /\d{6}/.test(mail.requestId))
 
-/** Random lower-case letters, about four bits each: digits could be taken for a code. */
+/** Random lower-case letters, four bits each. No digits: they could be taken for a code. */
 const letters = (count: number): string =>
   [...crypto.getRandomValues(new Uint8Array(count))]
     .map((byte) => String.fromCharCode(97 + (byte & 15)))

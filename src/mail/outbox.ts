@@ -3,33 +3,33 @@ import { join } from 'node:path'
 import { ownerOnlyFolder } from '../data-dir/data-dir.ts'
 
 /**
- * The folder that stands in for a mail server: one `.eml` file a mail, readable by the owner alone (they hold
- * codes and links), named so that sorting by name is sorting by time. The newest 2,000 are kept.
+ * A folder in place of a mail server: one `.eml` file for each mail, readable by the owner only (they hold codes and
+ * links), named so that names sort by time. The newest 2,000 are kept.
  */
 export interface Outbox {
   readonly folder: string
-  /** Answers the path of the new file, which appears under its name only when it is whole. */
+  /** Returns the path of the new file, which is put there atomically. */
   write(mail: OutboxMail): Promise<string>
-  /** Throws when the folder cannot be made or written. */
+  /** @throws Error when the folder cannot be created or written */
   check(): Promise<void>
 }
 
 export interface OutboxMail {
   at: Date
-  /** Keeps mails of one millisecond in order. */
+  /** Orders mails of the same millisecond. */
   number: number
   kind: string
   address: string
   raw: Uint8Array
 }
 
-const kept = 2000
-const tidyEvery = 100
+const maxFiles = 2000
+const pruneEvery = 100
 
 export function createOutbox(folder: string): Outbox {
   let written = 0
   const check = async (): Promise<void> => {
-    // The names of its files tell who is written to.
+    // File names hold recipients.
     ownerOnlyFolder(folder)
     await access(folder, constants.W_OK | constants.X_OK)
   }
@@ -38,7 +38,7 @@ export function createOutbox(folder: string): Outbox {
     check,
     write: async ({ at, number, kind, address, raw }) => {
       await check()
-      if (written++ % tidyEvery === 0) await removeOldest(folder)
+      if (written++ % pruneEvery === 0) await prune(folder)
       const name = `${stamp(at)}-${serial(number)}-${kind}-${fileSafe(address)}`
       const draft = join(folder, `.${name}.part`)
       const file = join(folder, `${name}.eml`)
@@ -49,10 +49,10 @@ export function createOutbox(folder: string): Outbox {
   }
 }
 
-/** `20261122T070000.000Z`: no colons, which some file systems refuse. */
+/** `20261122T070000.000Z`: without colons, which some file systems reject. */
 const stamp = (at: Date): string => at.toISOString().replace(/[-:]/g, '')
 
-/** The process id keeps two processes apart. */
+/** The process id sets two processes apart. */
 const serial = (number: number): string => `${String(number).padStart(5, '0')}-${process.pid}`
 
 const fileSafe = (address: string): string =>
@@ -61,8 +61,8 @@ const fileSafe = (address: string): string =>
     .replace(/[^a-z0-9@._+-]/g, '_')
     .slice(0, 100)
 
-async function removeOldest(folder: string): Promise<void> {
+async function prune(folder: string): Promise<void> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.eml')).sort()
-  const surplus = names.slice(0, Math.max(0, names.length - kept))
+  const surplus = names.slice(0, Math.max(0, names.length - maxFiles))
   await Promise.all(surplus.map((name) => rm(join(folder, name), { force: true })))
 }

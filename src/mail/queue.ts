@@ -1,20 +1,23 @@
 /**
- * Mails on their way: a bounded queue in memory, a few deliveries at a time, retries with exponential backoff.
- * At least once: when the answer to a delivery is lost, the same message (same Message-ID) is sent again.
- * What is still here when the process dies is lost; codes and links can be asked for again.
+ * Mail waiting for delivery: a bounded queue in memory, a few deliveries at a time, retries with exponential backoff.
+ * At least once: when the response to a delivery is lost, the same message (same Message-ID) is sent again. What is
+ * still queued when the process dies is lost; people can ask for codes and links again.
  */
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import pTimeout from 'p-timeout'
+
 export interface QueueOptions<Job> {
-  /** One attempt; aborted by the signal after `attemptTimeoutMs` or when the queue gives up. */
+  /** One attempt. Its signal aborts after `attemptTimeoutMs`, and when draining times out. */
   deliver: (job: Job, signal: AbortSignal) => Promise<void>
-  /** Whether trying again cannot help. */
+  /** Whether another attempt cannot help. */
   isPermanent: (error: unknown) => boolean
   on: {
     sent: (job: Job, attempt: number) => void
-    /** `nextInMs` is null when it was the last attempt. */
+    /** `nextInMs` is null after the last attempt. */
     failed: (job: Job, attempt: number, error: unknown, nextInMs: number | null) => void
-    /** No room, or the queue is closed; the job was never tried. */
+    /** The queue is full or closed; the job was not attempted. */
     dropped: (job: Job, reason: 'full' | 'closed') => void
-    /** Still unsent when the time for draining was over. */
+    /** Still unsent when draining timed out. */
     lost: (job: Job) => void
   }
   policy: QueuePolicy
@@ -30,7 +33,7 @@ export interface QueuePolicy {
   attemptTimeoutMs: number
 }
 
-/** Six attempts over about ten minutes: longer than a mail server's restart, no longer than a code lives. */
+/** Six attempts in about ten minutes: longer than a mail server takes to restart, no longer than a code is valid. */
 export const defaultPolicy: QueuePolicy = {
   capacity: 1000,
   concurrency: 5,
@@ -41,7 +44,7 @@ export const defaultPolicy: QueuePolicy = {
 }
 
 export interface QueueState {
-  /** Waiting, being tried, or pausing before the next attempt. */
+  /** Waiting, being delivered, or pausing before the next attempt. */
   queued: number
   sent: number
   failed: number
@@ -50,134 +53,109 @@ export interface QueueState {
 
 export interface DeliveryQueue<Job> {
   add(job: Job): void
-  /** Takes nothing new, tries all that is left without long pauses, and returns at the latest after the time. */
+  /** Closes the queue, attempts all that is left without long pauses, and returns after `timeoutMs` at the latest. */
   drain(timeoutMs: number): Promise<void>
   state(): QueueState
 }
 
-interface Entry<Job> {
-  job: Job
-  attempt: number
-  pause: ReturnType<typeof setTimeout> | null
-}
-
-/** While draining there is no time for more than a breath between attempts. */
+/** Takes the place of `maxPauseMs` while draining. */
 const drainPauseMs = 250
 
 export function createDeliveryQueue<Job>(options: QueueOptions<Job>): DeliveryQueue<Job> {
   const { deliver, isPermanent, on, policy } = options
-  const all = new Set<Entry<Job>>()
-  const ready: Entry<Job>[] = []
+  const queued = new Map<Job, Promise<void>>()
   const counts = { sent: 0, failed: 0, dropped: 0 }
-  const giveUp = new AbortController()
-  let active = 0
-  let drained: (() => void) | null = null
-  let draining: Promise<void> | null = null
+  const inSlot = createSlots(policy.concurrency)
+  const draining = new AbortController()
+  const abandoned = new AbortController()
+  let drained: Promise<void> | null = null
 
   const add = (job: Job): void => {
-    if (draining !== null || all.size >= policy.capacity) {
+    const isClosed = draining.signal.aborted
+    if (!isClosed && queued.size < policy.capacity) queued.set(job, run(job))
+    else {
       counts.dropped++
-      on.dropped(job, draining === null ? 'full' : 'closed')
-      return
-    }
-    const entry: Entry<Job> = { job, attempt: 0, pause: null }
-    all.add(entry)
-    ready.push(entry)
-    // Later, so that the caller never waits for a message to be composed.
-    setImmediate(startDeliveries)
-  }
-
-  const startDeliveries = (): void => {
-    while (active < policy.concurrency && !giveUp.signal.aborted) {
-      const entry = ready.shift()
-      if (entry === undefined) return
-      active++
-      void attempt(entry).finally(() => {
-        active--
-        startDeliveries()
-      })
+      on.dropped(job, isClosed ? 'closed' : 'full')
     }
   }
 
-  const attempt = async (entry: Entry<Job>): Promise<void> => {
-    entry.attempt++
-    const signal = AbortSignal.any([giveUp.signal, AbortSignal.timeout(policy.attemptTimeoutMs)])
-    try {
-      await deliver(entry.job, signal)
-    } catch (error) {
-      // After giving up the entry is already counted as lost.
-      if (all.has(entry)) retryOrFail(entry, error)
-      return
+  const run = async (job: Job): Promise<void> => {
+    // The caller must not wait for the message to be composed.
+    await setImmediate()
+    for (let attempt = 1; queued.has(job); attempt++) {
+      const failure = await inSlot(() => attemptDelivery(job))
+      // Abandoned meanwhile, and counted as lost.
+      if (!queued.has(job)) return
+      if (failure === null) {
+        finish(job, 'sent')
+        on.sent(job, attempt)
+      } else if (attempt >= policy.attempts || isPermanent(failure.error)) {
+        finish(job, 'failed')
+        on.failed(job, attempt, failure.error, null)
+      } else {
+        const pauseMs = backoffMs(policy, attempt, draining.signal.aborted)
+        on.failed(job, attempt, failure.error, Math.round(pauseMs))
+        await pause(pauseMs, draining.signal)
+      }
     }
-    if (!all.has(entry)) return
-    counts.sent++
-    finish(entry)
-    on.sent(entry.job, entry.attempt)
   }
 
-  const retryOrFail = (entry: Entry<Job>, error: unknown): void => {
-    if (entry.attempt >= policy.attempts || isPermanent(error)) {
-      counts.failed++
-      finish(entry)
-      on.failed(entry.job, entry.attempt, error, null)
-      return
-    }
-    const wanted = pauseMs(policy, entry.attempt)
-    const pause = draining === null ? wanted : Math.min(wanted, drainPauseMs)
-    entry.pause = setTimeout(() => resume(entry), pause)
-    // A mail that waits is no reason to keep the process alive: shutting down drains first.
-    entry.pause.unref()
-    on.failed(entry.job, entry.attempt, error, Math.round(pause))
+  const attemptDelivery = async (job: Job): Promise<{ error: unknown } | null> => {
+    if (!queued.has(job)) return null
+    const signal = AbortSignal.any([abandoned.signal, AbortSignal.timeout(policy.attemptTimeoutMs)])
+    return deliver(job, signal).then(
+      () => null,
+      (error: unknown) => ({ error }),
+    )
   }
 
-  const resume = (entry: Entry<Job>): void => {
-    if (entry.pause !== null) clearTimeout(entry.pause)
-    entry.pause = null
-    ready.push(entry)
-    startDeliveries()
-  }
-
-  const finish = (entry: Entry<Job>): void => {
-    all.delete(entry)
-    if (all.size === 0) drained?.()
+  const finish = (job: Job, outcome: 'sent' | 'failed'): void => {
+    queued.delete(job)
+    counts[outcome]++
   }
 
   const drain = async (timeoutMs: number): Promise<void> => {
-    const empty = new Promise<void>((resolve) => {
-      drained = resolve
-    })
-    if (all.size === 0) return
-    for (const entry of [...all]) if (entry.pause !== null) resume(entry)
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const deadline = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs)
-    })
-    await Promise.race([empty, deadline])
-    clearTimeout(timer)
-    abandonRest()
-  }
-
-  const abandonRest = (): void => {
-    const rest = [...all]
-    all.clear()
-    ready.length = 0
-    counts.failed += rest.length
-    for (const entry of rest) {
-      if (entry.pause !== null) clearTimeout(entry.pause)
-      on.lost(entry.job)
-    }
-    giveUp.abort()
+    draining.abort()
+    await pTimeout(Promise.all(queued.values()), { milliseconds: Math.max(1, timeoutMs), message: false })
+    const lost = [...queued.keys()]
+    for (const job of lost) finish(job, 'failed')
+    abandoned.abort()
+    for (const job of lost) on.lost(job)
   }
 
   return {
     add,
     drain: (timeoutMs) => {
-      draining ??= drain(timeoutMs)
-      return draining
+      drained ??= drain(timeoutMs)
+      return drained
     },
-    state: () => ({ queued: all.size, ...counts }),
+    state: () => ({ queued: queued.size, ...counts }),
   }
 }
 
-const pauseMs = ({ firstPauseMs, maxPauseMs }: QueuePolicy, failedAttempts: number): number =>
-  Math.min(firstPauseMs * 4 ** (failedAttempts - 1), maxPauseMs) * (0.75 + Math.random() / 2)
+/** At most `count` pieces of work at a time, first come, first served. */
+function createSlots(count: number) {
+  const waiting: (() => void)[] = []
+  let free = count
+  return async <T>(work: () => Promise<T>): Promise<T> => {
+    if (free > 0) free--
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next) next()
+      else free++
+    }
+  }
+}
+
+function backoffMs(policy: QueuePolicy, failedAttempts: number, isDraining: boolean): number {
+  const limitMs = isDraining ? drainPauseMs : policy.maxPauseMs
+  const jitter = 0.75 + Math.random() / 2
+  return Math.min(policy.firstPauseMs * 4 ** (failedAttempts - 1), limitMs) * jitter
+}
+
+/** Cut short when `signal` aborts. Does not keep the process alive: it drains before it exits. */
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  setTimeout(ms, undefined, signal.aborted ? { ref: false } : { ref: false, signal }).catch(() => undefined)

@@ -1,14 +1,14 @@
-/** The texts of all mails. Names come from people: they are shortened, kept to one line, and escaped in HTML. */
+/** The texts of all mails. Names are user input: truncated, kept to one line, and escaped in HTML. */
 import { type Layout, renderHtml, renderText, webAddress } from './layout.ts'
 import { type Mail, type MailKind, type Recipient, shortened } from './mail.ts'
 
 interface Addressed {
   to: Recipient
-  /** Null, as in a call's source, where no call caused it. */
+  /** Null when no request caused the mail. */
   requestId?: string | null | undefined
 }
 
-/** `code` is the only six-digit number in the mail: programs and people can pick it out without a doubt. */
+/** `code` is the only six-digit number in the mail, so that people and password managers find it. */
 export const otpMail = ({ to, code, ttlMinutes, requestId }: OtpMail): Mail => {
   const reader = { ...to, fullName: withoutLongNumbers(to.fullName) }
   return mail('otp', { to: reader, requestId }, 'Your MiniMart code', {
@@ -17,7 +17,7 @@ export const otpMail = ({ to, code, ttlMinutes, requestId }: OtpMail): Mail => {
     main: { code },
     after: [
       `It works once, within ${amount(ttlMinutes, 'minute')}. A newer code replaces it.`,
-      'If you did not ask for it, ignore this mail, and give the code to nobody.',
+      'If you did not request it, ignore this mail. Do not share the code with anyone.',
     ],
   })
 }
@@ -32,7 +32,7 @@ export const invitationMail = (invitation: InvitationMail): Mail => {
     ],
     main: { button: 'View the invitation', url: webAddress(invitation.url) },
     after: [
-      `The invitation is for you alone, works once and ends in ${amount(invitation.ttlHours, 'hour')}.`,
+      `The invitation is for you only, works once and ends in ${amount(invitation.ttlHours, 'hour')}.`,
       'If you did not expect it, you can ignore this mail.',
     ],
   })
@@ -41,11 +41,11 @@ export const invitationMail = (invitation: InvitationMail): Mail => {
 export const passwordResetMail = ({ to, url, ttlMinutes, requestId }: PasswordResetMail): Mail =>
   mail('password_reset', { to, requestId }, 'Choose a new MiniMart password', {
     title: 'Choose a new password',
-    before: [greeting(to), 'Someone, we hope you, asked for a new password for your account.'],
+    before: [greeting(to), 'A new password was requested for your account.'],
     main: { button: 'Choose a new password', url: webAddress(url) },
     after: [
       `The link works once, within ${amount(ttlMinutes, 'minute')}. Signed-in devices will be signed out.`,
-      'If it was not you, ignore this mail: your password stays as it is.',
+      'If that was not you, ignore this mail: your password stays the same.',
     ],
   })
 
@@ -59,21 +59,21 @@ export const passwordChangedMail = ({ to, at, publicUrl, requestId }: PasswordCh
     main: null,
     after: [
       'If this was you, there is nothing to do.',
-      'If it was not, someone may know your password: ask for a new one at once by "forgot password", ' +
-        'or tell your administrator.',
+      'If it was not, someone may know your password: reset it now with "Forgot password", ' +
+        'or contact your administrator.',
     ],
   })
 
 const maxNamed = 50
 
-/** To an admin, about people who never proved their address. */
+/** To an admin, about users who never verified their address. */
 export const removalNoticeMail = ({ to, people, staysUntil, requestId }: RemovalNoticeMail): Mail => {
   const [subject, madeBut, it] =
     people.length === 1
-      ? ['An account', 'This account was made days ago, but its e-mail address was never confirmed.', 'It']
+      ? ['An account', 'This account was created days ago, but its e-mail address was never confirmed.', 'It']
       : [
           `${people.length} accounts`,
-          'These accounts were made days ago, but their e-mail addresses were never confirmed.',
+          'These accounts were created days ago, but their e-mail addresses were never confirmed.',
           'They',
         ]
   const unnamed = people.length - maxNamed
@@ -81,7 +81,7 @@ export const removalNoticeMail = ({ to, people, staysUntil, requestId }: Removal
     title: 'Unconfirmed accounts will be removed',
     before: [
       greeting(to),
-      `${madeBut} ${it} will be removed after ${readableTime(staysUntil)}, unless that happens first:`,
+      `${madeBut} ${it} will be removed after ${readableTime(staysUntil)}, unless confirmed first:`,
       ...people
         .slice(0, maxNamed)
         .map(({ fullName, email }) => `${shortened(fullName, 100)}, ${shortened(email, 254)}`),
@@ -89,8 +89,8 @@ export const removalNoticeMail = ({ to, people, staysUntil, requestId }: Removal
     ],
     main: null,
     after: [
-      'To confirm, people sign in with their password and enter the code that is then mailed to them.',
-      'If nobody does, there is nothing for you to do. The same address can be given a new account at any time.',
+      'To confirm, they sign in with their password and enter the code mailed to them.',
+      'You do not need to do anything. An account for the same address can be created again at any time.',
     ],
   })
 }
@@ -106,7 +106,7 @@ export interface InvitationMail extends Addressed {
   /** The inviter's full name. */
   invitedBy: string
   role: 'editor' | 'viewer'
-  /** The page behind the button, with its token. */
+  /** Target of the button, token included. */
   url: string
   ttlHours: number
 }
@@ -123,7 +123,7 @@ export interface PasswordChangedMail extends Addressed {
 
 export interface RemovalNoticeMail extends Addressed {
   people: readonly Recipient[]
-  /** Nobody is removed before. */
+  /** No account is removed earlier. */
   staysUntil: Date
 }
 

@@ -1,4 +1,4 @@
-/** The two ways a composed mail leaves: to a mail server, or into a file. */
+/** How composed mail leaves: to a mail server, or into a file. */
 import { createTransport } from 'nodemailer'
 import type { Config } from '../config/config.ts'
 import { textOf } from './failure.ts'
@@ -14,7 +14,7 @@ export type MailConfig = Pick<
 export interface Delivery {
   mail: Mail
   at: Date
-  /** Counts the mails of this process, so that files of one millisecond keep their order. */
+  /** Counts the mails of this process; orders files written in the same millisecond. */
   number: number
 }
 
@@ -23,14 +23,15 @@ export interface Message {
   envelope: { from: string; to: string[] }
 }
 
-export interface Carrier {
-  /** Answers what the log should tell about the delivery. */
+export interface Transport {
+  /** Returns the log fields of the delivery. */
   deliver(delivery: Delivery, message: Message, signal: AbortSignal): Promise<Record<string, string>>
+  /** @throws Error, written for the operator */
   check(): Promise<void>
   close(): void
 }
 
-export function fileCarrier(folder: string): Carrier {
+export function fileTransport(folder: string): Transport {
   const outbox = createOutbox(folder)
   return {
     deliver: async ({ mail, at, number }, { raw }) => {
@@ -41,15 +42,15 @@ export function fileCarrier(folder: string): Carrier {
       try {
         await outbox.check()
       } catch (error) {
-        throw new Error(`The outbox ${folder} cannot be written: ${textOf(error)}`, { cause: error })
+        throw new Error(`The outbox ${folder} is not writable: ${textOf(error)}`, { cause: error })
       }
     },
     close: () => {},
   }
 }
 
-export function smtpCarrier(config: MailConfig, host: string, trustedCertificates?: string): Carrier {
-  const transport = createTransport({
+export function smtpTransport(config: MailConfig, host: string, trustedCertificates?: string): Transport {
+  const smtp = createTransport({
     pool: true,
     host,
     port: config.smtpPort,
@@ -60,7 +61,7 @@ export function smtpCarrier(config: MailConfig, host: string, trustedCertificate
     maxConnections: defaultPolicy.concurrency,
     maxMessages: 100,
     idleTimeout: 30_000,
-    // Our queue retries, with pauses; the pool must not do so behind its back.
+    // Retrying is the queue's job.
     maxRequeues: 0,
     dnsTimeout: 5000,
     connectionTimeout: 5000,
@@ -72,25 +73,29 @@ export function smtpCarrier(config: MailConfig, host: string, trustedCertificate
   })
   return {
     deliver: async (_delivery, { raw, envelope }, signal) => {
-      await transport.sendMail({ envelope, raw, signal })
+      await smtp.sendMail({ envelope, raw, signal })
       return {}
     },
     check: async () => {
       try {
-        await transport.verify()
+        await smtp.verify()
       } catch (error) {
-        throw new Error(`The mail server ${host}:${config.smtpPort} does not let us in: ${textOf(error)}`, {
-          cause: error,
-        })
+        throw new Error(
+          `The connection to the mail server ${host}:${config.smtpPort} failed: ${textOf(error)}`,
+          {
+            cause: error,
+          },
+        )
       }
     },
-    close: () => transport.close({ force: true }),
+    close: () => smtp.close({ force: true }),
   }
 }
 
 /**
- * `auto` without a password encrypts where it can and trusts any certificate (RFC 7435): someone who can forge
- * one could as well hide STARTTLS. With a password to protect, and in `tls` and `starttls`, certificates count.
+ * `auto` without credentials is opportunistic (RFC 7435): it encrypts where it can and accepts any certificate, for
+ * an attacker who can forge one can strip STARTTLS as well. With credentials, or in `tls` and `starttls`, certificates
+ * are verified.
  */
 function encryption(config: MailConfig, trustedCertificates?: string) {
   const { smtpSecure: mode, smtpPort: port } = config

@@ -1,4 +1,4 @@
-/** Imported with `{ type: 'text' }`: the file's contents. */
+/** Imported with `{ type: 'text' }`: the contents of the file. */
 declare module '*.yml' {
   const text: string
   export default text

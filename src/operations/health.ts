@@ -1,4 +1,4 @@
-/** Whether the process lives, and whether it can do its work: for load balancers and people. */
+/** Liveness, readiness and metrics: /healthz, /readyz, /metrics. */
 import { Elysia, t } from 'elysia'
 import { operation } from '../http/docs/openapi-operation.ts'
 import { checkMetricsToken } from './metrics-access.ts'
@@ -18,10 +18,14 @@ export const healthRoutes = (deps: ReadinessDeps) =>
       detail: operation({
         tag,
         id: 'healthz',
-        summary: 'The process lives',
+        summary: 'Liveness',
         public: true,
         selfContained: true,
-        ok: { status: 200, description: 'It does.', schema: t.Object({ status: t.Literal('ok') }) },
+        ok: {
+          status: 200,
+          description: 'The process is running.',
+          schema: t.Object({ status: t.Literal('ok') }),
+        },
       }),
     })
     .get(
@@ -34,11 +38,17 @@ export const healthRoutes = (deps: ReadinessDeps) =>
         detail: operation({
           tag,
           id: 'readyz',
-          summary: 'The service can do its work',
+          summary: 'Readiness',
           public: true,
           selfContained: true,
-          ok: { status: 200, description: 'It can.', schema: ReadinessBody },
-          alsoOk: [{ status: 503, description: 'Something it needs is missing.', schema: ReadinessBody }],
+          ok: { status: 200, description: 'The service is ready.', schema: ReadinessBody },
+          alsoOk: [
+            {
+              status: 503,
+              description: 'A backend is missing, or the service is starting or stopping.',
+              schema: ReadinessBody,
+            },
+          ],
         }),
       },
     )
@@ -49,7 +59,7 @@ export interface MetricsRouteOptions {
   token: string | null
 }
 
-/** @param options null where the figures have a port of their own: here they are nowhere then */
+/** @param options null when METRICS_PORT serves them: then there is no route here */
 export const metricsRoutes = (options: MetricsRouteOptions | null) =>
   options === null
     ? new Elysia()
@@ -63,14 +73,14 @@ export const metricsRoutes = (options: MetricsRouteOptions | null) =>
           detail: operation({
             tag,
             id: 'metrics',
-            summary: "Figures in Prometheus' text format",
+            summary: 'Metrics in the Prometheus text format',
             description: [
-              'Open to everybody unless the operator sets `METRICS_TOKEN`, which then is the bearer token that is',
-              'wanted here (no access token is); with `METRICS_PORT` set they are on that port and not here.',
+              'Open, unless the operator sets `METRICS_TOKEN`: then it requires that as a bearer token (not an access',
+              'token). With `METRICS_PORT` set, metrics are served on that port and not here.',
             ].join('\n'),
             public: true,
             selfContained: true,
-            ok: { status: 200, description: 'The figures.', schema: t.String(), mediaType: 'text/plain' },
+            ok: { status: 200, description: 'The metrics.', schema: t.String(), mediaType: 'text/plain' },
             ...(options.token === null ? {} : { errors: ['token_missing', 'token_invalid'] }),
           }),
         },

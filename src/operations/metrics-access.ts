@@ -1,19 +1,22 @@
-/** Who may read the figures: everybody, or who has METRICS_TOKEN. */
+/** Access to /metrics: open, or by METRICS_TOKEN. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { AppError } from '../errors.ts'
 
 /**
- * @param token METRICS_TOKEN; null lets everybody in
+ * @param token METRICS_TOKEN; null: open to all
  * @throws AppError token_missing, token_invalid
  */
 export function checkMetricsToken(token: string | null, authorization: string | null): void {
   if (token === null) return
   if (authorization === null)
-    throw new AppError('token_missing', 'Send the token of METRICS_TOKEN: Authorization: Bearer …')
+    throw new AppError(
+      'token_missing',
+      'This endpoint requires the header Authorization: Bearer <METRICS_TOKEN>.',
+    )
   const [, given = ''] = /^Bearer +(\S+) *$/i.exec(authorization) ?? []
-  // Digests are of one length, and comparing them tells nothing about how much of the token was right.
+  // timingSafeEqual needs equal lengths; digests have one.
   if (!timingSafeEqual(digest(given), digest(token)))
-    throw new AppError('token_invalid', 'This is not the token of METRICS_TOKEN.')
+    throw new AppError('token_invalid', 'The bearer token does not match METRICS_TOKEN.')
 }
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()

@@ -1,4 +1,4 @@
-/** /metrics on a port of its own (METRICS_PORT), where those who use the service have no way. */
+/** Serves /metrics on a port of its own (METRICS_PORT), away from the service's users. */
 import { type Config, ConfigError } from '../config/config.ts'
 import { AppError } from '../errors.ts'
 import { problemResponse } from '../http/errors.ts'
@@ -17,7 +17,7 @@ export interface ServedMetrics {
   readonly contentType: string
 }
 
-/** @throws ConfigError when the port cannot be had */
+/** @throws ConfigError when it cannot listen on the port */
 export function startMetricsServer(
   config: Pick<Config, 'metricsPort' | 'metricsHost' | 'metricsToken' | 'host'>,
   metrics: ServedMetrics,
@@ -28,9 +28,9 @@ export function startMetricsServer(
     const id = newId()
     try {
       if (new URL(request.url).pathname !== '/metrics')
-        throw new AppError('not_found', 'On this port there is /metrics and nothing else.')
+        throw new AppError('not_found', 'This port serves /metrics only.')
       if (request.method !== 'GET' && request.method !== 'HEAD')
-        throw new AppError('method_not_allowed', 'This address answers to GET, HEAD.', {
+        throw new AppError('method_not_allowed', '/metrics allows GET and HEAD.', {
           headers: { allow: 'GET, HEAD' },
         })
       checkMetricsToken(config.metricsToken, request.headers.get('authorization'))
@@ -38,7 +38,7 @@ export function startMetricsServer(
     } catch (error) {
       const known =
         error instanceof AppError ? error : new AppError('internal_error', 'Something went wrong.')
-      if (known !== error) log.error('metrics could not be told', { request_id: id, error })
+      if (known !== error) log.error('metrics could not be collected', { request_id: id, error })
       const response = problemResponse(known, id, { headers: {} })
       response.headers.set('x-request-id', id)
       return response
@@ -46,9 +46,9 @@ export function startMetricsServer(
   }
   const server = listen(host, config.metricsPort ?? 0, answer)
   const url = `http://${hostInUrl(host)}:${server.port}/metrics`
-  // The service it tells of keeps the process alive, not this.
+  // The service keeps the process alive, not its metrics.
   server.unref()
-  log.info('metrics are served', { at: url })
+  log.info('metrics server is listening', { at: url })
   return {
     url,
     stop: () => server.stop(true),
@@ -64,7 +64,7 @@ function listen(hostname: string, port: number, fetch: (request: Request) => Pro
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
     throw new ConfigError([
-      `METRICS_PORT: cannot listen on ${hostname}, port ${port} (${code}); stop what holds it or choose another`,
+      `METRICS_PORT: cannot listen on ${hostname}, port ${port} (${code}); free the port or choose another`,
     ])
   }
 }

@@ -1,5 +1,4 @@
-/** What is counted, in Prometheus' text format. Labels come from bounded sets: methods, route patterns, statuses. */
-
+/** The service's metrics, in Prometheus' text format. Labels are bounded: methods, route patterns, statuses. */
 import { Histogram, Registry } from 'prom-client'
 import type { Round } from '../features/housekeeping/round.ts'
 import { knownMethod } from '../lib/http-methods.ts'
@@ -7,7 +6,7 @@ import { type BackendSources, backendMetrics } from './metrics-backends.ts'
 import { housekeepingMetrics } from './metrics-housekeeping.ts'
 import { type LiveSources, liveMetrics } from './metrics-live.ts'
 import { processMetrics, watchEventLoop } from './process-metrics.ts'
-import { gauge, totals } from './registry.ts'
+import { counters, gauge } from './registry.ts'
 
 export interface MetricsSources extends BackendSources {
   live: LiveSources
@@ -15,7 +14,7 @@ export interface MetricsSources extends BackendSources {
   limits: { refusals(): ReadonlyMap<string, number> }
 }
 
-/** All figures of one process, in the form in which they go from a worker to its parent. */
+/** The metrics of one process, as a worker sends them to its parent. */
 export type MetricFamilies = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 
 export interface Metrics {
@@ -24,7 +23,7 @@ export interface Metrics {
   text(): Promise<string>
   families(): Promise<MetricFamilies>
   readonly contentType: string
-  /** Stops looking at the event loop. */
+  /** Stops measuring the event loop's lag. */
   close(): void
 }
 
@@ -32,7 +31,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
   const registry = new Registry()
   const requests = new Histogram({
     name: 'minimart_http_request_duration_seconds',
-    help: 'Time from a request to its answer.',
+    help: 'Duration of HTTP requests.',
     labelNames: ['method', 'route', 'status'] as const,
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],
@@ -47,13 +46,13 @@ export function createMetrics(sources: MetricsSources): Metrics {
   gauge(
     registry,
     'minimart_password_hashes_waiting',
-    'Password hashes waiting.',
+    'Password hashes waiting for a free slot.',
     () => passwords.load().waiting,
   )
-  totals(
+  counters(
     registry,
     'minimart_rate_limit_refusals_total',
-    'Requests refused by a limit.',
+    'Requests refused by a rate limit.',
     'policy',
     limits.refusals,
   )

@@ -1,4 +1,4 @@
-/** Whether the service can do its work: what /readyz says, and the metrics with it. */
+/** Whether the service can do its work, for /readyz and the metric minimart_ready. */
 import pTimeout from 'p-timeout'
 import type { Database } from '../db/database.ts'
 import { migrationState } from '../db/migrations/status.ts'
@@ -11,7 +11,7 @@ export interface Readiness {
   redis: 'up' | 'down' | 'not_used'
 }
 
-/** `leaving` from the moment the server was told to stop; until `serving` it may listen without all being there. */
+/** `leaving` once the server has begun to stop. While `starting` it may already listen. */
 export type Phase = 'starting' | 'serving' | 'leaving'
 
 export interface ReadinessDeps {
@@ -20,7 +20,7 @@ export interface ReadinessDeps {
   phase: () => Phase
 }
 
-/** A frozen database takes all of its own deadline to say nothing, longer than any probe waits. Redis has two seconds. */
+/** A database call times out later than any probe does. The store has a timeout of two seconds of its own. */
 const timeoutMs = 2000
 
 export async function readiness({ db, store, phase }: ReadinessDeps): Promise<Readiness> {
@@ -29,7 +29,7 @@ export async function readiness({ db, store, phase }: ReadinessDeps): Promise<Re
   return { status: phase() === 'leaving' ? 'draining' : ready ? 'ready' : 'not_ready', ...database, redis }
 }
 
-/** Also while the next release has migrated already and instances are being exchanged. */
+/** `newer` too: during a rolling upgrade the next release has migrated already. */
 export const isUsable = ({ migrations }: Pick<Readiness, 'migrations'>): boolean =>
   migrations === 'current' || migrations === 'newer'
 
@@ -38,7 +38,7 @@ async function checkDatabase(db: Database): Promise<Pick<Readiness, 'database' |
     const { state } = await pTimeout(migrationState(db), { milliseconds: timeoutMs })
     return { database: 'up', migrations: state }
   } catch {
-    // What exactly is wrong is in the log of the adapters; a probe only needs to know that it is.
+    // The adapters log the cause.
     return { database: 'down', migrations: 'unknown' }
   }
 }

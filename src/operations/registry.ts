@@ -1,4 +1,4 @@
-/** How a figure is told that is kept elsewhere: it is read when somebody asks for it. */
+/** Gauges and counters collected on scrape, for values that are kept elsewhere. */
 import { Counter, Gauge, type Registry } from 'prom-client'
 
 export function gauge(registry: Registry, name: string, help: string, value: () => number): void {
@@ -12,8 +12,8 @@ export function gauge(registry: Registry, name: string, help: string, value: () 
   })
 }
 
-/** A count that never goes down while the process lives. */
-export function total(registry: Registry, name: string, help: string, value: () => number): void {
+/** `value` must never decrease while the process lives. */
+export function counter(registry: Registry, name: string, help: string, value: () => number): void {
   new Counter({
     name,
     help,
@@ -25,8 +25,8 @@ export function total(registry: Registry, name: string, help: string, value: () 
   })
 }
 
-/** As many counts as the map has entries, each with its key as the label. */
-export function totals<Key extends string | number>(
+/** One series for each entry of the map, with its key as the value of `label`. */
+export function counters<Key extends string | number>(
   registry: Registry,
   name: string,
   help: string,
@@ -45,7 +45,7 @@ export function totals<Key extends string | number>(
   })
 }
 
-/** Several figures of one name; what is not given any more is gone. */
+/** Series that `values` no longer returns disappear. */
 export function gauges(
   registry: Registry,
   name: string,
@@ -66,7 +66,7 @@ export function gauges(
   })
 }
 
-/** What does not change while the process lives: 1, with words as labels. */
+/** Constant facts as labels; the value is always 1. */
 export function info(registry: Registry, name: string, help: string, labels: Record<string, string>): void {
   new Gauge({ name, help, labelNames: Object.keys(labels), registers: [registry] }).set(labels, 1)
 }

@@ -1,80 +1,83 @@
 /**
- * WORKERS over 1: whichever worker is asked for the figures, the answer has those of all, told apart by the label
- * `worker`. The worker asks the process that started it; that one asks every worker and puts the answers together.
+ * Metrics with WORKERS over 1: a scrape may reach any worker and gets the metrics of all, set apart by the label
+ * `worker`. The scraped worker asks the parent process, which collects from every worker and merges.
  */
-import { AggregatorRegistry, type Registry } from 'prom-client'
+import pTimeout from 'p-timeout'
+import { AggregatorRegistry } from 'prom-client'
 import type { Logger } from '../log.ts'
+import type { MetricFamilies } from './metrics.ts'
 
-type Families = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
-
-/** What goes over the line between the two processes; everything else on it is somebody else's. */
+/** Between worker and parent; other messages on the same channel are not ours. */
 type Message =
-  /** To the parent: tell all figures. */
+  /** Worker to parent: the metrics of all workers, please. */
   | { metrics: 'ask'; id: number }
-  /** From the parent: tell yours. */
+  /** Parent to worker: your own metrics, please. */
   | { metrics: 'collect'; id: number }
-  | { metrics: 'collected'; id: number; families: Families }
+  | { metrics: 'collected'; id: number; families: MetricFamilies }
   | { metrics: 'answer'; id: number; text: string }
 
 export type Send = (message: Message) => void
 
-/** A worker that is busy for longer is left out of this answer. Longer than readiness takes when what it asks is silent. */
-const collectPatienceMs = 3000
-/** The parent is there as long as its workers are, but may be slow. */
-const answerPatienceMs = 4000
+/** A worker that takes longer is missing from this scrape. Longer than readiness takes when its backends hang. */
+const collectTimeoutMs = 3000
+/** The parent lives as long as its workers, but may be slow. */
+const answerTimeoutMs = 4000
 
 const isMessage = (message: unknown): message is Message =>
   typeof message === 'object' && message !== null && 'metrics' in message && 'id' in message
 
-/** Promises that are settled by messages with their number, or by their deadline. */
-function createWaiting<T>() {
-  const waiting = new Map<number, (value: T) => void>()
+/** Matches answers to requests by id. */
+function createRequests<Answer>() {
+  const pending = new Map<number, (answer: Answer) => void>()
   let count = 0
   return {
-    wait(send: (id: number) => void, patienceMs: number, otherwise: T): Promise<T> {
+    /** Resolves to `fallback` after `timeoutMs`, or when `send` throws because the other process has exited. */
+    async request(
+      send: (id: number) => void,
+      { timeoutMs, fallback }: { timeoutMs: number; fallback: Answer },
+    ): Promise<Answer> {
       const id = ++count
-      const { promise, resolve } = Promise.withResolvers<T>()
-      const timer = setTimeout(() => resolve(otherwise), patienceMs)
-      waiting.set(id, resolve)
+      const { promise, resolve } = Promise.withResolvers<Answer>()
+      pending.set(id, resolve)
       try {
         send(id)
+        return await pTimeout(promise, { milliseconds: timeoutMs, fallback: () => fallback })
       } catch {
-        // The other side has just ended.
-        resolve(otherwise)
+        return fallback
+      } finally {
+        pending.delete(id)
       }
-      return promise.finally(() => {
-        clearTimeout(timer)
-        waiting.delete(id)
-      })
     },
-    settle: (id: number, value: T): void => waiting.get(id)?.(value),
+    resolve: (id: number, answer: Answer): void => pending.get(id)?.(answer),
   }
 }
 
 export interface WorkerEnd {
   receive(message: unknown): void
-  /** Of all workers; of this one alone where the parent does not answer. */
+  /** Prometheus text of all workers; of this one alone when the parent does not answer. */
   gather(): Promise<string>
 }
 
 export function createWorkerEnd(
-  own: { families(): Promise<Families>; text(): Promise<string> },
+  own: { families(): Promise<MetricFamilies>; text(): Promise<string> },
   send: Send,
   log: Logger,
 ): WorkerEnd {
-  const asked = createWaiting<string | null>()
+  const requests = createRequests<string | null>()
   return {
     receive(message) {
       if (!isMessage(message)) return
-      if (message.metrics === 'answer') asked.settle(message.id, message.text)
+      if (message.metrics === 'answer') requests.resolve(message.id, message.text)
       else if (message.metrics === 'collect')
         void own
           .families()
           .then((families) => send({ metrics: 'collected', id: message.id, families }))
-          .catch(intoLog(log))
+          .catch(logFailure(log))
     },
-    gather: async () =>
-      (await asked.wait((id) => send({ metrics: 'ask', id }), answerPatienceMs, null)) ?? own.text(),
+    async gather() {
+      const ask = (id: number): void => send({ metrics: 'ask', id })
+      return (await requests.request(ask, { timeoutMs: answerTimeoutMs, fallback: null })) ?? own.text()
+    },
   }
 }
 
@@ -88,11 +91,12 @@ export interface ParentEnd {
 
 export function createParentEnd(log: Logger): ParentEnd {
   const workers = new Map<number, Send>()
-  const asked = createWaiting<Families>()
+  const requests = createRequests<MetricFamilies>()
   const gather = async (): Promise<string> => {
     const all = await Promise.all(
       [...workers].map(async ([worker, send]) => {
-        const families = await asked.wait((id) => send({ metrics: 'collect', id }), collectPatienceMs, [])
+        const collect = (id: number): void => send({ metrics: 'collect', id })
+        const families = await requests.request(collect, { timeoutMs: collectTimeoutMs, fallback: [] })
         return families.map((family) => labelled(family, worker))
       }),
     )
@@ -103,26 +107,24 @@ export function createParentEnd(log: Logger): ParentEnd {
     remove: (worker) => void workers.delete(worker),
     receive(worker, message) {
       if (!isMessage(message)) return
-      if (message.metrics === 'collected') asked.settle(message.id, message.families)
+      if (message.metrics === 'collected') requests.resolve(message.id, message.families)
       else if (message.metrics === 'ask')
         void gather()
-          .then((text) => {
-            // It may have ended meanwhile.
-            workers.get(worker)?.({ metrics: 'answer', id: message.id, text })
-          })
-          .catch(intoLog(log))
+          // The worker may have exited meanwhile.
+          .then((text) => workers.get(worker)?.({ metrics: 'answer', id: message.id, text }))
+          .catch(logFailure(log))
     },
     gather,
   }
 }
 
-/** Who asked hears nothing and goes on without it in a moment; the process must not end for it. */
-const intoLog =
+/** The asker times out and goes on; an unhandled rejection would end the process. */
+const logFailure =
   (log: Logger) =>
   (error: unknown): void =>
-    log.error('metrics could not be told', { error })
+    log.error('metrics could not be collected', { error })
 
-const labelled = (family: Families[number], worker: number): Families[number] => ({
+const labelled = (family: MetricFamilies[number], worker: number): MetricFamilies[number] => ({
   ...family,
   values: family.values.map((value) => ({ ...value, labels: { worker, ...value.labels } })),
 })

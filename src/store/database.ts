@@ -1,7 +1,7 @@
 /**
- * The store in the table `store_entries`, where there is no Redis. Each call is one statement, atomic by the lock on
- * the key's row. The database's clock decides what has expired: statement_timestamp(), which stays the same within a
- * statement, so that no entry expires halfway through one.
+ * The store without Redis: the table `store_entries`. Each call is one statement, atomic by the lock on the key's row.
+ * Expiry goes by the database's statement_timestamp(), which is constant within a statement, so no entry expires
+ * halfway through one.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
@@ -13,8 +13,8 @@ const inSeconds = (seconds: number): SQL =>
   sql`statement_timestamp() + ${seconds}::double precision * interval '1 second'`
 
 /**
- * Removes at most `limit` entries that have expired, those of longest ago first, and answers their keys. Housekeeping
- * sends it; an expired entry does no harm till then, for no call sees it.
+ * Deletes at most `limit` expired entries, oldest first, and returns their keys. For housekeeping; calls never see
+ * expired entries anyway.
  */
 export const deleteExpiredEntries = (limit: number): SQL<{ key: string }> => sql<{ key: string }>`
   delete from store_entries where key in (
@@ -22,7 +22,7 @@ export const deleteExpiredEntries = (limit: number): SQL<{ key: string }> => sql
     order by expires_at limit ${limit}::integer for update skip locked
   ) and ${expired} returning key`
 
-/** `close` leaves the database open, which is not the store's. */
+/** `close` does not close `db`, which the store does not own. */
 export function createTableStore(db: Database): Store {
   const run = <Row>(statement: SQL<Row>): Promise<Row[]> => db.write('system', statement)
 
@@ -61,7 +61,7 @@ export function createTableStore(db: Database): Store {
           expires_at = case when ${expired} then excluded.expires_at else store_entries.expires_at end
         returning value::double precision as count,
           extract(epoch from expires_at - statement_timestamp())::double precision * 1000 as expires_in_ms`)
-      if (!row) throw new Error('store_entries answered an upsert with no row')
+      if (!row) throw new Error('an upsert of store_entries returned no row')
       return { count: row.count, expiresInMs: Math.max(0, Math.round(row.expires_in_ms)) }
     },
 
@@ -73,7 +73,7 @@ export function createTableStore(db: Database): Store {
   }
 }
 
-/** Answers one row when the exchange happened. */
+/** Returns one row if it was exchanged. */
 function exchange(key: string, expected: string | null, next: string | null, ttlSeconds: number): SQL {
   if (expected === null && next === null)
     return sql`select 1 as done where not exists (select from store_entries where key = ${key} and ${live})`

@@ -1,4 +1,4 @@
-/** Chooses the store: Redis when there is one, else a table of the database. Holds both to the same bounds. */
+/** Opens the store: Redis with REDIS_URL, else a database table. Enforces the same bounds on both. */
 import type { Database } from '../db/database.ts'
 import type { Logger } from '../log.ts'
 import { createTableStore } from './database.ts'
@@ -7,7 +7,7 @@ import { openRedisStore } from './redis.ts'
 import type { Store } from './store.ts'
 
 export interface StoreOptions {
-  /** Null: the state is kept in `db`. */
+  /** Null: state is kept in `db`. */
   redisUrl: string | null
   db: Database
   log: Logger
@@ -15,23 +15,23 @@ export interface StoreOptions {
 
 export interface OpenStore extends Store {
   readonly kind: 'redis' | 'table'
-  /** For createRateLimiter; null where this instance is the only one. */
+  /** For createRateLimiter; null without Redis, when there is only one instance. */
   readonly sharedBuckets: SharedBuckets | null
-  /** How often Redis was away and came back; 0 where there is none. */
+  /** Redis outages that have ended; 0 without Redis. */
   reconnects(): number
 }
 
 const maxKeyBytes = 512
 const maxValueBytes = 64 * 1024
 
-/** Opens even when Redis is away just now: calls then fail with `redis_unavailable` until it is back. */
+/** Opens even while Redis is unavailable: calls then fail with `redis_unavailable` until it is back. */
 export async function openStore({ redisUrl, db, log }: StoreOptions): Promise<OpenStore> {
   if (redisUrl === null) return bounded(createTableStore(db), 'table', null, () => 0)
   const redis = await openRedisStore({ url: redisUrl, log })
   return bounded(redis, 'redis', redis.buckets, redis.reconnects)
 }
 
-/** Breaking a bound is a fault of the calling code, so a plain RangeError. */
+/** Exceeding a bound is a bug in the calling code, hence a plain RangeError. */
 function bounded(
   store: Store,
   kind: OpenStore['kind'],
@@ -60,10 +60,10 @@ const checkValue = (value: string): string => checkText('value', value, maxValue
 
 const checkExpected = (value: string | null): string | null => (value === null ? null : checkValue(value))
 
-/** NUL and lone surrogates would not come back from a PostgreSQL text as they went in. */
+/** PostgreSQL's text cannot hold NUL or lone surrogates. */
 function checkText(what: string, text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) > maxBytes)
-    throw new RangeError(`a store ${what} takes at most ${maxBytes} bytes`)
+    throw new RangeError(`a store ${what} must have at most ${maxBytes} bytes`)
   if (text.includes('\0') || !text.isWellFormed())
     throw new RangeError(`a store ${what} must be well-formed text without NUL`)
   return text
@@ -71,6 +71,6 @@ function checkText(what: string, text: string, maxBytes: number): string {
 
 function checkTtl(seconds: number): number {
   if (!(seconds >= 1 && seconds <= 10 * 366 * 86_400))
-    throw new RangeError('a store entry lives from one second to ten years')
+    throw new RangeError('the TTL of a store entry must be from one second to ten years')
   return seconds
 }

@@ -1,11 +1,10 @@
 /**
- * Rate limits by the generic cell rate algorithm (ITU-T I.371), in its form as a leaky bucket: each call pours one
- * measure into the key's bucket, which leaks evenly and empties within one window. A fresh key thus has its whole
- * limit at once; a used-up one gets one call back every window/count, and there is no edge of a window to wait for
- * or to exploit. Refused calls count nothing.
+ * Token buckets, by the generic cell rate algorithm (ITU-T I.371): a bucket holds `count` tokens and refills evenly
+ * within one window; each call takes one. A fresh key may burst its whole limit, an exhausted one gets a call back every
+ * window/count, and there is no edge of a window to wait for or to exploit. Refused calls take nothing.
  *
- * Levels are whole numbers: one call is as many units as the window has milliseconds, and `count` units leak per
- * millisecond. So nothing is rounded, up to 10,000,000 calls a day (2^50 units).
+ * A bucket stores the tokens in use, as an integer: a token is as many units as the window has milliseconds, and `count`
+ * units are refilled per millisecond. So nothing is rounded, up to 10,000,000 calls a day (2^50 units).
  */
 import { createHash } from 'node:crypto'
 import { AppError } from '../errors.ts'
@@ -19,40 +18,42 @@ export interface Limit {
 export interface RateLimitOutcome {
   allowed: boolean
   limit: number
-  /** Calls that would still be let through now. */
+  /** Calls that would be allowed now. */
   remaining: number
-  /** Whole seconds until one call more would be let through than now; after a refusal, the next one. */
+  /** Seconds, rounded up, until `remaining` grows by one; after a refusal, until the next call is allowed. */
   resetSeconds: number
 }
 
 export interface RateLimiter {
-  /** Never throws for want of a backend: a limit must not take the service down. */
+  /** Falls back to counting in this process when the shared buckets are unavailable: a limit must not cause an outage. */
   hit(key: string, limit: Limit): Promise<RateLimitOutcome>
 }
 
-/** What pouring one measure led to; `level` is the bucket's afterwards. */
-export interface Pour {
+/** Of an attempt to take one token. */
+export interface Take {
   allowed: boolean
-  level: number
+  /** The bucket's tokens in use afterwards, in units. */
+  used: number
 }
 
-/** Buckets that several instances share. Throws AppError when they are out of reach. */
+/** Buckets shared between instances. */
 export interface SharedBuckets {
-  pour(key: string, limit: Limit): Promise<Pour>
+  /** @throws AppError when the backend is unavailable */
+  take(key: string, limit: Limit): Promise<Take>
 }
 
 export interface RateLimiterOptions {
   /** Null: this process counts for itself. */
   shared: SharedBuckets | null
   log: Logger
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   now?: () => number
-  /** Keys remembered by this process; the ones longest unused go first. */
+  /** Bounds the keys kept by this process; the least recently used are evicted. */
   maxLocalKeys?: number
 }
 
-/** How long local counting goes on before one call tries the shared buckets again. */
-const sharedPauseMs = 1000
+/** How long this process counts for itself before one call tries the shared buckets again. */
+const retrySharedAfterMs = 1000
 
 export function createRateLimiter({
   shared,
@@ -61,23 +62,24 @@ export function createRateLimiter({
   maxLocalKeys = 100_000,
 }: RateLimiterOptions): RateLimiter {
   const local = createLocalBuckets(now, maxLocalKeys)
-  let away = false
-  let tryAgainAt = 0
+  let isUnavailable = false
+  let retryAt = 0
 
-  const pourShared = async (buckets: SharedBuckets, key: string, limit: Limit): Promise<Pour | null> => {
-    if (away && now() < tryAgainAt) return null
-    // One call at a time finds out; the others need not wait for its answer.
-    if (away) tryAgainAt = now() + sharedPauseMs
+  const takeShared = async (buckets: SharedBuckets, key: string, limit: Limit): Promise<Take | null> => {
+    if (isUnavailable && now() < retryAt) return null
+    // One call at a time finds out; the others do not wait for it.
+    if (isUnavailable) retryAt = now() + retrySharedAfterMs
     try {
-      const poured = await buckets.pour(key, limit)
-      if (away) log.info('rate limits are shared by all instances again')
-      away = false
-      return poured
+      const taken = await buckets.take(key, limit)
+      if (isUnavailable) log.info('rate limits are shared between instances again')
+      isUnavailable = false
+      return taken
     } catch (error) {
       if (!(error instanceof AppError)) throw error
-      if (!away) log.warn('rate limits are counted by this instance alone until Redis is back', { error })
-      away = true
-      tryAgainAt = now() + sharedPauseMs
+      if (!isUnavailable)
+        log.warn('rate limits are counted per instance until Redis is available again', { error })
+      isUnavailable = true
+      retryAt = now() + retrySharedAfterMs
       return null
     }
   }
@@ -85,46 +87,51 @@ export function createRateLimiter({
   return {
     async hit(key, limit) {
       const bucket = bucketName(key, limit)
-      const poured = (shared && (await pourShared(shared, bucket, limit))) ?? local.pour(bucket, limit)
-      return outcome(poured, limit)
+      const taken = (shared && (await takeShared(shared, bucket, limit))) ?? local.take(bucket, limit)
+      return outcome(taken, limit)
     },
   }
 }
 
-/** With the limit in the name a changed setting starts afresh. Keys can hold what clients send, of any length. */
+/** The limit is part of the name, so a changed setting starts afresh. Keys may hold client input of any length. */
 const bucketName = (key: string, limit: Limit): string =>
   `${limit.count}/${limit.windowSeconds}:${key.length > 200 ? createHash('sha256').update(key).digest('hex') : key}`
 
-const unitsOfOne = (limit: Limit): number => limit.windowSeconds * 1000
+const unitsPerToken = (limit: Limit): number => limit.windowSeconds * 1000
 
-function outcome({ allowed, level }: Pour, limit: Limit): RateLimitOutcome {
-  const one = unitsOfOne(limit)
-  const free = limit.count * one - level
-  const remaining = Math.floor(free / one)
-  const unitsToLeak = (remaining + 1) * one - free
-  return { allowed, limit: limit.count, remaining, resetSeconds: Math.ceil(unitsToLeak / limit.count / 1000) }
+function outcome({ allowed, used }: Take, limit: Limit): RateLimitOutcome {
+  const token = unitsPerToken(limit)
+  const free = limit.count * token - used
+  const remaining = Math.floor(free / token)
+  const unitsToRefill = (remaining + 1) * token - free
+  return {
+    allowed,
+    limit: limit.count,
+    remaining,
+    resetSeconds: Math.ceil(unitsToRefill / limit.count / 1000),
+  }
 }
 
 function createLocalBuckets(now: () => number, maxKeys: number) {
-  const buckets = new Map<string, { level: number; at: number }>()
+  const buckets = new Map<string, { used: number; at: number }>()
   return {
-    pour(key: string, limit: Limit): Pour {
-      const one = unitsOfOne(limit)
+    take(key: string, limit: Limit): Take {
+      const token = unitsPerToken(limit)
       const at = Math.floor(now())
       const before = buckets.get(key)
-      const leaked = before === undefined ? 0 : Math.min(at - before.at, one) * limit.count
-      const level = before === undefined ? 0 : Math.max(0, before.level - leaked)
-      const allowed = level + one <= limit.count * one
-      const after = allowed ? level + one : level
-      // Put last, so that the map stays ordered by use.
+      const refilled = before === undefined ? 0 : Math.min(at - before.at, token) * limit.count
+      const inUse = before === undefined ? 0 : Math.max(0, before.used - refilled)
+      const allowed = inUse + token <= limit.count * token
+      const used = allowed ? inUse + token : inUse
+      // Deleted first, so that the map stays ordered by last use.
       buckets.delete(key)
-      buckets.set(key, { level: after, at })
-      if (buckets.size > maxKeys) forgetOldest()
-      return { allowed, level: after }
+      buckets.set(key, { used, at })
+      if (buckets.size > maxKeys) evictOldest()
+      return { allowed, used }
     },
   }
 
-  function forgetOldest(): void {
+  function evictOldest(): void {
     const { value: oldest } = buckets.keys().next()
     if (oldest !== undefined) buckets.delete(oldest)
   }

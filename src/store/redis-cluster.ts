@@ -1,13 +1,14 @@
-/** What is particular to a Redis Cluster: how it is recognised, and how a client of one is set up. */
+/** What is particular to Redis Cluster: detecting it, and connecting to it. */
+import pTimeout from 'p-timeout'
 import { createCluster, ErrorReply } from 'redis'
-import { compareAndSet, countUp, pour } from './redis-scripts.ts'
+import { scripts } from './redis-scripts.ts'
 
-interface Informant {
+interface InfoClient {
   info(section: string): Promise<unknown>
 }
 
-/** A server that does not let us ask counts as a single one. */
-export async function isCluster(client: Informant): Promise<boolean> {
+/** A server that forbids INFO counts as a single one. */
+export async function isCluster(client: InfoClient): Promise<boolean> {
   try {
     return /^cluster_enabled:1\b/m.test(String(await client.info('cluster')))
   } catch (error) {
@@ -16,7 +17,7 @@ export async function isCluster(client: Informant): Promise<boolean> {
   }
 }
 
-/** Of the URL, only the address is meant for one server; the rest goes for each that the cluster has. */
+/** Credentials and TLS of the URL, which apply to every node; node-redis takes only the address from `rootNodes`. */
 export function accessOf(url: string) {
   const { username, password, protocol } = new URL(url)
   return {
@@ -29,8 +30,8 @@ export function accessOf(url: string) {
 export interface StoreClusterOptions {
   url: string
   keyPrefix: string
-  sendDeadlineMs: number
-  maxWaitingCommands: number
+  sendTimeoutMs: number
+  maxQueuedCommands: number
   reconnectDelayMs: (retries: number) => number
 }
 
@@ -41,14 +42,14 @@ export function createStoreCluster(options: StoreClusterOptions) {
   return createCluster({
     rootNodes: [{ url: options.url }],
     keyPrefix: options.keyPrefix,
-    scripts: { compareAndSet, countUp, pour },
-    commandOptions: { timeout: options.sendDeadlineMs },
-    // Otherwise one server that is away would hold up the beginning for all.
+    scripts,
+    commandOptions: { timeout: options.sendTimeoutMs },
+    // Otherwise one node that is down would hold up connecting to all.
     minimizeConnections: true,
     topologyRefreshOnReconnectionAttemptStrategy: 1000,
     defaults: {
       ...login,
-      commandsQueueMaxLength: options.maxWaitingCommands,
+      commandsQueueMaxLength: options.maxQueuedCommands,
       pingInterval: 1000,
       socket: {
         ...tls,
@@ -61,20 +62,15 @@ export function createStoreCluster(options: StoreClusterOptions) {
 }
 
 /**
- * Waits for the connection to the server that has the key, so that a command whose caller has given up is never sent
- * once that server is back. Answers its address.
- * @throws Error when it is not there in time
+ * Waits until the node that owns `key` is connected, so that a command whose caller has timed out is not sent when the
+ * node comes back.
+ * @returns the node's address
+ * @throws TimeoutError
  */
-export async function reach(cluster: StoreCluster, key: string, deadlineMs: number): Promise<string> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(
-    () => reject(new Error(`no connection to the cluster in ${deadlineMs} ms`)),
-    deadlineMs,
-  )
-  try {
-    const client = await Promise.race([cluster.getNodeClientForKey(key), late])
-    return cluster.masters.find((master) => master.client === client)?.address ?? ''
-  } finally {
-    clearTimeout(timer)
-  }
+export async function connectedNode(cluster: StoreCluster, key: string, timeoutMs: number): Promise<string> {
+  const client = await pTimeout(cluster.getNodeClientForKey(key), {
+    milliseconds: timeoutMs,
+    message: `no connection to the cluster within ${timeoutMs} ms`,
+  })
+  return cluster.masters.find((master) => master.client === client)?.address ?? ''
 }

@@ -1,7 +1,7 @@
-/** What Redis does in one step. Each touches one key, so a cluster knows which of its servers runs it. */
+/** Lua scripts, each atomic. Each touches one key, so that a cluster can route it. */
 import { type CommandParser, defineScript } from 'redis'
 
-export const compareAndSet = defineScript({
+const compareAndSet = defineScript({
   NUMBER_OF_KEYS: 1,
   SCRIPT: `
     local now = redis.call('GET', KEYS[1])
@@ -21,12 +21,12 @@ export const compareAndSet = defineScript({
     ttlMs: number,
   ) {
     parser.pushKey(key)
-    parser.push(...flag(expected), ...flag(next), String(ttlMs))
+    parser.push(...nullable(expected), ...nullable(next), String(ttlMs))
   },
   transformReply: (reply: number): boolean => reply === 1,
 })
 
-export const countUp = defineScript({
+const incrementWithTtl = defineScript({
   NUMBER_OF_KEYS: 1,
   SCRIPT: `
     local count = redis.call('INCR', KEYS[1])
@@ -39,28 +39,30 @@ export const countUp = defineScript({
   transformReply: ([count, expiresInMs]: [number, number]) => ({ count, expiresInMs }),
 })
 
-/** The arithmetic of store/rate-limiter.ts on the clock of Redis, which all instances share. */
-export const pour = defineScript({
+/** The arithmetic of store/rate-limiter.ts, by the clock of Redis. Releases share the format "used at". */
+const takeToken = defineScript({
   NUMBER_OF_KEYS: 1,
   SCRIPT: `
-    local count, one = tonumber(ARGV[1]), tonumber(ARGV[2])
+    local count, token = tonumber(ARGV[1]), tonumber(ARGV[2])
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    local level = 0
+    local used = 0
     local stored = redis.call('GET', KEYS[1])
     if stored then
       local units, at = string.match(stored, '^(%d+) (%d+)$')
-      level = math.max(0, units - math.max(0, math.min(now - at, one)) * count)
+      used = math.max(0, units - math.max(0, math.min(now - at, token)) * count)
     end
-    if level + one > count * one then return { 0, level } end
-    level = level + one
-    redis.call('SET', KEYS[1], string.format('%.0f %.0f', level, now), 'PX', math.ceil(level / count))
-    return { 1, level }`,
+    if used + token > count * token then return { 0, used } end
+    used = used + token
+    redis.call('SET', KEYS[1], string.format('%.0f %.0f', used, now), 'PX', math.ceil(used / count))
+    return { 1, used }`,
   parseCommand(parser: CommandParser, key: string, count: number, windowMs: number) {
     parser.pushKey(key)
     parser.push(String(count), String(windowMs))
   },
-  transformReply: ([allowed, level]: [number, number]) => ({ allowed: allowed === 1, level }),
+  transformReply: ([allowed, used]: [number, number]) => ({ allowed: allowed === 1, used }),
 })
 
-const flag = (value: string | null): [string, string] => (value === null ? ['0', ''] : ['1', value])
+export const scripts = { compareAndSet, incrementWithTtl, takeToken }
+
+const nullable = (value: string | null): [string, string] => (value === null ? ['0', ''] : ['1', value])

@@ -1,13 +1,14 @@
 /**
- * The store in Redis. Only here is the driver known. While Redis is away, calls fail with `redis_unavailable` within
- * two seconds, at once when the outage is older than that, and the connection comes back by itself.
+ * The store in Redis; only here is the driver known. While Redis is unavailable, calls fail with `redis_unavailable`:
+ * within two seconds, immediately when the outage has lasted longer. The connection recovers by itself.
  */
+import pTimeout from 'p-timeout'
 import { createClient, ErrorReply } from 'redis'
 import { AppError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { SharedBuckets } from './rate-limiter.ts'
-import { createStoreCluster, isCluster, reach, type StoreCluster } from './redis-cluster.ts'
-import { compareAndSet, countUp, pour } from './redis-scripts.ts'
+import { connectedNode, createStoreCluster, isCluster, type StoreCluster } from './redis-cluster.ts'
+import { scripts } from './redis-scripts.ts'
 import type { Store } from './store.ts'
 
 export interface RedisStore extends Store {
@@ -16,185 +17,193 @@ export interface RedisStore extends Store {
   reconnects(): number
 }
 
-/** A command not sent by then is taken back; one not answered by then is given up, and may have happened. */
-const sendDeadlineMs = 1500
-const answerDeadlineMs = 2000
-/** A limit is checked at every request, so it waits less. */
-const bucketDeadlineMs = 500
+/** A command not sent by then is withdrawn; one not answered by then is given up, and may have run. */
+const sendTimeoutMs = 1500
+const answerTimeoutMs = 2000
+/** Shorter, for every request waits for its rate limit. */
+const bucketTimeoutMs = 500
 const repeatLogEveryMs = 60_000
-const maxWaitingCommands = 10_000
+const maxQueuedCommands = 10_000
 const keyPrefix = 'minimart:'
-/** Stands for the server where there is no cluster. */
-const theServer = 'the server'
+/** In place of a node's address where there is no cluster. */
+const singleServer = 'server'
 
 /**
- * Waits up to two seconds for the first connection and goes on trying after that. What the URL leads to, one server or
- * a cluster, is asked once it answers.
- * @throws TypeError when the URL is none of Redis.
+ * Waits up to two seconds for the first connection, and keeps trying after that. Whether the URL leads to a single
+ * server or a cluster is found out once it answers.
+ * @throws TypeError when the URL is not a Redis URL
  */
 export async function openRedisStore({ url, log }: { url: string; log: Logger }): Promise<RedisStore> {
-  const client = connect(url)
-  const outage = watch(log)
-  client.on('error', (error: unknown) => outage.begin(theServer, error))
-  client.on('ready', () => outage.end(theServer))
+  const client = createStoreClient(url)
+  const outages = trackOutages(log)
+  client.on('error', (error: unknown) => outages.begin(singleServer, error))
+  client.on('ready', () => outages.end(singleServer))
   let cluster: StoreCluster | null = null
 
-  const begin = async (): Promise<void> => {
+  const connect = async (): Promise<void> => {
     await client.connect()
-    const found = await openIfCluster(client, url, outage)
-    if (found === null) return
-    cluster = found
+    cluster = await openIfCluster(client, url, outages)
+    if (cluster === null) return
     client.destroy()
-    outage.end(theServer)
+    outages.end(singleServer)
     log.info('Redis is a cluster')
   }
-  const first = begin().catch((error: unknown) => {
-    if (!outage.closing()) log.error('the connection to Redis was given up', { error })
+  const connected = connect().catch((error: unknown) => {
+    if (!outages.isClosed()) log.error('the connection to Redis was given up', { error })
   })
-  await before(answerDeadlineMs, first).catch(() => undefined)
+  await pTimeout(connected, { milliseconds: answerTimeoutMs, message: false })
 
-  /** Who has the key, within the deadline: a command given up by its caller must not be sent afterwards. */
-  const carrierOf = async (key: string, deadlineMs: number): Promise<Client | StoreCluster> => {
-    const address = cluster === null ? theServer : await reach(cluster, keyPrefix + key, deadlineMs)
-    if (outage.olderThan(deadlineMs, address)) throw new Error('Redis has been away for longer')
+  const call = createCalls(async (key, timeoutMs) => {
+    const node = cluster === null ? singleServer : await connectedNode(cluster, keyPrefix + key, timeoutMs)
+    if (outages.isOlderThan(timeoutMs, node)) throw new Error('Redis has been unavailable for longer')
     return cluster ?? client
-  }
-  const call = async <T>(
-    deadlineMs: number,
-    key: string,
-    command: (to: Client | StoreCluster) => Promise<T>,
-  ): Promise<T> => {
-    try {
-      return await before(
-        deadlineMs,
-        carrierOf(key, Math.min(deadlineMs, sendDeadlineMs)).then((to) => command(to)),
-      )
-    } catch (error) {
-      throw isFault(error) ? error : unavailable(error)
-    }
-  }
-  const ask = <T>(key: string, command: (to: Client | StoreCluster) => Promise<T>): Promise<T> =>
-    call(answerDeadlineMs, key, command)
-
+  })
   return {
-    get: (key) => ask(key, (to) => to.get(key)),
-    set: async (key, value, ttlSeconds) => {
-      const expiration = { type: 'PX', value: milliseconds(ttlSeconds) } as const
-      await ask(key, (to) => to.set(key, value, { expiration }))
-    },
-    delete: async (key) => (await ask(key, (to) => to.del(key))) === 1,
-    compareAndSet: (key, expected, next, ttlSeconds) =>
-      ask(key, (to) => to.compareAndSet(key, expected, next, next === null ? 0 : milliseconds(ttlSeconds))),
-    increment: (key, ttlSeconds) => ask(key, (to) => to.countUp(key, milliseconds(ttlSeconds))),
-    ping: async () => {
-      await ask('', (to) => to.ping())
-    },
+    ...storeCommands(call),
     close: async () => {
-      outage.close()
+      outages.close()
       cluster?.destroy()
-      if (client.isReady) await before(1000, client.close()).catch(() => undefined)
+      if (client.isReady)
+        await pTimeout(client.close(), { milliseconds: 1000, message: false }).catch(() => undefined)
       if (client.isOpen) client.destroy()
     },
-    reconnects: outage.ended,
+    reconnects: outages.ended,
     buckets: {
-      pour: (key, { count, windowSeconds }) =>
-        call(bucketDeadlineMs, `limit:${key}`, (to) => to.pour(`limit:${key}`, count, windowSeconds * 1000)),
+      take: (key, { count, windowSeconds }) =>
+        call(
+          `limit:${key}`,
+          (to) => to.takeToken(`limit:${key}`, count, windowSeconds * 1000),
+          bucketTimeoutMs,
+        ),
     },
   }
 }
 
-const milliseconds = (seconds: number): number => Math.ceil(seconds * 1000)
+type Client = ReturnType<typeof createStoreClient>
 
-type Client = ReturnType<typeof connect>
+type Call = <T>(
+  key: string,
+  command: (to: Client | StoreCluster) => Promise<T>,
+  timeoutMs?: number,
+) => Promise<T>
 
-function connect(url: string) {
+/** @param clientFor resolves once a command for `key` can be sent, and rejects after the timeout at the latest */
+const createCalls =
+  (clientFor: (key: string, timeoutMs: number) => Promise<Client | StoreCluster>): Call =>
+  async (key, command, timeoutMs = answerTimeoutMs) => {
+    try {
+      return await pTimeout(clientFor(key, Math.min(timeoutMs, sendTimeoutMs)).then(command), {
+        milliseconds: timeoutMs,
+        message: `Redis did not answer within ${timeoutMs} ms`,
+      })
+    } catch (error) {
+      throw isFault(error) ? error : unavailable(error)
+    }
+  }
+
+const storeCommands = (call: Call): Omit<Store, 'close'> => ({
+  get: (key) => call(key, (to) => to.get(key)),
+  set: async (key, value, ttlSeconds) => {
+    const expiration = { type: 'PX', value: toMs(ttlSeconds) } as const
+    await call(key, (to) => to.set(key, value, { expiration }))
+  },
+  delete: async (key) => (await call(key, (to) => to.del(key))) === 1,
+  compareAndSet: (key, expected, next, ttlSeconds) =>
+    call(key, (to) => to.compareAndSet(key, expected, next, next === null ? 0 : toMs(ttlSeconds))),
+  increment: (key, ttlSeconds) => call(key, (to) => to.incrementWithTtl(key, toMs(ttlSeconds))),
+  ping: async () => {
+    await call('', (to) => to.ping())
+  },
+})
+
+const toMs = (seconds: number): number => Math.ceil(seconds * 1000)
+
+function createStoreClient(url: string) {
   return createClient({
     url,
     keyPrefix,
-    scripts: { compareAndSet, countUp, pour },
-    commandOptions: { timeout: sendDeadlineMs },
-    commandsQueueMaxLength: maxWaitingCommands,
-    // Together they notice a connection that died without a word.
+    scripts,
+    commandOptions: { timeout: sendTimeoutMs },
+    commandsQueueMaxLength: maxQueuedCommands,
+    // Together they detect a half-open connection.
     pingInterval: 1000,
     socket: { socketTimeout: 3000, connectTimeout: 2000, reconnectStrategy: reconnectDelayMs },
   })
 }
 
-/** Doubling from 50 ms to 2 s, at random between half and whole, so that instances do not come back in step. */
+/** Exponential from 50 ms to 2 s, with jitter between half and whole, so that instances do not reconnect in step. */
 const reconnectDelayMs = (retries: number): number =>
   Math.min(2000, 50 * 2 ** Math.min(retries, 10)) * (0.5 + Math.random() / 2)
 
-/** Tries until it is known; a cluster is given only once its layout has been read. */
-async function openIfCluster(client: Client, url: string, outage: Outage): Promise<StoreCluster | null> {
-  for (let tries = 0; !outage.closing(); tries++) {
+/**
+ * Tries until it is known; resolves to a cluster once its topology has been read, and to null for a single server. Not
+ * with p-retry, which gives up on TypeErrors: this must go on whatever the driver throws.
+ */
+async function openIfCluster(client: Client, url: string, outages: Outages): Promise<StoreCluster | null> {
+  for (let retries = 0; !outages.isClosed(); retries++) {
     try {
       if (!(await isCluster(client))) return null
-      const cluster = createStoreCluster({
-        url,
-        keyPrefix,
-        sendDeadlineMs,
-        maxWaitingCommands,
-        reconnectDelayMs,
-      })
-      cluster.on('error', (error: unknown) => outage.tell(error))
-      cluster.on('node-error', (error: unknown, node: Address) => outage.begin(addressOf(node), error))
-      cluster.on('node-ready', (node: Address) => outage.end(addressOf(node)))
-      // It left the cluster, or its place was given to another.
-      cluster.on('node-disconnect', (node: Address) => outage.end(addressOf(node)))
+      const options = { url, keyPrefix, sendTimeoutMs, maxQueuedCommands, reconnectDelayMs }
+      const cluster = createStoreCluster(options)
+      cluster.on('error', (error: unknown) => outages.report(error))
+      cluster.on('node-error', (error: unknown, node: Node) => outages.begin(addressOf(node), error))
+      cluster.on('node-ready', (node: Node) => outages.end(addressOf(node)))
+      // It left the cluster or was replaced.
+      cluster.on('node-disconnect', (node: Node) => outages.end(addressOf(node)))
       await cluster.connect()
-      if (!outage.closing()) return cluster
+      if (!outages.isClosed()) return cluster
       cluster.destroy()
     } catch (error) {
-      outage.tell(error)
-      await Bun.sleep(reconnectDelayMs(tries))
+      outages.report(error)
+      await Bun.sleep(reconnectDelayMs(retries))
     }
   }
   return null
 }
 
-interface Address {
+interface Node {
   host: string
   port: number
 }
 
-const addressOf = ({ host, port }: Address): string => `${host}:${port}`
+const addressOf = ({ host, port }: Node): string => `${host}:${port}`
 
-type Outage = ReturnType<typeof watch>
+type Outages = ReturnType<typeof trackOutages>
 
-/** Tells how long which server has been away, and logs an outage once, each minute, and at its end. */
-function watch(log: Logger) {
-  const away = new Map<string, number>()
+/** Knows which nodes have been unavailable for how long; logs an outage when it begins, every minute, and when it ends. */
+function trackOutages(log: Logger) {
+  const sinceByNode = new Map<string, number>()
   let begunAt = 0
   let loggedAt = 0
-  let closing = false
+  let isClosed = false
   let ended = 0
-  const tell = (error: unknown): void => {
+  const report = (error: unknown): void => {
     const now = performance.now()
-    if (closing || (loggedAt > 0 && now - loggedAt < repeatLogEveryMs)) return
+    if (isClosed || (loggedAt > 0 && now - loggedAt < repeatLogEveryMs)) return
     loggedAt = now
-    const seconds = away.size === 0 ? 0 : Math.round((now - begunAt) / 1000)
-    log.error('Redis is away', { error: isFault(error) ? error : unavailable(error), seconds })
+    const seconds = sinceByNode.size === 0 ? 0 : Math.round((now - begunAt) / 1000)
+    log.error('Redis is unavailable', { error: isFault(error) ? error : unavailable(error), seconds })
   }
   return {
-    begin: (address: string, error: unknown): void => {
-      if (away.size === 0) begunAt = performance.now()
-      if (!away.has(address)) away.set(address, performance.now())
-      tell(error)
+    begin: (node: string, error: unknown): void => {
+      if (sinceByNode.size === 0) begunAt = performance.now()
+      if (!sinceByNode.has(node)) sinceByNode.set(node, performance.now())
+      report(error)
     },
-    tell,
-    end: (address: string): void => {
-      if (away.delete(address) && away.size === 0 && !closing) {
+    report,
+    end: (node: string): void => {
+      if (sinceByNode.delete(node) && sinceByNode.size === 0 && !isClosed) {
         ended++
-        log.info('Redis is back', { seconds: Math.round((performance.now() - begunAt) / 1000) })
+        log.info('Redis is available again', { seconds: Math.round((performance.now() - begunAt) / 1000) })
       }
-      if (away.size === 0) loggedAt = 0
+      if (sinceByNode.size === 0) loggedAt = 0
     },
-    olderThan: (ms: number, address: string): boolean =>
-      performance.now() - (away.get(address) ?? Number.POSITIVE_INFINITY) > ms,
+    isOlderThan: (ms: number, node: string): boolean =>
+      performance.now() - (sinceByNode.get(node) ?? Number.POSITIVE_INFINITY) > ms,
     ended: (): number => ended,
-    closing: (): boolean => closing,
+    isClosed: (): boolean => isClosed,
     close: (): void => {
-      closing = true
+      isClosed = true
     },
   }
 }
@@ -202,21 +211,11 @@ function watch(log: Logger) {
 const unavailable = (cause?: unknown): AppError =>
   new AppError('redis_unavailable', 'Redis cannot be reached at the moment.', { retryAfterSeconds: 2, cause })
 
-/** States of a server that pass; any other error it answers with is a fault of the program. */
-const passing =
+/** Passing states of a server. Any other error reply is a bug. */
+const transient =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|NOAUTH|WRONGPASS)\b/
 
-/** The server answered, and the answer is an error. */
-export const isRefusal = (error: unknown): boolean => error instanceof ErrorReply
+/** Whether the server answered with an error. */
+export const isErrorReply = (error: unknown): error is ErrorReply => error instanceof ErrorReply
 
-const isFault = (error: unknown): boolean => error instanceof ErrorReply && !passing.test(error.message)
-
-async function before<T>(deadlineMs: number, answer: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`Redis did not answer in ${deadlineMs} ms`)), deadlineMs)
-  try {
-    return await Promise.race([answer, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
+const isFault = (error: unknown): boolean => isErrorReply(error) && !transient.test(error.message)

@@ -1,20 +1,20 @@
 /**
- * Short-lived state with a time to live: refresh sessions, one-time codes, spent invitations.
- * Two implementations (Redis, a table) behind one interface, held to one test suite.
+ * Short-lived state: sessions, one-time codes, redeemed invitations. Two implementations (Redis, a table) share one
+ * test suite.
  *
- * Atomicity contract: each call is atomic by itself and sees every call that was answered before it,
- * on whichever instance. An expired entry behaves exactly like one that was never there.
+ * Atomicity contract: each call is atomic and sees every call that returned before it, on whichever instance. An expired
+ * entry behaves exactly like one that never existed.
  * Keys are up to 512 bytes, values up to 64 KiB, TTLs at least one second.
- * Every call throws AppError `redis_unavailable` or `database_unavailable` (503) when its backend cannot answer.
+ * Every call throws AppError `redis_unavailable` or `database_unavailable` (503) when its backend is unavailable.
  */
 export interface Store {
   get(key: string): Promise<string | null>
   set(key: string, value: string, ttlSeconds: number): Promise<void>
-  /** Answers whether there was something to delete. */
+  /** Returns whether the key existed. */
   delete(key: string): Promise<boolean>
   /**
-   * Writes `next` only if the key now holds `expected`; null stands for "nothing", on either side,
-   * so (null, x) creates and (x, null) takes away. Answers whether it did.
+   * Writes `next` only if the key holds `expected`. Null stands for no entry on either side: (null, x) creates,
+   * (x, null) deletes. Returns whether it did.
    */
   compareAndSet(
     key: string,
@@ -22,9 +22,8 @@ export interface Store {
     next: string | null,
     ttlSeconds: number,
   ): Promise<boolean>
-  /** Counts up from nothing; the TTL starts with the first count and is not prolonged by later ones. */
+  /** Starts from 0. The first increment sets the TTL; later ones do not extend it. */
   increment(key: string, ttlSeconds: number): Promise<{ count: number; expiresInMs: number }>
-  /** Throws when the backend cannot answer. */
   ping(): Promise<void>
   close(): Promise<void>
 }

@@ -1,31 +1,31 @@
-/** What the program sees of traces; tracing-otel.ts makes them, where open.ts finds that they are wanted. */
+/** The interface to tracing, without OpenTelemetry's packages. */
 import type { Config } from '../config/config.ts'
 
 export interface RequestSpan {
-  /** 32 hexadecimal digits, for the log; the caller's own trace where he had one. */
+  /** 32 hexadecimal digits, for the log; the caller's where it sent a `traceparent`. */
   readonly traceId: string
-  /** @param route the route's pattern, null where no route was found */
+  /** @param route its pattern, null when no route matched */
   end(route: string | null, status: number): void
 }
 
 export interface DatabaseCall {
   kind: 'read' | 'write' | 'transaction'
-  /** The statements' text without values; asked for only when the call is recorded. */
+  /** The statements without parameters; called only when the span is recorded. */
   text: () => string
 }
 
 export interface Tracing {
-  /** Makes a request's span the parent of what is called on its behalf. Goes round the whole handling of requests. */
+  /** Wraps request handling, so that the request's span becomes the parent of its database calls. */
   around<Arguments extends unknown[], Answer>(
     handle: (...given: Arguments) => Answer,
   ): (...given: Arguments) => Answer
-  /** Inside of `around`. Goes on with the caller's trace where its `traceparent` names one. */
+  /** To be called inside `around`. Continues the caller's trace if the request has a `traceparent`. */
   startRequest(request: Request): RequestSpan
-  /** A span about `work` if a request is being traced, else `work` alone. */
+  /** Runs `work`, in a span if a request is being traced. */
   databaseCall<T>(call: DatabaseCall, work: () => Promise<T>): Promise<T>
-  /** The trace that is going on, null outside of requests. */
+  /** Of the current request, null outside of requests. */
   traceId(): string | null
-  /** Sends what waits, for that long at most; never throws. */
+  /** Exports what is queued, for `timeoutMs` at most. Never throws. */
   close(timeoutMs: number): Promise<void>
 }
 

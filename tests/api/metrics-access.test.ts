@@ -17,7 +17,7 @@ const withPort = oncePerBackend((backend) =>
 )
 
 const metricsUrl = ({ log }: TestServer): string =>
-  String(log.lines.find(({ message }) => message === 'metrics are served')?.fields?.['at'])
+  String(log.lines.find(({ message }) => message === 'metrics server is listening')?.fields?.['at'])
 
 const described = async ({ url }: TestServer) => {
   const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as {
@@ -112,8 +112,8 @@ describe('the figures', () => {
     }
     expect(faults({ METRICS_TOKEN: 'short' })).toContain('METRICS_TOKEN must have at least 16 characters')
     expect(faults({ METRICS_TOKEN: 'with spaces in it, it is none' })).toContain('METRICS_TOKEN')
-    expect(faults({ METRICS_PORT: '8000' })).toContain('METRICS_PORT must not be PORT')
-    expect(faults({ METRICS_HOST: '127.0.0.1' })).toContain('METRICS_HOST is for METRICS_PORT')
+    expect(faults({ METRICS_PORT: '8000' })).toContain('METRICS_PORT must differ from PORT')
+    expect(faults({ METRICS_HOST: '127.0.0.1' })).toContain('METRICS_HOST requires METRICS_PORT')
     expect(faults({ SLOW_QUERY_MS: 'slow' })).toContain('SLOW_QUERY_MS must be')
     expect(faults({ SLOW_QUERY_MS: 'off', METRICS_PORT: '9090', METRICS_HOST: '::1' })).toBe('')
   })

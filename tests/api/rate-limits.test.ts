@@ -202,7 +202,7 @@ describePrivateRedis('when Redis goes away', () => {
       await redis.stop('crash')
       expect(await statuses('192.0.2.2')).toEqual(threeThenNoMore)
       await redis.start()
-      const back = 'rate limits are shared by all instances again'
+      const back = 'rate limits are shared between instances again'
       await until(async () => {
         await attempt(server, freshEmail(), '192.0.2.4')
         return server.log.messages().includes(back)

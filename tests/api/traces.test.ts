@@ -168,7 +168,7 @@ describe('a collector that is away', () => {
       await server.stop()
       expect(performance.now() - begun).toBeLessThan(5000)
       const warnings = server.log.lines.filter(({ message }) =>
-        message.startsWith('traces could not be sent'),
+        message.startsWith('traces could not be exported'),
       )
       expect(warnings.length).toBeLessThanOrEqual(1)
       for (const socket of sockets) socket.destroy()

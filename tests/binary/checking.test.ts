@@ -137,7 +137,7 @@ describePrograms('looking', (program) => {
           remedy: expect.stringContaining('password'),
         })
         const { stdout } = await program.run(['check'], { env, terminal: true })
-        expect(stdout).not.toMatch(/ {2,}at |sesame|Redis is away/)
+        expect(stdout).not.toMatch(/ {2,}at |sesame|Redis is unavailable/)
       }
       await redis.end()
     })

@@ -26,7 +26,7 @@ describePrograms('Redis away', (program) => {
         await redis.stop('crash')
         const early = await (await program.start([], { env: environment })).ready()
         expect((await fetch(`${early.url}/readyz`)).status).toBe(503)
-        expect(early.output()).toContain('Redis is away')
+        expect(early.output()).toContain('Redis is unavailable')
         await redis.start()
         await until(async () => (await fetch(`${early.url}/readyz`)).ok, 'ready', 5000)
 

@@ -1,8 +1,7 @@
-/** The dashboard and the alert rules ask for what a running server tells, and for nothing else. */
+/** The dashboard and the alert rules query only metrics that a running server exposes. */
 import { beforeAll, describe, expect, test } from 'bun:test'
 import alertRules from '../../src/operations/alerts.yml' with { type: 'text' }
-import { grafanaDashboard } from '../../src/operations/dashboard.ts'
-import { panelRows } from '../../src/operations/dashboard-panels.ts'
+import dashboard from '../../src/operations/dashboard.json' with { type: 'json' }
 import { type Family, scrape } from '../support/metrics.ts'
 import { sharedServer } from '../support/server.ts'
 
@@ -14,25 +13,10 @@ interface Rule {
   annotations: { summary: string; description?: string }
 }
 
-interface Dashboard {
-  __inputs: { name: string }[]
-  templating: { list: { name: string; query: { query: string } }[] }
-  panels: {
-    id: number
-    type: string
-    title: string
-    gridPos: { x: number; y: number; w: number; h: number }
-    targets?: { expr: string; datasource: { uid: string } }[]
-  }[]
-}
-
 const rules = (Bun.YAML.parse(alertRules) as { groups: { rules: Rule[] }[] }).groups.flatMap(
   (group) => group.rules,
 )
-const dashboard = JSON.parse(JSON.stringify(grafanaDashboard())) as Dashboard
-const queries = panelRows.flatMap(({ panels }) =>
-  panels.flatMap((panel) => panel.queries.map(([expr]) => expr)),
-)
+const queries = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
 const expressions = [...rules.map(({ expr }) => expr), ...queries]
 
 const namesIn = (expr: string): string[] => expr.match(/\b(minimart|process)_[a-z_]+/g) ?? []
@@ -50,7 +34,7 @@ describe('the dashboard and the alert rules', () => {
       series.set(name, new Set([...(series.get(name) ?? []), ...Object.keys(labels)]))
   })
 
-  test('ask for figures that are there', () => {
+  test('query metrics that exist', () => {
     const asked = new Set(expressions.flatMap(namesIn))
     expect(asked.size).toBeGreaterThan(25)
     expect(
@@ -62,7 +46,7 @@ describe('the dashboard and the alert rules', () => {
     ).toEqual([])
   })
 
-  test('and for labels that these have', () => {
+  test('use labels that those metrics have', () => {
     const added = new Set(['job', 'instance', 'worker'])
     for (const expr of expressions)
       for (const [, name = '', selector = ''] of expr.matchAll(
@@ -83,7 +67,7 @@ describe('the dashboard and the alert rules', () => {
         }
   })
 
-  test('show every figure there is, but for those that only explain another', () => {
+  test('cover every metric but those that only annotate another', () => {
     const asked = new Set(
       expressions.flatMap(namesIn).map((name) => name.replace(/_(bucket|count|sum)$/, '')),
     )
@@ -110,6 +94,7 @@ describe('the dashboard and the alert rules', () => {
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
     for (const { title, type, targets = [], gridPos } of panels) {
       expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24)
+      expect(new Set(targets.map(({ refId }) => refId)).size).toBe(targets.length)
       for (const { datasource } of targets) expect(datasource.uid).toBe('${'.concat('DS_PROMETHEUS}'))
       if (type !== 'row') expect(`${title}: ${targets.length > 0}`).toBe(`${title}: true`)
       for (const { expr } of targets) expect(expr).toContain('job=~"$job",instance=~"$instance"')

@@ -90,7 +90,7 @@ describePrivateRedis('when Redis dies under a limit', () => {
     await redis.start()
     await until(async () => {
       await limiter.hit('other', perMinute)
-      return log.messages().includes('rate limits are shared by all instances again')
+      return log.messages().includes('rate limits are shared between instances again')
     })
     expect(log.lines).toHaveLength(2)
   }, 60_000)

@@ -115,10 +115,10 @@ describe('when the shared buckets are out of reach', () => {
     const buckets = {
       asked: 0,
       away: true,
-      pour: async (_key: string, { windowSeconds }: Limit) => {
+      take: async (_key: string, { windowSeconds }: Limit) => {
         buckets.asked++
         if (buckets.away) throw new AppError('redis_unavailable', 'away')
-        return { allowed: true, level: windowSeconds * 1000 }
+        return { allowed: true, used: windowSeconds * 1000 }
       },
     }
     return buckets
@@ -136,15 +136,15 @@ describe('when the shared buckets are out of reach', () => {
     clock.ms += 1000
     await admitted(limiter, 'key', perMinute, 10)
     expect(shared.asked).toBe(askedAtOnce + 1)
-    expect(log.messages()).toEqual(['rate limits are counted by this instance alone until Redis is back'])
+    expect(log.messages()).toEqual(['rate limits are counted per instance until Redis is available again'])
     shared.away = false
     clock.ms += 1000
     expect(await limiter.hit('key', perMinute)).toMatchObject({ allowed: true, remaining: 2 })
-    expect(log.messages().slice(1)).toEqual(['rate limits are shared by all instances again'])
+    expect(log.messages().slice(1)).toEqual(['rate limits are shared between instances again'])
   })
 
   test('a fault of the program is not taken for an outage', async () => {
-    const shared: SharedBuckets = { pour: () => Promise.reject(new TypeError('a fault')) }
+    const shared: SharedBuckets = { take: () => Promise.reject(new TypeError('a fault')) }
     const limiter = createRateLimiter({ shared, log: recordingLogger() })
     await expect(limiter.hit('key', perMinute)).rejects.toThrow('a fault')
   })

@@ -131,8 +131,8 @@ describePrivateRedis('when Redis fails', () => {
     // The server forgot the scripts too.
     expect(await store.compareAndSet('key', null, 'value', 60)).toBe(true)
     expect((await store.increment('count', 60)).count).toBe(1)
-    expect(log.messages().filter((message) => message === 'Redis is away')).toHaveLength(1)
-    expect(log.messages().filter((message) => message === 'Redis is back')).toHaveLength(1)
+    expect(log.messages().filter((message) => message === 'Redis is unavailable')).toHaveLength(1)
+    expect(log.messages().filter((message) => message === 'Redis is available again')).toHaveLength(1)
   }, 60_000)
 
   test('a call to a Redis that went silent fails in time', async () => {
