@@ -180,3 +180,9 @@ export const NoBody = t.Union([t.Object({}, strict), t.Null()], { documented: fa
 
 /** The path of everything on one list. */
 export const ListPath = t.Object({ id: PathId })
+
+/** In answers, where nothing is validated. */
+export const Id = t.String({ format: 'uuid' })
+export const Time = t.String({ format: 'date-time' })
+export const pageOf = <T extends TSchema>(schema: T) =>
+  t.Object({ data: t.Array(schema), next_cursor: t.Union([t.String(), t.Null()]) })

@@ -14,28 +14,34 @@ const answer = (status: number, body: object): Response =>
 
 export const healthRoutes = (deps: ReadinessDeps) =>
   new Elysia()
-    .get('/healthz', () => answer(200, { status: 'ok' }), {
-      detail: operation({
-        tag,
-        id: 'healthz',
-        summary: 'Liveness',
-        public: true,
-        selfContained: true,
-        ok: {
-          status: 200,
-          description: 'The process is running.',
-          schema: t.Object({ status: t.Literal('ok') }),
+    .get(
+      '/healthz',
+      () => answer(200, { status: 'ok' }),
+      operation(
+        {},
+        {
+          tag,
+          id: 'healthz',
+          summary: 'Liveness',
+          public: true,
+          selfContained: true,
+          ok: {
+            status: 200,
+            description: 'The process is running.',
+            schema: t.Object({ status: t.Literal('ok') }),
+          },
         },
-      }),
-    })
+      ),
+    )
     .get(
       '/readyz',
       async () => {
         const found = await readiness(deps)
         return answer(found.status === 'ready' ? 200 : 503, found)
       },
-      {
-        detail: operation({
+      operation(
+        {},
+        {
           tag,
           id: 'readyz',
           summary: 'Readiness',
@@ -49,8 +55,8 @@ export const healthRoutes = (deps: ReadinessDeps) =>
               schema: ReadinessBody,
             },
           ],
-        }),
-      },
+        },
+      ),
     )
 
 export interface MetricsRouteOptions {
@@ -69,8 +75,9 @@ export const metricsRoutes = (options: MetricsRouteOptions | null) =>
           checkMetricsToken(options.token, request.headers.get('authorization'))
           return metricsAnswer(options.served)
         },
-        {
-          detail: operation({
+        operation(
+          {},
+          {
             tag,
             id: 'metrics',
             summary: 'Metrics in the Prometheus text format',
@@ -82,8 +89,8 @@ export const metricsRoutes = (options: MetricsRouteOptions | null) =>
             selfContained: true,
             ok: { status: 200, description: 'The metrics.', schema: t.String(), mediaType: 'text/plain' },
             ...(options.token === null ? {} : { errors: ['token_missing', 'token_invalid'] }),
-          }),
-        },
+          },
+        ),
       )
 
 const ReadinessBody = t.Object(

@@ -30,48 +30,64 @@ export const demoApi = (publicUrl: string | null = null) =>
     .use(openapi({ version: '1.2.3', publicUrl }))
     .group('/api/v1/items', (items) =>
       items
-        .get('/', () => ({ data: [], next_cursor: null }), {
-          query: t.Object({ limit: t.Optional(t.Integer({ minimum: 1, maximum: 100 })) }),
-          detail: operation({
-            summary: 'Items',
-            tag: 'Items',
-            id: 'listItems',
-            ok: { status: 200, description: 'A page of them.', schema: ItemPage },
-            errors: ['invalid'],
-          }),
-        })
-        .post('/', () => 'made', {
-          body: t.Union([NewItem, t.Object({ items: t.Array(NewItem, { minItems: 1 }) })]),
-          detail: operation({
-            summary: 'Add items',
-            tag: 'Items',
-            id: 'addItems',
-            body: true,
-            request: { name: 'Milk', quantity: 2 },
-            ok: { status: 201, description: 'The new item.', schema: Item },
-            alsoOk: [{ status: 200, description: 'It was there already.', schema: Item }],
-            errors: ['id_conflict', 'id_deleted'],
-          }),
-        })
-        .delete('/:id', () => 'gone', {
-          params: t.Object({ id }),
-          detail: operation({
-            summary: 'Delete an item',
-            tag: 'Items',
-            id: 'deleteItem',
-            ok: { status: 204, description: 'It is gone.' },
-            errors: ['not_found', 'version_mismatch'],
-          }),
-        }),
+        .get(
+          '/',
+          () => ({ data: [], next_cursor: null }),
+          operation(
+            { query: t.Object({ limit: t.Optional(t.Integer({ minimum: 1, maximum: 100 })) }) },
+            {
+              summary: 'Items',
+              tag: 'Items',
+              id: 'listItems',
+              ok: { status: 200, description: 'A page of them.', schema: ItemPage },
+              errors: ['invalid'],
+            },
+          ),
+        )
+        .post(
+          '/',
+          () => 'made',
+          operation(
+            { body: t.Union([NewItem, t.Object({ items: t.Array(NewItem, { minItems: 1 }) })]) },
+            {
+              summary: 'Add items',
+              tag: 'Items',
+              id: 'addItems',
+              request: { name: 'Milk', quantity: 2 },
+              ok: { status: 201, description: 'The new item.', schema: Item },
+              alsoOk: [{ status: 200, description: 'It was there already.', schema: Item }],
+              errors: ['id_conflict', 'id_deleted'],
+            },
+          ),
+        )
+        .delete(
+          '/:id',
+          () => 'gone',
+          operation(
+            { params: t.Object({ id }) },
+            {
+              summary: 'Delete an item',
+              tag: 'Items',
+              id: 'deleteItem',
+              ok: { status: 204, description: 'It is gone.' },
+              errors: ['not_found', 'version_mismatch'],
+            },
+          ),
+        ),
     )
-    .get('/healthz', () => 'fine', {
-      detail: operation({
-        summary: 'Liveness',
-        tag: 'Service',
-        id: 'healthz',
-        public: true,
-        selfContained: true,
-        ok: { status: 200, description: 'It lives.', schema: t.String(), mediaType: 'text/plain' },
-      }),
-    })
+    .get(
+      '/healthz',
+      () => 'fine',
+      operation(
+        {},
+        {
+          summary: 'Liveness',
+          tag: 'Service',
+          id: 'healthz',
+          public: true,
+          selfContained: true,
+          ok: { status: 200, description: 'It lives.', schema: t.String(), mediaType: 'text/plain' },
+        },
+      ),
+    )
     .get('/asyncapi.json', () => ({}), { detail: { hide: true } })

@@ -115,10 +115,9 @@ test('an example is made for what gives none, and holds against its schema', asy
     count: t.Integer({ minimum: 5, maximum: 6 }),
   })
   const ok = { status: 200, description: 'Done.', schema: Deep }
-  const app = new Elysia().use(openapi({ version: '1' })).post('/deep', () => 'x', {
-    body: Deep,
-    detail: operation({ summary: 'Deep', tag: 'Items', id: 'deep', body: true, ok }),
-  })
+  const app = new Elysia()
+    .use(openapi({ version: '1' }))
+    .post('/deep', () => 'x', operation({ body: Deep }, { summary: 'Deep', tag: 'Items', id: 'deep', ok }))
   expect(openapiFaults(await openapiDocument(app))).toEqual([])
 })
 

@@ -1,6 +1,6 @@
 import { type Static, t } from 'elysia'
 import { operation } from '../../http/docs/openapi-operation.ts'
-import { Cursor, Limit, QueryId, QueryTime } from '../../http/fields.ts'
+import { Cursor, Limit, pageOf, QueryId, QueryTime } from '../../http/fields.ts'
 import { auditActions } from './entry.ts'
 
 const AuditAction = t.Union(
@@ -51,18 +51,15 @@ export const AuditEntry = t.Object(
   { $id: 'AuditEntry' },
 )
 
-export const AuditPage = t.Object({
-  data: t.Array(AuditEntry),
-  next_cursor: t.Union([t.String(), t.Null()]),
-})
+export const AuditPage = pageOf(AuditEntry)
 
 const meanings = Object.entries(auditActions)
   .map(([action, meaning]) => `- \`${action}\`: ${meaning}`)
   .join('\n')
 
-export const listAudit = {
-  query: AuditQuery,
-  detail: operation({
+export const listAudit = operation(
+  { query: AuditQuery },
+  {
     tag: 'Audit',
     id: 'listAudit',
     summary: 'Who did what',
@@ -70,5 +67,5 @@ export const listAudit = {
 inclusive, \`to\` is not. Entries are kept for AUDIT_RETENTION_DAYS and cannot be changed.\n\n${meanings}`,
     ok: { status: 200, description: 'A page of entries.', schema: AuditPage },
     errors: ['forbidden', 'invalid'],
-  }),
-}
+  },
+)

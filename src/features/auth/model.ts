@@ -71,14 +71,13 @@ const tokens = { status: 200, description: 'Signed in.', schema: Tokens }
 
 const user = { status: 200, description: 'The caller.', schema: User }
 
-export const login = {
-  body: Login,
-  detail: operation({
+export const login = operation(
+  { body: Login },
+  {
     tag,
     id: 'login',
     summary: 'Sign in',
     public: true,
-    body: true,
     ok: tokens,
     errors: [
       'invalid_credentials',
@@ -87,42 +86,40 @@ export const login = {
       'tenant_deactivated',
       'redis_unavailable',
     ],
-  }),
-}
+  },
+)
 
-export const verifyEmail = {
-  body: VerifyEmail,
-  detail: operation({
+export const verifyEmail = operation(
+  { body: VerifyEmail },
+  {
     tag,
     id: 'verifyEmail',
     summary: 'Verify an e-mail address with the mailed code',
     public: true,
-    body: true,
     ok: {
       status: 200,
       description: 'Verified.',
       schema: t.Object({ email_verified: t.Literal(true) }),
     },
     errors: ['otp_invalid', 'otp_attempts_exceeded', 'redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const resendOtp = {
-  body: OnlyEmail,
-  detail: operation({
+export const resendOtp = operation(
+  { body: OnlyEmail },
+  {
     tag,
     id: 'resendOtp',
     summary: 'Mail a new code',
     public: true,
-    body: true,
     ok: accepted,
     errors: ['redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const refresh = {
-  body: Refresh,
-  detail: operation({
+export const refresh = operation(
+  { body: Refresh },
+  {
     tag,
     id: 'refresh',
     summary: 'Exchange the refresh token for new tokens',
@@ -131,72 +128,66 @@ export const refresh = {
       'costs nothing; after that, reuse ends the session.',
     public: true,
     limited: false,
-    body: true,
     ok: tokens,
     errors: ['refresh_token_invalid', 'refresh_token_reused', 'redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const forgotPassword = {
-  body: OnlyEmail,
-  detail: operation({
+export const forgotPassword = operation(
+  { body: OnlyEmail },
+  {
     tag,
     id: 'forgotPassword',
     summary: 'Mail a link to set a new password',
     public: true,
-    body: true,
     ok: accepted,
     errors: ['redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const resetPassword = {
-  body: ResetPassword,
-  detail: operation({
+export const resetPassword = operation(
+  { body: ResetPassword },
+  {
     tag,
     id: 'resetPassword',
     summary: 'Set a new password with the token from the mail',
     public: true,
-    body: true,
     ok: { status: 204, description: 'Changed; every session of the user has ended.' },
     errors: ['reset_token_invalid', 'redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const getMe = {
-  detail: operation({ tag, id: 'getMe', summary: 'Who am I', ok: user }),
-}
+export const getMe = operation({}, { tag, id: 'getMe', summary: 'Who am I', ok: user })
 
-export const changeMe = {
-  body: ProfileChange,
-  detail: operation({ tag, id: 'changeMe', summary: 'Change my name', body: true, ok: user }),
-}
+export const changeMe = operation(
+  { body: ProfileChange },
+  { tag, id: 'changeMe', summary: 'Change my name', ok: user },
+)
 
-export const logout = {
-  body: NoBody,
-  detail: operation({
+export const logout = operation(
+  { body: NoBody },
+  {
     tag,
     id: 'logout',
     summary: 'End this session',
-    body: true,
     ok: { status: 204, description: "This session's tokens and sockets have ended." },
-  }),
-}
+  },
+)
 
-export const changePassword = {
-  body: ChangePassword,
-  detail: operation({
+export const changePassword = operation(
+  { body: ChangePassword },
+  {
     tag,
     id: 'changePassword',
     summary: 'Change my password',
-    body: true,
     ok: { status: 204, description: 'Changed; every other session has ended.' },
     errors: ['current_password_wrong', 'redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const listSessions = {
-  detail: operation({
+export const listSessions = operation(
+  {},
+  {
     tag,
     id: 'listSessions',
     summary: 'My signed-in devices',
@@ -206,18 +197,16 @@ export const listSessions = {
       schema: t.Object({ data: t.Array(SessionView), next_cursor: t.Null() }),
     },
     errors: ['redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const endSession = {
-  params: SessionPath,
-  body: NoBody,
-  detail: operation({
+export const endSession = operation(
+  { params: SessionPath, body: NoBody },
+  {
     tag,
     id: 'endSession',
     summary: 'Sign a device out',
-    body: true,
     ok: { status: 204, description: 'Its tokens and sockets have ended.' },
     errors: ['not_found', 'redis_unavailable'],
-  }),
-}
+  },
+)

@@ -1,6 +1,6 @@
 import { t } from 'elysia'
 import { operation } from '../../http/docs/openapi-operation.ts'
-import { Email, ListPath, strict, Token } from '../../http/fields.ts'
+import { Email, Id, ListPath, strict, Time, Token } from '../../http/fields.ts'
 import { ListSummary } from '../lists/model.ts'
 
 const InvitedRole = t.Union([t.Literal('editor'), t.Literal('viewer')], {
@@ -9,14 +9,11 @@ const InvitedRole = t.Union([t.Literal('editor'), t.Literal('viewer')], {
 export const Invite = t.Object({ email: Email, role: t.Optional(InvitedRole) }, strict)
 export const InvitationToken = t.Object({ token: Token }, strict)
 
-const id = t.String({ format: 'uuid' })
-const time = t.String({ format: 'date-time' })
-
 const invitationFields = {
-  list_id: id,
+  list_id: Id,
   email: t.String({ format: 'email' }),
   role: InvitedRole,
-  expires_at: time,
+  expires_at: Time,
 }
 export const Invitation = t.Object(
   { ...invitationFields, token: t.String(), url: t.String({ format: 'uri' }) },
@@ -29,27 +26,25 @@ export const InvitationPreview = t.Object(
 
 const tag = 'Invitations'
 
-export const previewInvitation = {
-  body: InvitationToken,
-  detail: operation({
+export const previewInvitation = operation(
+  { body: InvitationToken },
+  {
     tag,
     id: 'previewInvitation',
     summary: 'Preview an invitation',
     public: true,
     limited: false,
-    body: true,
     ok: { status: 200, description: 'What it is for.', schema: InvitationPreview },
     errors: ['invitation_invalid', 'invitation_expired', 'invitation_spent', 'invitation_void'],
-  }),
-}
+  },
+)
 
-export const acceptInvitation = {
-  body: InvitationToken,
-  detail: operation({
+export const acceptInvitation = operation(
+  { body: InvitationToken },
+  {
     tag,
     id: 'acceptInvitation',
     summary: 'Join a list',
-    body: true,
     ok: { status: 200, description: 'Joined: the list.', schema: ListSummary },
     errors: [
       'invitation_invalid',
@@ -60,16 +55,15 @@ export const acceptInvitation = {
       'already_member',
       'forbidden',
     ],
-  }),
-}
+  },
+)
 
-export const rejectInvitation = {
-  body: InvitationToken,
-  detail: operation({
+export const rejectInvitation = operation(
+  { body: InvitationToken },
+  {
     tag,
     id: 'rejectInvitation',
     summary: 'Decline an invitation',
-    body: true,
     ok: { status: 204, description: 'Declined; the invitation is used up.' },
     errors: [
       'invitation_invalid',
@@ -79,19 +73,17 @@ export const rejectInvitation = {
       'invitation_void',
       'forbidden',
     ],
-  }),
-}
+  },
+)
 
-export const invite = {
-  params: ListPath,
-  body: Invite,
-  detail: operation({
+export const invite = operation(
+  { params: ListPath, body: Invite },
+  {
     tag: 'Members',
     id: 'invite',
     summary: 'Invite a colleague',
     description: 'They get a mail with a link. The invitation works once, for them alone.',
-    body: true,
     ok: { status: 201, description: 'Invited.', schema: Invitation },
     errors: ['forbidden', 'not_found', 'not_in_tenant', 'already_member'],
-  }),
-}
+  },
+)

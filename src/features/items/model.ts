@@ -7,6 +7,7 @@ import {
   Category,
   ChosenId,
   Cursor,
+  Id,
   Limit,
   ListPath,
   Name,
@@ -14,8 +15,10 @@ import {
   Note,
   PathId,
   Position,
+  pageOf,
   Quantity,
   strict,
+  Time,
   Unit,
 } from '../../http/fields.ts'
 import type { itemColumns } from '../list-changes/wire.ts'
@@ -65,14 +68,12 @@ export type ItemQuery = Static<typeof ItemQuery>
 
 export const ItemPath = t.Object({ id: PathId })
 
-const id = t.String({ format: 'uuid' })
-const time = t.String({ format: 'date-time' })
 const text = t.Union([t.String(), t.Null()])
 
 export const Item = t.Object(
   {
-    id,
-    list_id: id,
+    id: Id,
+    list_id: Id,
     name: t.String(),
     quantity: t.Number(),
     unit: text,
@@ -82,33 +83,31 @@ export const Item = t.Object(
     position: t.String({
       description: 'A fractional-index key: items are ordered by its bytes, then by id.',
     }),
-    added_by: id,
-    updated_by: id,
-    purchased_by: t.Union([id, t.Null()]),
-    purchased_at: t.Union([time, t.Null()]),
+    added_by: Id,
+    updated_by: Id,
+    purchased_by: t.Union([Id, t.Null()]),
+    purchased_at: t.Union([Time, t.Null()]),
     version: t.Integer(),
-    created_at: time,
-    updated_at: time,
+    created_at: Time,
+    updated_at: Time,
   } satisfies Record<ItemColumn, TSchema>,
   { $id: 'Item' },
 )
-export const ItemPage = t.Object({ data: t.Array(Item), next_cursor: t.Union([t.String(), t.Null()]) })
+export const ItemPage = pageOf(Item)
 
 const OneOrManyAdded = t.Union([Item, t.Object({ data: t.Array(Item) })])
 
 const tag = 'Items'
 
-export const addItems = {
-  params: ListPath,
-  body: OneOrManyItems,
-  detail: operation({
+export const addItems = operation(
+  { params: ListPath, body: OneOrManyItems },
+  {
     tag,
     id: 'addItems',
     summary: 'Add an item, or up to 200 at once',
     description:
       'They go to the end unless they have a `position`. Several are added all or none. A client that chooses the `id` ' +
       'may repeat the request: the answer is then 200 with what exists, and nothing changes.',
-    body: true,
     request: { name: 'Milk', quantity: 2, unit: 'l', category: 'Dairy' },
     ok: {
       status: 201,
@@ -117,63 +116,56 @@ export const addItems = {
     },
     alsoOk: [{ status: 200, description: 'They existed already.', schema: OneOrManyAdded }],
     errors: ['not_found', 'forbidden', 'list_full', 'id_conflict', 'id_deleted'],
-  }),
-}
+  },
+)
 
-export const listItems = {
-  params: ListPath,
-  query: ItemQuery,
-  detail: operation({
+export const listItems = operation(
+  { params: ListPath, query: ItemQuery },
+  {
     tag,
     id: 'listItems',
     summary: "A list's items, in list order",
     ok: { status: 200, description: 'A page of items.', schema: ItemPage },
     errors: ['not_found', 'forbidden', 'invalid'],
-  }),
-}
+  },
+)
 
-export const clearPurchased = {
-  params: ListPath,
-  body: NoBody,
-  detail: operation({
+export const clearPurchased = operation(
+  { params: ListPath, body: NoBody },
+  {
     tag,
     id: 'clearPurchased',
     summary: 'Delete all purchased items',
-    body: true,
     ok: {
       status: 200,
       description: 'How many there were.',
       schema: t.Object({ deleted: t.Integer() }),
     },
     errors: ['not_found', 'forbidden'],
-  }),
-}
+  },
+)
 
-export const changeItem = {
-  params: ItemPath,
-  body: ItemChange,
-  detail: operation({
+export const changeItem = operation(
+  { params: ItemPath, body: ItemChange },
+  {
     tag,
     id: 'changeItem',
     summary: 'Change, buy or move an item',
     description:
       'Only the fields that are sent change. A change that changes nothing makes no event and no new version.',
-    body: true,
     request: { status: 'purchased' },
     ok: { status: 200, description: 'As it is now.', schema: Item },
     errors: ['not_found', 'forbidden', 'version_mismatch'],
-  }),
-}
+  },
+)
 
-export const deleteItem = {
-  params: ItemPath,
-  body: NoBody,
-  detail: operation({
+export const deleteItem = operation(
+  { params: ItemPath, body: NoBody },
+  {
     tag,
     id: 'deleteItem',
     summary: 'Delete an item',
-    body: true,
     ok: { status: 204, description: 'Deleted.' },
     errors: ['not_found', 'forbidden', 'version_mismatch'],
-  }),
-}
+  },
+)

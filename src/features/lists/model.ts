@@ -6,15 +6,18 @@ import { operation } from '../../http/docs/openapi-operation.ts'
 import {
   ChosenId,
   Cursor,
+  Id,
   Limit,
   ListPath,
   Name,
   NoBody,
   Note,
   PathId,
+  pageOf,
   QueryBoolean,
   Since,
   strict,
+  Time,
 } from '../../http/fields.ts'
 import { Item } from '../items/model.ts'
 import { eventTypes } from '../list-changes/events.ts'
@@ -50,22 +53,19 @@ export const MemberChange = t.Object(
 )
 export type MemberChange = Static<typeof MemberChange>
 
-const id = t.String({ format: 'uuid' })
-const time = t.String({ format: 'date-time' })
-
 const listFields = {
-  id,
+  id: Id,
   name: t.String(),
   description: t.Union([t.String(), t.Null()]),
-  owner_id: id,
+  owner_id: Id,
   seq: t.Integer({ description: "Number of the list's last event." }),
   version: t.Integer({ description: "Goes up with each change of the list's own fields." }),
-  created_at: time,
+  created_at: Time,
   updated_at: t.String({
     format: 'date-time',
     description: 'Changes with every event, those of items included.',
   }),
-  deleted_at: t.Union([time, t.Null()]),
+  deleted_at: t.Union([Time, t.Null()]),
 } satisfies Record<WireName<typeof shoppingLists, typeof listColumns>, TSchema>
 const ownRole = {
   role: t.Union([t.Literal('owner'), t.Literal('editor'), t.Literal('viewer'), t.Literal('tenant_admin')], {
@@ -75,11 +75,11 @@ const ownRole = {
 
 export const Member = t.Object(
   {
-    user_id: id,
+    user_id: Id,
     full_name: t.String(),
     email: t.String({ format: 'email' }),
     role: t.Union([t.Literal('owner'), t.Literal('editor'), t.Literal('viewer')]),
-    joined_at: time,
+    joined_at: Time,
   },
   { $id: 'Member' },
 )
@@ -98,29 +98,29 @@ export const ListDetail = t.Object(
   { ...listFields, ...ownRole, members: t.Array(Member), items: t.Array(Item) },
   { $id: 'ListDetail' },
 )
-export const ListPage = t.Object({ data: t.Array(ListSummary), next_cursor: t.Union([t.String(), t.Null()]) })
-export const MemberPage = t.Object({ data: t.Array(Member), next_cursor: t.Union([t.String(), t.Null()]) })
+export const ListPage = pageOf(ListSummary)
+export const MemberPage = pageOf(Member)
 
 export const Event = t.Object(
   {
     type: t.Union(eventTypes.map((type) => t.Literal(type))),
     payload: t.Object(
       {
-        list_id: id,
+        list_id: Id,
         item: t.Optional(Item),
         changed: t.Optional(
           t.Array(t.String(), { description: 'For `item_updated`: the fields that changed.' }),
         ),
-        item_id: t.Optional(id),
+        item_id: t.Optional(Id),
         member: t.Optional(Member),
-        user_id: t.Optional(id),
+        user_id: t.Optional(Id),
         list: t.Optional(List),
       },
       { description: 'Which fields there are depends on the `type`; see /asyncapi.json.' },
     ),
     seq: t.Integer(),
-    at: time,
-    actor_id: id,
+    at: Time,
+    actor_id: Id,
   },
   {
     $id: 'Event',
@@ -152,23 +152,22 @@ export const Events = t.Object(
 
 const tag = 'Lists'
 
-export const createList = {
-  body: NewList,
-  detail: operation({
+export const createList = operation(
+  { body: NewList },
+  {
     tag,
     id: 'createList',
     summary: 'Create a list',
     description: 'Its creator is its owner. A client that chooses the `id` may repeat the request.',
-    body: true,
     ok: { status: 201, description: 'Created.', schema: List },
     alsoOk: [{ status: 200, description: 'It existed already.', schema: List }],
     errors: ['forbidden', 'id_conflict', 'id_deleted'],
-  }),
-}
+  },
+)
 
-export const listLists = {
-  query: ListsQuery,
-  detail: operation({
+export const listLists = operation(
+  { query: ListsQuery },
+  {
     tag,
     id: 'listLists',
     summary: 'My lists, most recently changed first',
@@ -177,12 +176,12 @@ export const listLists = {
       'caller may restore.',
     ok: { status: 200, description: 'A page of summaries.', schema: ListPage },
     errors: ['forbidden', 'invalid'],
-  }),
-}
+  },
+)
 
-export const getList = {
-  params: ListPath,
-  detail: operation({
+export const getList = operation(
+  { params: ListPath },
+  {
     tag,
     id: 'getList',
     summary: 'A list with its members and all its items',
@@ -194,97 +193,85 @@ export const getList = {
     },
     alsoOk: [{ status: 304, description: 'Nothing on it has changed.' }],
     errors: ['forbidden', 'not_found', 'invalid'],
-  }),
-}
+  },
+)
 
-export const changeList = {
-  params: ListPath,
-  body: ListFieldsChange,
-  detail: operation({
+export const changeList = operation(
+  { params: ListPath, body: ListFieldsChange },
+  {
     tag,
     id: 'changeList',
     summary: "Change a list's name or description",
-    body: true,
     ok: { status: 200, description: 'As it is now.', schema: List },
     errors: ['forbidden', 'not_found', 'version_mismatch'],
-  }),
-}
+  },
+)
 
-export const deleteList = {
-  params: ListPath,
-  body: NoBody,
-  detail: operation({
+export const deleteList = operation(
+  { params: ListPath, body: NoBody },
+  {
     tag,
     id: 'deleteList',
     summary: 'Delete a list',
     description: 'Its owner and admins can restore it.',
-    body: true,
     ok: { status: 204, description: 'Deleted.' },
     errors: ['forbidden', 'not_found', 'version_mismatch'],
-  }),
-}
+  },
+)
 
-export const restoreList = {
-  params: ListPath,
-  body: NoBody,
-  detail: operation({
+export const restoreList = operation(
+  { params: ListPath, body: NoBody },
+  {
     tag,
     id: 'restoreList',
     summary: 'Restore a deleted list',
-    body: true,
     ok: { status: 200, description: 'As it is now.', schema: List },
     errors: ['forbidden', 'not_found'],
-  }),
-}
+  },
+)
 
-export const listEvents = {
-  params: ListPath,
-  query: EventsQuery,
-  detail: operation({
+export const listEvents = operation(
+  { params: ListPath, query: EventsQuery },
+  {
     tag,
     id: 'listEvents',
     summary: 'The events of a list since a number',
     description: 'Oldest first. `complete` says whether `data` goes up to the last event.',
     ok: { status: 200, description: 'The events after `since`.', schema: Events },
     errors: ['forbidden', 'not_found', 'events_expired', 'invalid'],
-  }),
-}
+  },
+)
 
-export const listMembers = {
-  params: ListPath,
-  query: PageQuery,
-  detail: operation({
+export const listMembers = operation(
+  { params: ListPath, query: PageQuery },
+  {
     tag: 'Members',
     id: 'listMembers',
     summary: 'The members of a list',
     ok: { status: 200, description: 'A page of members.', schema: MemberPage },
     errors: ['forbidden', 'not_found', 'invalid'],
-  }),
-}
+  },
+)
 
-export const changeMember = {
-  params: MemberPath,
-  body: MemberChange,
-  detail: operation({
+export const changeMember = operation(
+  { params: MemberPath, body: MemberChange },
+  {
     tag: 'Members',
     id: 'changeMember',
     summary: "Change a member's role, or hand the list over",
     description: 'With `owner`, the list goes to this member and its owner becomes an editor.',
-    body: true,
     ok: { status: 200, description: 'As it is now.', schema: Member },
     errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'member_deactivated', 'version_mismatch'],
-  }),
-}
+  },
+)
 
-export const removeMember = {
-  params: MemberPath,
-  body: NoBody,
-  detail: operation({
+export const removeMember = operation(
+  { params: MemberPath, body: NoBody },
+  {
     tag: 'Members',
     id: 'removeMember',
     summary: 'Remove a member, or leave',
-    body: true,
     ok: { status: 204, description: 'No longer a member.' },
     errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'version_mismatch'],
-  }),
-}
+  },
+)

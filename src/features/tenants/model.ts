@@ -8,6 +8,7 @@ import {
   NewPassword,
   NoBody,
   PathId,
+  pageOf,
   QueryBoolean,
   Search,
   Slug,
@@ -59,68 +60,63 @@ export const TenantDetail = t.Object(
   },
   { $id: 'TenantDetail' },
 )
-export const TenantPage = t.Object({ data: t.Array(Tenant), next_cursor: t.Union([t.String(), t.Null()]) })
+export const TenantPage = pageOf(Tenant)
 
 const tag = 'Tenants'
 
-export const createTenant = {
-  body: NewTenant,
-  detail: operation({
+export const createTenant = operation(
+  { body: NewTenant },
+  {
     tag,
     id: 'createTenant',
     summary: 'Create a tenant with its first admin',
     description: 'Creates both or neither. The admin gets a code by mail.',
-    body: true,
     ok: { status: 201, description: 'Created.', schema: CreatedTenant },
     errors: ['forbidden', 'slug_taken', 'email_taken', 'redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const listTenants = {
-  query: TenantQuery,
-  detail: operation({
+export const listTenants = operation(
+  { query: TenantQuery },
+  {
     tag,
     id: 'listTenants',
     summary: 'List tenants, newest first',
     ok: { status: 200, description: 'A page of tenants.', schema: TenantPage },
     errors: ['forbidden', 'invalid'],
-  }),
-}
+  },
+)
 
-export const getTenant = {
-  params: TenantPath,
-  detail: operation({
+export const getTenant = operation(
+  { params: TenantPath },
+  {
     tag,
     id: 'getTenant',
     summary: 'Get a tenant with its counts',
     ok: { status: 200, description: 'The tenant.', schema: TenantDetail },
     errors: ['forbidden', 'not_found', 'invalid'],
-  }),
-}
+  },
+)
 
-export const changeTenant = {
-  params: TenantPath,
-  body: TenantChange,
-  detail: operation({
+export const changeTenant = operation(
+  { params: TenantPath, body: TenantChange },
+  {
     tag,
     id: 'changeTenant',
     summary: 'Rename, deactivate or reactivate a tenant',
-    body: true,
     ok: { status: 200, description: 'As it is now.', schema: Tenant },
     errors: ['forbidden', 'not_found', 'slug_taken'],
-  }),
-}
+  },
+)
 
-export const deactivateTenant = {
-  params: TenantPath,
-  body: NoBody,
-  detail: operation({
+export const deactivateTenant = operation(
+  { params: TenantPath, body: NoBody },
+  {
     tag,
     id: 'deactivateTenant',
     summary: 'Deactivate a tenant',
     description: 'All sessions of its users end; its data stays. PATCH with is_active true reactivates it.',
-    body: true,
     ok: { status: 204, description: 'Deactivated.' },
     errors: ['forbidden', 'not_found'],
-  }),
-}
+  },
+)

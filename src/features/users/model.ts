@@ -8,6 +8,7 @@ import {
   NewPassword,
   NoBody,
   PathId,
+  pageOf,
   QueryBoolean,
   Search,
   strict,
@@ -52,16 +53,13 @@ export const Colleague = t.Object(
 )
 
 export const UserOrColleague = t.Union([User, Colleague])
-export const UserPage = t.Object({
-  data: t.Array(UserOrColleague),
-  next_cursor: t.Union([t.String(), t.Null()]),
-})
+export const UserPage = pageOf(UserOrColleague)
 
 const tag = 'Users'
 
-export const listUsers = {
-  query: UserQuery,
-  detail: operation({
+export const listUsers = operation(
+  { query: UserQuery },
+  {
     tag,
     id: 'listUsers',
     summary: 'List the people of my tenant',
@@ -69,57 +67,52 @@ export const listUsers = {
       'Admins see everyone in full; others see the names and addresses of active users. Newest first.',
     ok: { status: 200, description: 'A page of users.', schema: UserPage },
     errors: ['invalid', 'forbidden'],
-  }),
-}
+  },
+)
 
-export const getUser = {
-  params: UserPath,
-  detail: operation({
+export const getUser = operation(
+  { params: UserPath },
+  {
     tag,
     id: 'getUser',
     summary: 'Get one of them',
     ok: { status: 200, description: 'The user.', schema: UserOrColleague },
     errors: ['not_found', 'invalid', 'forbidden'],
-  }),
-}
+  },
+)
 
-export const createUser = {
-  body: NewUser,
-  detail: operation({
+export const createUser = operation(
+  { body: NewUser },
+  {
     tag,
     id: 'createUser',
     summary: 'Add someone to my tenant',
     description: 'They get a code by mail to verify their address.',
-    body: true,
     ok: { status: 201, description: 'Added.', schema: User },
     errors: ['forbidden', 'email_taken', 'redis_unavailable'],
-  }),
-}
+  },
+)
 
-export const changeUser = {
-  params: UserPath,
-  body: UserChange,
-  detail: operation({
+export const changeUser = operation(
+  { params: UserPath, body: UserChange },
+  {
     tag,
     id: 'changeUser',
     summary: "Change someone's name or role, or deactivate them",
     description: "A new role ends the user's access tokens, deactivation every session.",
-    body: true,
     ok: { status: 200, description: 'As it is now.', schema: User },
     errors: ['forbidden', 'not_found', 'cannot_deactivate_self', 'last_admin'],
-  }),
-}
+  },
+)
 
-export const deactivateUser = {
-  params: UserPath,
-  body: NoBody,
-  detail: operation({
+export const deactivateUser = operation(
+  { params: UserPath, body: NoBody },
+  {
     tag,
     id: 'deactivateUser',
     summary: 'Deactivate someone',
     description: 'All their sessions end; what they wrote stays. PATCH with is_active true reactivates them.',
-    body: true,
     ok: { status: 204, description: 'Deactivated.' },
     errors: ['forbidden', 'not_found', 'cannot_deactivate_self', 'last_admin'],
-  }),
-}
+  },
+)

@@ -1,6 +1,6 @@
 /**
- * How a route describes itself: `operation({...})` goes into its `detail` and becomes its part of /openapi.json. Nothing
- * here runs per request, and what it says about answers validates nothing.
+ * How a route states its schemas and describes itself; the description becomes its part of /openapi.json. Nothing here
+ * runs per request, and what it says about answers validates nothing.
  */
 import type { DocumentDecoration, TSchema } from 'elysia'
 import { type ErrorCode, statusOfCode } from '../../errors.ts'
@@ -28,8 +28,6 @@ export interface OperationOptions {
   id: string
   /** Needs no bearer token. Left out, the 401 answers are documented. */
   public?: boolean
-  /** The route reads a body, or refuses any but an empty one (`NoBody`): adds the errors of bodies. */
-  body?: boolean
   /** An example of the body. Default: made from the route's `body` schema. */
   request?: unknown
   /** False: counts against no rate limit, though it is not self-contained. */
@@ -64,11 +62,27 @@ const rateLimitHeaders = Object.fromEntries(
   rateLimitHeaderNames.map((name) => [name, { $ref: `#/components/headers/${name}` }]),
 )
 
-export function operation(o: OperationOptions): DocumentDecoration {
+interface RouteSchemas {
+  params?: TSchema
+  query?: TSchema
+  /** `NoBody` where a route takes none: it then refuses any but an empty one. */
+  body?: TSchema
+}
+
+/** What a route is registered with: its schemas, and its part of the API document. */
+export const operation = <Schemas extends RouteSchemas>(
+  schemas: Schemas,
+  options: OperationOptions,
+): Schemas & { detail: DocumentDecoration } => ({
+  ...schemas,
+  detail: documented(options, schemas.body !== undefined),
+})
+
+function documented(o: OperationOptions, hasBody: boolean): DocumentDecoration {
   const limited = !o.selfContained && o.limited !== false
   const errors: ErrorCode[] = [
     ...(o.public ? [] : signInErrors),
-    ...(o.body ? bodyErrors : []),
+    ...(hasBody ? bodyErrors : []),
     ...(o.errors ?? []),
     ...(limited ? ['rate_limited' as const] : []),
     ...(o.selfContained ? [] : databaseErrors),
