@@ -79,7 +79,10 @@ export async function start(config: Config, log: Logger, options: StartOptions =
         phase = 'leaving'
         log.info('stopping: finishing requests')
         const begun = performance.now()
-        await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])
+        await Promise.all([
+          deps.live.sockets.closeAll(),
+          finishRequests(server, log, finishRequestsMs - delayMs),
+        ])
         stopFollowing()
         const leftMs = stopWithinMs - delayMs - (performance.now() - begun)
         if (await endsWithin(leftMs, close())) log.info('stopped')

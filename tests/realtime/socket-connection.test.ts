@@ -1,13 +1,13 @@
 /** One connection on a carrier of the test's own, its clock in hand. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { AppError } from '../../src/errors.ts'
-import { type Carrier, type Connection, createConnection } from '../../src/realtime/connection.ts'
+import { type Connection, createConnection, type Transport } from '../../src/realtime/connection.ts'
 import { claimsOf } from '../support/auth.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
 import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-interface Wire extends Carrier {
+interface Wire extends Transport {
   sent: { type: string; payload: Record<string, unknown>; id?: string }[]
   closes: number[]
   pings: number
@@ -48,7 +48,7 @@ describeBackends('a connection', (backend) => {
     for (const connection of opened) connection.ended()
   })
 
-  const connect = async (carrier: Carrier, lifeSeconds = 3600): Promise<Connection> => {
+  const connect = async (carrier: Transport, lifeSeconds = 3600): Promise<Connection> => {
     const { deps } = server.running
     const verified = await deps.tokens.read(ann.accessToken)
     const expiresAt = Math.floor(Date.now() / 1000) + lifeSeconds
