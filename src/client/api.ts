@@ -1,4 +1,3 @@
-/** The API's calls by what they are about. Each fails with a MiniMartError. */
 import { isMiniMartError } from './error.ts'
 import type { Call, CallOptions, Http } from './http.ts'
 import type { Events } from './messages.ts'
@@ -33,12 +32,12 @@ import type {
 
 export type Api = ReturnType<typeof createApi>
 
-/** The largest number of items that one call may add. */
-export const maxItemsPerCall = 200
-
 type Options = CallOptions | undefined
 
-/** @param newId makes a UUIDv7 */
+/**
+ * The calls of the API. Each rejects with a MiniMartError; the OpenAPI document names the codes.
+ * @param newId returns a UUIDv7
+ */
 export function createApi(http: Http, newId: () => Id) {
   const get = <T>(path: string, query?: object, options?: Options) =>
     http<T>({ method: 'GET', path, ...(query ? { query } : {}), ...options })
@@ -46,10 +45,7 @@ export function createApi(http: Http, newId: () => Id) {
     http<T>({ method: 'POST', path, ...(body === undefined ? {} : { body }), ...options })
   const patch = <T>(path: string, body: unknown, options?: Options) =>
     http<T>({ method: 'PATCH', path, body, ...options })
-  /**
-   * What is gone already is no error: after a lost answer a try before this one did it, be it ours or one of the
-   * runtime's own, which repeats a DELETE without a word.
-   */
+  /** 404 counts as success: an earlier attempt whose answer was lost may have deleted it, or the runtime's own retry. */
   const remove = (path: string, options?: Options) =>
     http<void>({ method: 'DELETE', path, ...options }).catch((error: unknown) => {
       if (!isMiniMartError(error) || error.status !== 404) throw error
@@ -93,7 +89,7 @@ export function createApi(http: Http, newId: () => Id) {
         get<Page<Item>>(`${list(listId)}/items`, query, options),
       add: (listId: Id, body: NewItem, options?: Options) =>
         post<Item>(`${list(listId)}/items`, { ...body, id: body.id ?? newId() }, { retry: true, ...options }),
-      /** All or none; at most `maxItemsPerCall`. */
+      /** At most 200, all or none. */
       addMany: async (listId: Id, items: readonly NewItem[], options?: Options): Promise<Item[]> => {
         const body = { items: items.map((one) => ({ ...one, id: one.id ?? newId() })) }
         const path = `${list(listId)}/items`
@@ -108,7 +104,7 @@ export function createApi(http: Http, newId: () => Id) {
         get<Page<Member>>(`${list(listId)}/members`, query, options),
       change: (listId: Id, userId: Id, role: MemberRole, options?: Options) =>
         patch<Member>(member(listId, userId), { role }, options),
-      /** Somebody else, or oneself. */
+      /** Removes a member, or leaves when it is the user. */
       delete: (listId: Id, userId: Id, options?: Options) => remove(member(listId, userId), options),
     },
     invitations: {
