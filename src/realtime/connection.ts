@@ -45,8 +45,8 @@ export interface Connection {
   readonly token: VerifiedToken
   /** A text frame, or null for a binary one. */
   receive(text: string | null): void
-  /** A ping or pong frame was received. */
-  hear(): void
+  /** A ping or pong. */
+  receiveControlFrame(): void
   /** To be called about once a second: pings, warns, and closes what has expired, fallen silent or fallen behind. */
   tick(now: number): void
   /** Closes with 4001 when the token has been revoked. */
@@ -121,7 +121,7 @@ export function createConnection(
       // A binary frame is as invalid as an empty message.
       inbound.push(text ?? '')
     },
-    hear() {
+    receiveControlFrame() {
       clock.restart()
       inbound.countControlFrame()
     },

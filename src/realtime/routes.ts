@@ -111,8 +111,8 @@ function createSocketData(sockets: Sockets, token: string, verified: VerifiedTok
       connection?.ended()
       drain.resume()
     },
-    ping: () => connection?.hear(),
-    pong: () => connection?.hear(),
+    ping: () => connection?.receiveControlFrame(),
+    pong: () => connection?.receiveControlFrame(),
   }
 }
 

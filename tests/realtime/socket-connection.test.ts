@@ -83,7 +83,7 @@ describeBackends('a connection', (backend) => {
     // What is heard is stamped with the real clock: the connection was made, and last heard of, long before.
     await Bun.sleep(20)
     const heardBefore = Date.now()
-    if (what === 'a pong') connection.hear()
+    if (what === 'a pong') connection.receiveControlFrame()
     else connection.receive('{"type":"ping"}')
     connection.tick(heardBefore + 60_000)
     expect(carrier.closes).toEqual([])
@@ -98,7 +98,7 @@ describeBackends('a connection', (backend) => {
     const types = () => carrier.sent.map(({ type }) => type)
     connection.tick(expiresAt - 60_001)
     expect(types()).toEqual(['connected'])
-    connection.hear()
+    connection.receiveControlFrame()
     connection.tick(expiresAt - 60_000)
     connection.tick(expiresAt - 59_000)
     expect(types()).toEqual(['connected', 'token_expiring'])
