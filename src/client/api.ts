@@ -22,12 +22,14 @@ import type {
   NewUser,
   Page,
   PageQuery,
+  ProfileChange,
   Session,
   Tenant,
   TenantChange,
   TenantDetail,
   User,
   UserChange,
+  UserRole,
 } from './types.ts'
 
 export type Api = ReturnType<typeof createApi>
@@ -68,7 +70,7 @@ export function createApi(http: Http, newId: () => Id) {
       changePassword: (currentPassword: string, newPassword: string) =>
         post<void>('/auth/change-password', { current_password: currentPassword, new_password: newPassword }),
       me: (options?: Options) => get<User>('/auth/me', undefined, options),
-      changeMe: (change: { full_name?: string }) => patch<User>('/auth/me', change),
+      changeMe: (change: ProfileChange) => patch<User>('/auth/me', change),
       sessions: () => get<{ data: Session[]; next_cursor: null }>('/auth/sessions'),
       endSession: (id: Id) => remove(`/auth/sessions/${encodeURIComponent(id)}`),
     },
@@ -108,7 +110,7 @@ export function createApi(http: Http, newId: () => Id) {
       delete: (listId: Id, userId: Id, options?: Options) => remove(member(listId, userId), options),
     },
     invitations: {
-      invite: (listId: Id, email: string, role?: 'editor' | 'viewer') =>
+      invite: (listId: Id, email: string, role?: Invitation['role']) =>
         post<Invitation>(`${list(listId)}/invite`, { email, ...(role ? { role } : {}) }),
       preview: (token: string) =>
         post<InvitationPreview>('/invitations/preview', { token }, { ...anonymous, retry: true }),
@@ -117,7 +119,7 @@ export function createApi(http: Http, newId: () => Id) {
     },
     users: {
       page: (
-        query?: PageQuery & { search?: string; is_active?: boolean; role?: 'member' | 'tenant_admin' },
+        query?: PageQuery & { search?: string; is_active?: boolean; role?: Exclude<UserRole, 'super_admin'> },
       ) => get<Page<User | Colleague>>('/users', query),
       get: (id: Id) => get<User | Colleague>(user(id)),
       create: (body: NewUser) => post<User>('/users', body),

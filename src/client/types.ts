@@ -27,6 +27,7 @@ export interface PageQuery {
 
 export type User = Static<typeof auth.User>
 export type UserRole = User['role']
+export type ProfileChange = Static<typeof auth.ProfileChange>
 /** `expires_in` is in seconds. */
 export type Tokens = Static<typeof auth.Tokens>
 /** A signed-in device. */

@@ -58,7 +58,7 @@ const crowdedRetrySeconds = limits.silenceSeconds
 async function upgrade(
   { sockets, isOriginAllowed }: SocketDeps,
   request: Request,
-  server: unknown,
+  server: Server<unknown> | null,
 ): Promise<void> {
   const origin = request.headers.get('origin')
   if (origin !== null && !isOriginAllowed(origin, request.headers.get('host')))
@@ -74,7 +74,7 @@ async function upgrade(
   const data = createSocketData(sockets, token, verified)
   // Without the header Bun accepts the first subprotocol offered, which may be the token.
   const headers = { 'sec-websocket-protocol': protocol ?? '' }
-  if (!(server as Server<SocketData> | null)?.upgrade(request, { data, headers }))
+  if (!server?.upgrade(request, { data, headers }))
     throw new AppError('upgrade_required', 'This is a WebSocket endpoint.', {
       headers: { upgrade: 'websocket' },
     })
