@@ -127,7 +127,10 @@ function shutdown(parts: ShutdownParts): Pick<RunningServer, 'announceStop' | 's
       leave()
       log.info('stopping: finishing requests')
       const startedAt = performance.now()
-      await Promise.all([deps.live.dismissAll(), finishRequests(server, log, finishRequestsMs - delayMs)])
+      await Promise.all([
+        deps.live.sockets.closeAll(),
+        finishRequests(server, log, finishRequestsMs - delayMs),
+      ])
       const msLeft = stopWithinMs - delayMs - (performance.now() - startedAt)
       if (await endsWithin(msLeft, closeAll())) log.info('stopped')
       else log.warn('closing took too long and was given up', { after_ms: stopWithinMs })

@@ -1,4 +1,3 @@
-/** The API's calls by what they are about. Each fails with a MiniMartError. */
 import { isMiniMartError } from './error.ts'
 import type { Call, CallOptions, Http } from './http.ts'
 import type { Events } from './messages.ts'
@@ -23,22 +22,24 @@ import type {
   NewUser,
   Page,
   PageQuery,
+  ProfileChange,
   Session,
   Tenant,
   TenantChange,
   TenantDetail,
   User,
   UserChange,
+  UserRole,
 } from './types.ts'
 
 export type Api = ReturnType<typeof createApi>
 
-/** The largest number of items that one call may add. */
-export const maxItemsPerCall = 200
-
 type Options = CallOptions | undefined
 
-/** @param newId makes a UUIDv7 */
+/**
+ * The calls of the API. Each rejects with a MiniMartError; the OpenAPI document names the codes.
+ * @param newId returns a UUIDv7
+ */
 export function createApi(http: Http, newId: () => Id) {
   const get = <T>(path: string, query?: object, options?: Options) =>
     http<T>({ method: 'GET', path, ...(query ? { query } : {}), ...options })
@@ -46,10 +47,7 @@ export function createApi(http: Http, newId: () => Id) {
     http<T>({ method: 'POST', path, ...(body === undefined ? {} : { body }), ...options })
   const patch = <T>(path: string, body: unknown, options?: Options) =>
     http<T>({ method: 'PATCH', path, body, ...options })
-  /**
-   * What is gone already is no error: after a lost answer a try before this one did it, be it ours or one of the
-   * runtime's own, which repeats a DELETE without a word.
-   */
+  /** 404 counts as success: an earlier attempt whose answer was lost may have deleted it, or the runtime's own retry. */
   const remove = (path: string, options?: Options) =>
     http<void>({ method: 'DELETE', path, ...options }).catch((error: unknown) => {
       if (!isMiniMartError(error) || error.status !== 404) throw error
@@ -72,7 +70,7 @@ export function createApi(http: Http, newId: () => Id) {
       changePassword: (currentPassword: string, newPassword: string) =>
         post<void>('/auth/change-password', { current_password: currentPassword, new_password: newPassword }),
       me: (options?: Options) => get<User>('/auth/me', undefined, options),
-      changeMe: (change: { full_name?: string }) => patch<User>('/auth/me', change),
+      changeMe: (change: ProfileChange) => patch<User>('/auth/me', change),
       sessions: () => get<{ data: Session[]; next_cursor: null }>('/auth/sessions'),
       endSession: (id: Id) => remove(`/auth/sessions/${encodeURIComponent(id)}`),
     },
@@ -93,7 +91,7 @@ export function createApi(http: Http, newId: () => Id) {
         get<Page<Item>>(`${list(listId)}/items`, query, options),
       add: (listId: Id, body: NewItem, options?: Options) =>
         post<Item>(`${list(listId)}/items`, { ...body, id: body.id ?? newId() }, { retry: true, ...options }),
-      /** All or none; at most `maxItemsPerCall`. */
+      /** At most 200, all or none. */
       addMany: async (listId: Id, items: readonly NewItem[], options?: Options): Promise<Item[]> => {
         const body = { items: items.map((one) => ({ ...one, id: one.id ?? newId() })) }
         const path = `${list(listId)}/items`
@@ -108,11 +106,11 @@ export function createApi(http: Http, newId: () => Id) {
         get<Page<Member>>(`${list(listId)}/members`, query, options),
       change: (listId: Id, userId: Id, role: MemberRole, options?: Options) =>
         patch<Member>(member(listId, userId), { role }, options),
-      /** Somebody else, or oneself. */
+      /** Removes a member, or leaves when it is the user. */
       delete: (listId: Id, userId: Id, options?: Options) => remove(member(listId, userId), options),
     },
     invitations: {
-      invite: (listId: Id, email: string, role?: 'editor' | 'viewer') =>
+      invite: (listId: Id, email: string, role?: Invitation['role']) =>
         post<Invitation>(`${list(listId)}/invite`, { email, ...(role ? { role } : {}) }),
       preview: (token: string) =>
         post<InvitationPreview>('/invitations/preview', { token }, { ...anonymous, retry: true }),
@@ -121,7 +119,7 @@ export function createApi(http: Http, newId: () => Id) {
     },
     users: {
       page: (
-        query?: PageQuery & { search?: string; is_active?: boolean; role?: 'member' | 'tenant_admin' },
+        query?: PageQuery & { search?: string; is_active?: boolean; role?: Exclude<UserRole, 'super_admin'> },
       ) => get<Page<User | Colleague>>('/users', query),
       get: (id: Id) => get<User | Colleague>(user(id)),
       create: (body: NewUser) => post<User>('/users', body),

@@ -1,25 +1,23 @@
 /**
- * What a list's events do to what is known of it. Pure: a snapshot at any number with the events after it makes the
- * snapshot at the last one.
- *
- * Two things are not in the events: `list.updated_at` is taken from the event's time, which may differ from the
- * list's by a few milliseconds, and a member's changed name is only seen in the next snapshot.
+ * A pure reducer: a snapshot at any seq and the events after it give the snapshot at the last one, but for two things
+ * that events do not contain. `list.updated_at` is the time of the event, a few milliseconds off, and a member's new
+ * name appears with the next snapshot.
  */
 import type { ListEvent } from './messages.ts'
 import type { Id, Item, List, ListDetail, ListRole, Member } from './types.ts'
 
-/** One consistent state of a list, after all events up to `seq`. Never changed, only replaced. */
+/** A list after all events up to `seq`. Immutable; what an event does not touch stays the same object. */
 export interface ListState {
   readonly list: List
   readonly role: ListRole
-  /** Who joined first stands first. */
+  /** In order of joining. */
   readonly members: readonly Member[]
   /** In list order: by the bytes of `position`, then by id. */
   readonly items: readonly Item[]
   readonly seq: number
 }
 
-/** Whose state it is: decides what a change of members means for `role`. */
+/** The signed-in user, whose `role` is shown. */
 export interface Self {
   id: Id
   isTenantAdmin: boolean
@@ -35,10 +33,7 @@ export function stateOf({ role, members, items, ...list }: ListDetail): ListStat
   }
 }
 
-/**
- * The state after `events`, which begin with number `state.seq + 1` and have no holes.
- * @throws RangeError when they do not
- */
+/** @throws RangeError unless `events` start at `state.seq + 1` and have no holes */
 export function applyEvents(state: ListState, events: readonly ListEvent[], self: Self): ListState {
   if (events.length === 0) return state
   const draft = open(state)
@@ -62,7 +57,7 @@ interface Draft {
   list: List
   role: ListRole
   seq: number
-  /** Made when the first event touches them, so that what did not change stays the same object. */
+  /** Created by the first event that touches them. */
   members?: Map<Id, Member>
   items?: Map<Id, Item>
 }
@@ -96,7 +91,7 @@ function apply(draft: Draft, event: ListEvent, self: Self): void {
     case 'member_left':
     case 'member_removed':
       membersOf(draft).delete(event.payload.user_id)
-      // Who is no admin sees nothing after this; the last role he had stays.
+      // An admin still sees the list; for others this is the last event.
       if (event.payload.user_id === self.id && self.isTenantAdmin) draft.role = 'tenant_admin'
       break
     case 'list_updated':
@@ -105,7 +100,7 @@ function apply(draft: Draft, event: ListEvent, self: Self): void {
       draft.list = event.payload.list
       break
     default:
-    // A kind of event that a newer server knows: its number counts, its content is for newer clients.
+    // A type of a newer server: only its seq counts here.
   }
 }
 
@@ -113,7 +108,7 @@ const later = (a: string, b: string): string => (a > b ? a : b)
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
-/** Keys and ids are ASCII, so the order of their characters is that of their bytes. */
+/** Positions and ids are ASCII, so comparing characters compares bytes. */
 export const byPosition = (a: Item, b: Item): number => compare(a.position, b.position) || compare(a.id, b.id)
 
 const byJoining = (a: Member, b: Member): number =>

@@ -1,31 +1,31 @@
-/** One refused field: its path on the wire (`items.17.quantity`) and what is expected of it. */
-export interface FieldFault {
+/** A refused field: its path in the body (`items.17.quantity`) and what is expected. */
+export interface FieldError {
   field: string
   message: string
 }
 
 export interface ErrorDetails {
   requestId?: string | null
-  errors?: readonly FieldFault[]
+  errors?: readonly FieldError[]
   current?: unknown
   retryAfterMs?: number | null
   cause?: unknown
 }
 
 /**
- * What every call fails with. `code` is the API's stable word, or one of this client's own:
- * `network_error` (no answer; status 0), `signed_out` (nobody is signed in, or the session has ended; status 401),
- * `unexpected_answer` (not from this API, like a proxy's error page).
+ * What every call rejects with. `code` is the API's stable code, or one of this client's own: `network_error` (no
+ * answer, status 0), `signed_out` (not signed in, or the session has ended, status 401) or `unexpected_answer` (not
+ * from this API, such as a proxy's error page).
  */
 export class MiniMartError extends Error {
   override readonly name = 'MiniMartError'
-  /** To be told to whoever runs the service. Null where there was no answer. */
+  /** To quote to the operator. Null without an answer. */
   readonly requestId: string | null
-  /** For `invalid`: what is wrong with which field. */
-  readonly errors: readonly FieldFault[]
-  /** For `version_mismatch`: the thing as it is now. */
+  /** For `invalid`: the refused fields. */
+  readonly errors: readonly FieldError[]
+  /** For `version_mismatch`: the current representation. */
   readonly current: unknown
-  /** How long the server asks to wait before trying again. */
+  /** From `Retry-After`. */
   readonly retryAfterMs: number | null
 
   constructor(
@@ -42,7 +42,7 @@ export class MiniMartError extends Error {
   }
 }
 
-export const signedOutError = (detail = 'Nobody is signed in.'): MiniMartError =>
+export const signedOutError = (detail = 'Not signed in.'): MiniMartError =>
   new MiniMartError(401, 'signed_out', detail)
 
 export const isMiniMartError = (error: unknown): error is MiniMartError => error instanceof MiniMartError

@@ -1,4 +1,3 @@
-/** Calls of the API: with a token, again with a newer one when it was refused, and again where that is safe. */
 import { isMiniMartError, type MiniMartError } from './error.ts'
 import type { AuthSession } from './session.ts'
 import { backoffMs, sleep } from './timing.ts'
@@ -6,11 +5,11 @@ import type { Request, Transport } from './transport.ts'
 
 export interface CallOptions {
   signal?: AbortSignal
-  /** Goes into `If-Match`: a version, or `seq-42` for "nothing at all on the list changed". */
+  /** For `If-Match`: a version, or `seq-42` for "nothing on the list has changed". */
   ifMatch?: number | string
   /**
-   * Whether to try again when the answer was lost or the service was away. By default only where a repetition cannot
-   * do a thing twice: reading, deleting, and making things under an id of the client's choice.
+   * Whether to retry when there was no answer or the service was unavailable. By default only idempotent calls are:
+   * reads, deletes, and creations, as the client chooses the ids.
    */
   retry?: boolean
 }
@@ -20,7 +19,7 @@ export interface Call extends CallOptions {
   path: string
   query?: object
   body?: unknown
-  /** Needs nobody signed in. */
+  /** Sent without a token. */
   anonymous?: boolean
 }
 
@@ -34,7 +33,10 @@ export interface HttpDeps {
   retries: { times: number; firstMs: number; maxMs: number; maxRetryAfterMs: number }
 }
 
-/** What it gives is typed by what the server's document says. @throws MiniMartError */
+/**
+ * Sends calls with an access token, again with a newer one when it is refused, and retries where that is safe.
+ * @throws MiniMartError
+ */
 export function createHttp({ transport, session, random, timeoutMs, retries }: HttpDeps): Http {
   return async <T>(call: Call): Promise<T> => {
     const { method, path, query, body, signal, ifMatch } = call
@@ -58,7 +60,12 @@ export function createHttp({ transport, session, random, timeoutMs, retries }: H
         }
         const pauseMs = Math.max(backoffMs(attempt, { ...retries, random }), error.retryAfterMs ?? 0)
         attempt++
-        if (!repeatable || !isPassing(error) || attempt > retries.times || pauseMs > retries.maxRetryAfterMs)
+        if (
+          !repeatable ||
+          !isTransient(error) ||
+          attempt > retries.times ||
+          pauseMs > retries.maxRetryAfterMs
+        )
           throw error
         await sleep(pauseMs, signal)
       }
@@ -66,4 +73,4 @@ export function createHttp({ transport, session, random, timeoutMs, retries }: H
   }
 }
 
-const isPassing = ({ status }: MiniMartError): boolean => status === 0 || status === 429 || status === 503
+const isTransient = ({ status }: MiniMartError): boolean => status === 0 || status === 429 || status === 503

@@ -1,7 +1,4 @@
-/**
- * A UUIDv7 (RFC 9562): the time in milliseconds, then random bits. The client chooses the ids of what it makes, so
- * that a request whose answer was lost can be repeated.
- */
+/** A UUIDv7 (RFC 9562): the time in milliseconds, then random bits. */
 export function newId(now: () => number = Date.now): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   const view = new DataView(bytes.buffer)

@@ -1,19 +1,24 @@
 /**
- * MiniMart for programs: signing in, every call of the API, and lists that stay up to date by themselves. Runs in
- * browsers and in Bun and Node (22 or later), and needs nothing beside what they have.
+ * A client for browsers, Bun and Node (22 or later) without dependencies: sign-in, the calls of the API, and
+ * subscriptions that keep lists up to date.
  *
  *     const mart = createMiniMart({ baseUrl: 'https://shop.example' })
  *     await mart.signIn('ann@shop.example', password)
  *     const [first] = (await mart.lists.page()).data
- *     const list = mart.follow(first.id, { onState: ({ items }) => show(items) })
+ *     const subscription = mart.subscribe(first.id, { onState: ({ items }) => show(items) })
  */
 import { createApi } from './api.ts'
 import { createHttp } from './http.ts'
 import { newId } from './ids.ts'
-import { createLive, type FollowHandlers, type Following, type LiveTiming } from './live.ts'
 import { createSession, type SignedOutReason } from './session.ts'
 import type { SocketConstructor } from './socket.ts'
 import { createMemoryStorage, type TokenStorage } from './storage.ts'
+import {
+  createSubscriptions,
+  type Subscription,
+  type SubscriptionHandlers,
+  type SubscriptionTiming,
+} from './subscriptions.ts'
 import { createTransport, type Fetch } from './transport.ts'
 import type { Id } from './types.ts'
 
@@ -21,41 +26,41 @@ export { applyEvents, type ListState, type Self, stateOf } from './apply.ts'
 export { isMiniMartError, MiniMartError } from './error.ts'
 export type { CallOptions } from './http.ts'
 export { newId } from './ids.ts'
-export type { FollowHandlers, Following } from './live.ts'
 export type * from './messages.ts'
 export type { SignedOutReason } from './session.ts'
-export type { EndReason, FollowStatus } from './status.ts'
+export type { EndReason, SubscriptionStatus } from './status.ts'
 export { createMemoryStorage, type StoredSession, type TokenStorage } from './storage.ts'
+export type { Subscription, SubscriptionHandlers } from './subscriptions.ts'
 export type * from './types.ts'
 
-export interface Timing extends LiveTiming {
-  /** How long one HTTP answer may take. */
+export interface Timing extends SubscriptionTiming {
+  /** Timeout of an HTTP request. */
   requestMs: number
-  /** How often a call that may be repeated is repeated. */
+  /** Retries of a call that is safe to retry. */
   requestRetries: number
-  /** A longer `Retry-After` is not waited for. */
+  /** With a longer `Retry-After` a call fails instead of waiting. */
   maxRetryAfterMs: number
 }
 
 export interface MiniMartOptions {
-  /** The service's, like `https://shop.example`. */
+  /** Of the service, such as `https://shop.example`. */
   baseUrl: string
-  /** By default in memory, for as long as this object lives. */
+  /** In memory by default. */
   tokens?: TokenStorage
-  /** Called whenever somebody who was signed in no longer is. */
+  /** Called when the user is no longer signed in, for whichever reason. */
   onSignedOut?: (reason: SignedOutReason) => void
-  /** Gets what a handler of `follow` throws; by default it is thrown as uncaught. The list goes on either way. */
+  /** Receives what a handler of a subscription throws; by default it becomes an uncaught error. */
   onHandlerError?: (error: unknown) => void
   fetch?: Fetch
   WebSocket?: SocketConstructor
-  /** 0 to 1; spreads retries. */
+  /** 0 to 1, for the jitter of retries. */
   random?: () => number
   /** Milliseconds since 1970. */
   now?: () => number
   timing?: Partial<Timing>
 }
 
-const usualTiming: Timing = {
+const defaultTiming: Timing = {
   requestMs: 15_000,
   requestRetries: 4,
   maxRetryAfterMs: 15_000,
@@ -71,21 +76,21 @@ const usualTiming: Timing = {
 
 export type MiniMart = ReturnType<typeof createMiniMart>
 
-/** @throws TypeError when `baseUrl` is no http or https address */
+/** @throws TypeError when `baseUrl` is not an http or https URL */
 export function createMiniMart(options: MiniMartOptions) {
   const { now = Date.now, random = Math.random, tokens: storage = createMemoryStorage() } = options
-  const timing = { ...usualTiming, ...options.timing }
+  const timing = { ...defaultTiming, ...options.timing }
   const { requestMs: timeoutMs, requestRetries: times, firstRetryMs: firstMs, maxRetryAfterMs } = timing
-  // In a browser fetch must not be called as a method of something else.
+  // Browsers throw when fetch is called with another `this`.
   const transport = createTransport(options.baseUrl, options.fetch ?? ((url, init) => fetch(url, init)))
   const onSignedOut = (reason: SignedOutReason): void => {
-    live.endAll('signed_out')
+    subscriptions.endAll('signed_out')
     options.onSignedOut?.(reason)
   }
   const session = createSession({ transport, storage, now, random, timeoutMs, onSignedOut })
   const retries = { times, firstMs, maxMs: timing.maxRetryMs, maxRetryAfterMs }
   const api = createApi(createHttp({ transport, session, random, timeoutMs, retries }), () => newId(now))
-  const live = createLive({
+  const subscriptions = createSubscriptions({
     url: socketUrl(options.baseUrl),
     WebSocket: options.WebSocket ?? WebSocket,
     session,
@@ -103,17 +108,18 @@ export function createMiniMart(options: MiniMartOptions) {
   return {
     /** @throws MiniMartError invalid_credentials, email_not_verified, account_deactivated, tenant_deactivated */
     signIn: session.signIn,
-    /** Here in any case and at once. @throws MiniMartError when the server could not be told */
+    /** Signs out here in any case. @throws MiniMartError when the server could not be reached */
     signOut: session.signOut,
-    /** Who is signed in, restored from the storage; null for nobody. Asks no server: see account.me. */
+    /** The signed-in user, from the storage; null when nobody is. `account.me` asks the server. */
     user: session.user,
     ...api,
-    /** Keeps a list up to date until it is closed, however often the network goes away. */
-    follow: (listId: Id, handlers: FollowHandlers = {}): Following => live.follow(listId, handlers),
-    /** For a browser's `online` and `visibilitychange`: looks at once whether the socket still lives. */
-    wake: live.wake,
-    /** Ends every following and the socket; whoever is signed in stays so. */
-    close: () => live.endAll('closed'),
+    /** Keeps a list up to date until it is closed, through any loss of the connection. */
+    subscribe: (listId: Id, handlers: SubscriptionHandlers = {}): Subscription =>
+      subscriptions.subscribe(listId, handlers),
+    /** Checks the socket immediately: for a browser's `online` and `visibilitychange` events. */
+    wake: subscriptions.wake,
+    /** Ends all subscriptions and closes the socket. The user stays signed in. */
+    close: () => subscriptions.endAll('closed'),
   }
 }
 

@@ -1,10 +1,13 @@
-/** What travels on the socket, protocol version 1, and reading it. */
+import type { Static } from '@sinclair/typebox'
 import type { EventField, EventType, eventFields } from '../features/list-changes/events.ts'
+import type * as lists from '../features/lists/model.ts'
+import type * as protocol from '../realtime/protocol.ts'
 import type { Id, Item, List, Member, Time } from './types.ts'
 
-export const subprotocol = 'minimart.v1'
-
 export type { EventType } from '../features/list-changes/events.ts'
+export type { ClientMessage, ServerAnswer, SocketErrorCode } from '../realtime/protocol.ts'
+
+export const subprotocol: typeof protocol.subprotocol = 'minimart.v1'
 
 type Fields = typeof eventFields
 
@@ -16,7 +19,7 @@ interface FieldTypes {
   names: string[]
 }
 
-/** A committed change of a list. `seq` counts the list's events from 1 without holes. */
+/** A committed change of a list. `seq` numbers the list's events from 1 without holes. */
 export type ListEvent = {
   [T in EventType]: {
     type: T
@@ -29,44 +32,14 @@ export type ListEvent = {
   }
 }[EventType]
 
-export interface Events {
-  data: ListEvent[]
-  /** Number of the last event there is. */
-  seq: number
-  complete: boolean
-}
+export type Events = Omit<Static<typeof lists.Events>, 'data'> & { data: ListEvent[] }
 
-export type ClientMessage =
-  | { type: 'subscribe'; payload: { list_id: Id; since?: number }; id?: string }
-  | { type: 'unsubscribe'; payload: { list_id: Id }; id?: string }
-  | { type: 'authenticate'; payload: { token: string }; id?: string }
-  | { type: 'ping'; payload?: Record<string, never>; id?: string }
+export type ServerMessage = protocol.ServerAnswer | ListEvent
 
-export type SocketErrorCode =
-  | 'invalid_message'
-  | 'unknown_type'
-  | 'token_invalid'
-  | 'not_found'
-  | 'too_many_subscriptions'
-  | 'rate_limited'
-  | 'unavailable'
-
-export type ServerAnswer =
-  | { type: 'connected'; payload: { user_id: Id; protocol: 1; expires_at: Time }; id?: string }
-  | { type: 'subscribed'; payload: { list_id: Id; seq: number; recovered: boolean }; id?: string }
-  | { type: 'resync_required'; payload: { list_id: Id; seq: number }; id?: string }
-  | { type: 'unsubscribed'; payload: { list_id: Id }; id?: string }
-  | { type: 'authenticated'; payload: { expires_at: Time }; id?: string }
-  | { type: 'token_expiring'; payload: { expires_at: Time }; id?: string }
-  | { type: 'pong'; payload: Record<string, never>; id?: string }
-  | { type: 'error'; payload: { code: SocketErrorCode; message: string; list_id?: Id }; id?: string }
-
-export type ServerMessage = ServerAnswer | ListEvent
-
-/** An event carries a number; no other message does. */
+/** Only events have a `seq` of their own. */
 export const isEvent = (message: ServerMessage): message is ListEvent => 'seq' in message
 
-/** Null for what is no message: a newer server may send what this client does not know. */
+/** Null for what is not a message. Its `type` may be one that only newer clients know. */
 export function parseServerMessage(data: unknown): ServerMessage | null {
   if (typeof data !== 'string') return null
   try {
@@ -77,7 +50,7 @@ export function parseServerMessage(data: unknown): ServerMessage | null {
   }
 }
 
-/** The server's own schemas decide what it sends; here only what the dispatch leans on is looked at. */
+/** Checks only what dispatching relies on: the server validates what it sends. */
 const isMessage = (value: unknown): value is ServerMessage =>
   typeof value === 'object' &&
   value !== null &&

@@ -1,4 +1,3 @@
-/** A newer token for the socket before the one it has ends. */
 import { isMiniMartError } from './error.ts'
 import type { AuthSession } from './session.ts'
 import { createAlarm } from './timing.ts'
@@ -11,28 +10,29 @@ export interface RenewalDeps {
   onSignedOut(): void
 }
 
+/** Gets a newer token for the socket before its current one expires. */
 export interface Renewal {
-  /** @param expiresAt the server's word for when `token` ends */
-  plan(token: string, expiresAt: string): void
+  /** @param expiresAt RFC 3339, as the server sent it */
+  schedule(token: string, expiresAt: string): void
   cancel(): void
 }
 
-/** The server warns this long before a token ends. */
+/** The server warns this long before a token expires. */
 const warningMs = 60_000
 const retryMs = 3000
 
 export function createRenewal({ session, now, random, onToken, onSignedOut }: RenewalDeps): Renewal {
   const alarm = createAlarm()
-  let turn = 0
+  let generation = 0
 
   const renew = (token: string): void => {
-    const mine = turn
-    session.accessToken({ not: token, lifeMs: warningMs }).then(
+    const started = generation
+    session.accessToken({ not: token, minLifeMs: warningMs }).then(
       (next) => {
-        if (mine === turn) onToken(next)
+        if (started === generation) onToken(next)
       },
       (error: unknown) => {
-        if (mine !== turn) return
+        if (started !== generation) return
         if (isMiniMartError(error) && error.status === 401) onSignedOut()
         else alarm.set(retryMs, () => renew(token))
       },
@@ -40,16 +40,13 @@ export function createRenewal({ session, now, random, onToken, onSignedOut }: Re
   }
 
   return {
-    /**
-     * Not at once: all who came at one moment are warned at one moment, and a token of a short life is warned of
-     * from its first second on.
-     */
-    plan(token, expiresAt) {
+    schedule(token, expiresAt) {
       const leftMs = Math.min(Math.max(Date.parse(expiresAt) - now(), 0), warningMs)
+      // Spread out, as clients that connected together are warned together.
       alarm.set(leftMs * (0.2 + 0.3 * random()), () => renew(token))
     },
     cancel() {
-      turn++
+      generation++
       alarm.clear()
     },
   }

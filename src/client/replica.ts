@@ -1,36 +1,36 @@
-/** A copy of one list: takes events in order, tells when one is missing, and is replaced by a snapshot when it must. */
 import { applyEvents, type ListState, type Self, stateOf } from './apply.ts'
 import type { ListEvent } from './messages.ts'
 import type { ListDetail } from './types.ts'
 
+/** A copy of one list, made of a snapshot and the events after it. */
 export interface Replica {
   /** Null until the first snapshot. */
   state(): ListState | null
-  /** Number of the last event taken. */
+  /** The seq of the last event taken. */
   head(): number
-  /** False when events before it are missing: it was not taken. */
+  /** False when it was not taken, because events before it are missing. */
   take(event: ListEvent): boolean
-  /** From here until `replace`, events are kept for the snapshot that is on its way. */
+  /** Until `replace`, events are kept for the snapshot. */
   awaitSnapshot(): void
   isWaiting(): boolean
-  /** False when events between the snapshot and those kept for it are missing. */
+  /** False when events between the snapshot and those kept are missing. */
   replace(snapshot: ListDetail): boolean
-  /** Puts what was taken into the state. */
+  /** Applies the events taken so far. */
   flush(): void
 }
 
-/** Events kept for a snapshot; what comes beyond them shows as missing. */
+/** More events than these, while waiting for a snapshot, are dropped and count as missing. */
 const maxKept = 1000
-/** Of a long replay, how many events go into one state. */
+/** So many events are applied together. */
 const batchSize = 200
 
-/** @param onState gets each new state and the events that made it; none for a snapshot */
+/** @param onState receives each new state and the events that led to it; none for a snapshot */
 export function createReplica(
   self: () => Self,
   onState: (state: ListState, events: readonly ListEvent[]) => void,
 ): Replica {
   let state: ListState | null = null
-  /** In order after `state.seq`, not yet in it. */
+  /** Taken, but not applied yet. */
   let batch: ListEvent[] = []
   let kept: ListEvent[] | null = null
   let keptAll = true
@@ -69,14 +69,14 @@ export function createReplica(
     isWaiting: () => kept !== null,
     replace(snapshot) {
       const events = kept ?? []
-      let isWhole = keptAll
+      let isComplete = keptAll
       kept = null
       keptAll = true
       batch = []
       state = stateOf(snapshot)
       onState(state, [])
-      for (const event of events) isWhole = take(event) && isWhole
-      return isWhole
+      for (const event of events) isComplete = take(event) && isComplete
+      return isComplete
     },
     flush,
   }

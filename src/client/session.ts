@@ -1,35 +1,31 @@
-/**
- * Who is signed in, and a token that is good. However many calls need a new token, one refresh is made. Its answer
- * may be lost on the way: the server then gives the same successor again for 10 seconds, so it is asked again at
- * once with the same token, each try short enough for several of them to fit.
- */
 import { isMiniMartError, type MiniMartError, signedOutError } from './error.ts'
 import type { StoredSession, TokenStorage } from './storage.ts'
 import { backoffMs, sleep } from './timing.ts'
 import type { Transport } from './transport.ts'
 import type { Tokens, User } from './types.ts'
 
-/** `signed_out`: by signOut or another signIn. `session_ended`: the server refuses to go on with it. */
+/** `signed_out`: by signOut or another signIn. `session_ended`: the server has ended it. */
 export type SignedOutReason = 'signed_out' | 'session_ended'
 
-export interface TokenWish {
-  /** A token that was refused, or is about to end: any but this. */
+export interface TokenRequirements {
+  /** A token that was refused or is about to expire: any but this one. */
   not?: string
-  /** How long it should still be good. A new one is given whatever its life. */
-  lifeMs?: number
+  /** How long it should be valid; a token that was just issued is returned in any case. */
+  minLifeMs?: number
 }
 
+/** Who is signed in, and a valid access token. However many calls need a new one, it is refreshed once. */
 export interface AuthSession {
-  /** From the storage at first; null when nobody is signed in. */
+  /** Read from the storage at first; null when nobody is signed in. */
   user(): Promise<User | null>
-  /** Who was signed in when last asked, without waiting. */
+  /** The same from memory. */
   knownUser(): User | null
   /** @throws MiniMartError invalid_credentials, email_not_verified, … */
   signIn(email: string, password: string): Promise<User>
-  /** Signed out here in any case. @throws MiniMartError when the server could not be told */
+  /** Signs out here in any case. @throws MiniMartError when the server could not be reached */
   signOut(): Promise<void>
   /** @throws MiniMartError signed_out, network_error */
-  accessToken(wish?: TokenWish): Promise<string>
+  accessToken(requirements?: TokenRequirements): Promise<string>
 }
 
 export interface SessionDeps {
@@ -41,40 +37,35 @@ export interface SessionDeps {
   onSignedOut: (reason: SignedOutReason) => void
 }
 
-const refreshTimeoutMs = 4000
-const refreshTries = 6
-const retries = { firstMs: 200, maxMs: 3000 }
-const usualLifeMs = 10_000
+const defaultMinLifeMs = 10_000
 
 export function createSession(deps: SessionDeps): AuthSession {
-  const { transport, storage, now, random } = deps
+  const { storage, now } = deps
   let current: StoredSession | null = null
   let restoring: Promise<void> | null = null
   let refreshing: Promise<StoredSession> | null = null
-  /** Goes up when somebody else is signed in, or nobody: an answer that comes later is not for them. */
-  let turn = 0
+  /** Changes when somebody signs in or out: answers to requests of an earlier one are ignored. */
+  let generation = 0
 
+  const load = async (): Promise<void> => {
+    current ??= await storage.load()
+  }
   const restore = (): Promise<void> => {
-    restoring ??= (async () => {
-      try {
-        current ??= await storage.load()
-      } catch (error) {
-        restoring = null
-        throw error
-      }
-    })()
+    restoring ??= load().catch((error: unknown) => {
+      restoring = null
+      throw error
+    })
     return restoring
   }
 
-  const keep = async ({ user, ...tokens }: Tokens): Promise<StoredSession> => {
-    const { access_token, refresh_token, expires_in } = tokens
+  const keep = async ({ user, access_token, refresh_token, expires_in }: Tokens): Promise<StoredSession> => {
     current = { access_token, refresh_token, expires_at: now() + expires_in * 1000, user }
     await storage.save(current)
     return current
   }
 
   const end = async (reason: SignedOutReason): Promise<void> => {
-    turn++
+    generation++
     current = null
     try {
       await storage.clear()
@@ -83,50 +74,24 @@ export function createSession(deps: SessionDeps): AuthSession {
     }
   }
 
-  const isGood = (session: StoredSession, { not, lifeMs = usualLifeMs }: TokenWish): boolean =>
-    session.access_token !== not && session.expires_at - now() > lifeMs
+  const meets = (session: StoredSession, { not, minLifeMs = defaultMinLifeMs }: TokenRequirements): boolean =>
+    session.access_token !== not && session.expires_at - now() > minLifeMs
 
-  const askForTokens = async (refreshToken: string): Promise<Tokens> => {
-    for (let attempt = 0; ; attempt++)
-      try {
-        return await transport.send<Tokens>({
-          method: 'POST',
-          path: '/auth/refresh',
-          body: { refresh_token: refreshToken },
-          timeoutMs: refreshTimeoutMs,
-        })
-      } catch (error) {
-        if (!isMiniMartError(error) || !mayPass(error) || attempt + 1 >= refreshTries) throw error
-        const pauseMs = attempt === 0 ? 0 : backoffMs(attempt - 1, { ...retries, random })
-        await sleep(Math.min(Math.max(pauseMs, error.retryAfterMs ?? 0), retries.maxMs))
-      }
-  }
-
-  const renew = async (wish: TokenWish): Promise<StoredSession> => {
-    const began = turn
+  const renew = async (requirements: TokenRequirements): Promise<StoredSession> => {
+    const started = generation
     const stored = await storage.load()
-    if (!current || turn !== began) throw signedOutError()
+    if (!current || generation !== started) throw signedOutError()
     if (stored && stored.user.id === current.user.id) current = stored
-    if (isGood(current, wish)) return current
+    if (meets(current, requirements)) return current
     try {
-      const tokens = await askForTokens(current.refresh_token)
-      if (turn !== began) throw signedOutError()
+      const tokens = await refresh(deps, current.refresh_token)
+      if (generation !== started) throw signedOutError()
       return await keep(tokens)
     } catch (error) {
-      if (!isMiniMartError(error) || !isRefusal(error) || turn !== began) throw error
+      if (!isMiniMartError(error) || !isRefusal(error) || generation !== started) throw error
       await end('session_ended')
       throw signedOutError(error.detail)
     }
-  }
-
-  const accessToken = async (wish: TokenWish = {}): Promise<string> => {
-    await restore()
-    if (!current) throw signedOutError()
-    if (isGood(current, wish)) return current.access_token
-    refreshing ??= renew(wish).finally(() => {
-      refreshing = null
-    })
-    return (await refreshing).access_token
   }
 
   return {
@@ -137,36 +102,69 @@ export function createSession(deps: SessionDeps): AuthSession {
     knownUser: () => current?.user ?? null,
     async signIn(email, password) {
       await restore()
-      const tokens = await transport.send<Tokens>({
-        method: 'POST',
-        path: '/auth/login',
-        body: { email, password },
-        timeoutMs: deps.timeoutMs,
-      })
+      const tokens = await logIn(deps, email, password)
       if (current) await end('signed_out')
-      turn++
+      generation++
       return (await keep(tokens)).user
     },
     async signOut() {
       await restore()
       if (!current) return
-      const before = current
+      const session = current
       await end('signed_out')
-      try {
-        const tokens = isGood(before, {}) ? before : await askForTokens(before.refresh_token)
-        const headers = { authorization: `Bearer ${tokens.access_token}` }
-        await transport.send({ method: 'POST', path: '/auth/logout', headers, timeoutMs: deps.timeoutMs })
-      } catch (error) {
-        // 401: it had ended already.
-        if (!isMiniMartError(error) || error.status !== 401) throw error
-      }
+      await logOut(deps, session, meets(session, {}))
     },
-    accessToken,
+    async accessToken(requirements = {}) {
+      await restore()
+      if (!current) throw signedOutError()
+      if (meets(current, requirements)) return current.access_token
+      refreshing ??= renew(requirements).finally(() => {
+        refreshing = null
+      })
+      return (await refreshing).access_token
+    },
   }
 }
 
-/** Trying again may help. */
-const mayPass = ({ status }: MiniMartError): boolean => status === 0 || status === 429 || status >= 500
+const logIn = ({ transport, timeoutMs }: SessionDeps, email: string, password: string): Promise<Tokens> =>
+  transport.send<Tokens>({ method: 'POST', path: '/auth/login', body: { email, password }, timeoutMs })
+
+async function logOut(deps: SessionDeps, session: StoredSession, isFresh: boolean): Promise<void> {
+  try {
+    const { access_token } = isFresh ? session : await refresh(deps, session.refresh_token)
+    const headers = { authorization: `Bearer ${access_token}` }
+    await deps.transport.send({ method: 'POST', path: '/auth/logout', headers, timeoutMs: deps.timeoutMs })
+  } catch (error) {
+    // 401: the session had ended already.
+    if (!isMiniMartError(error) || error.status !== 401) throw error
+  }
+}
+
+/**
+ * After a lost answer the server returns the same successor again for 10 seconds, so the first retry is immediate, and
+ * the timeout short enough for more than one attempt.
+ */
+const refreshTimeoutMs = 4000
+const refreshAttempts = 6
+const backoff = { firstMs: 200, maxMs: 3000 }
+
+async function refresh({ transport, random }: SessionDeps, refreshToken: string): Promise<Tokens> {
+  for (let attempt = 0; ; attempt++)
+    try {
+      return await transport.send<Tokens>({
+        method: 'POST',
+        path: '/auth/refresh',
+        body: { refresh_token: refreshToken },
+        timeoutMs: refreshTimeoutMs,
+      })
+    } catch (error) {
+      if (!isMiniMartError(error) || !isTransient(error) || attempt + 1 >= refreshAttempts) throw error
+      const pauseMs = attempt === 0 ? 0 : backoffMs(attempt - 1, { ...backoff, random })
+      await sleep(Math.min(Math.max(pauseMs, error.retryAfterMs ?? 0), backoff.maxMs))
+    }
+}
+
+const isTransient = ({ status }: MiniMartError): boolean => status === 0 || status === 429 || status >= 500
 
 const isRefusal = ({ status, code }: MiniMartError): boolean =>
   code !== 'unexpected_answer' && (status === 400 || status === 401 || status === 403 || status === 422)

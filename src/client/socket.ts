@@ -1,14 +1,10 @@
-/**
- * The one socket to the service: opens it with a good token, keeps the token new, notices when it has died without
- * a word, and comes back. What is said on it is for others.
- */
 import { isMiniMartError } from './error.ts'
 import { type ClientMessage, parseServerMessage, type ServerMessage, subprotocol } from './messages.ts'
 import { createRenewal } from './renewal.ts'
 import type { AuthSession } from './session.ts'
 import { backoffMs, createAlarm } from './timing.ts'
 
-/** What is needed of a `WebSocket`. */
+/** The part of `WebSocket` that is used. */
 export interface Socket {
   send(text: string): void
   close(): void
@@ -17,177 +13,211 @@ export interface Socket {
 }
 export type SocketConstructor = new (url: string, protocols: string[]) => Socket
 
-export interface LineTiming {
-  /** How long nothing may be heard before a ping is sent, and how long its answer may take. */
+export interface SocketTiming {
+  /** After so much silence a ping is sent. */
   pingMs: number
+  /** Without an answer to it, the socket is replaced. */
   pongMs: number
-  /** From opening to the server's greeting. */
+  /** From opening to the server's `connected`. */
   connectMs: number
-  /** A connection that lived this long begins the backoff anew. */
+  /** A socket that has been up for this long resets the backoff. */
   stableMs: number
   firstRetryMs: number
   maxRetryMs: number
 }
 
-export interface LineDeps {
+export interface ReconnectingSocketDeps {
   /** `ws://…/ws`. */
   url: string
   WebSocket: SocketConstructor
   session: Pick<AuthSession, 'accessToken'>
-  timing: LineTiming
+  timing: SocketTiming
   now: () => number
   random: () => number
   onUp(): void
-  /** It broke, or could not be opened; another try follows by itself. */
+  /** It closed, or could not be opened; it reconnects by itself. */
   onDown(): void
   onMessage(message: ServerMessage): void
-  /** No further try follows. */
+  /** It does not reconnect. */
   onEnded(reason: 'signed_out' | 'not_allowed'): void
 }
 
-export interface Line {
-  /** Does nothing when it is open already, or on its way. */
+/** A socket that authenticates, keeps its token fresh, detects a dead connection and reconnects with backoff. */
+export interface ReconnectingSocket {
+  /** No effect while it is open or opening. */
   open(): void
   close(): void
-  /** Tries now what it would try later: the device is back on the network, or awake. */
+  /** Pings or reconnects immediately. */
   wake(): void
-  /** False when there is no connection; nothing is kept for later. */
+  /** False when it is down; nothing is queued. */
   send(message: ClientMessage): boolean
 }
 
 const tokenBad = 4001
 const notAllowed = 4003
 
-export function createLine(deps: LineDeps): Line {
+export function createReconnectingSocket(deps: ReconnectingSocketDeps): ReconnectingSocket {
   const { timing, session, random } = deps
   let wanted = false
-  let socket: Socket | null = null
+  let connection: Connection | null = null
   let up = false
   let token = ''
-  /** The last token that the server did not want. */
+  /** The last token closed with 4001. */
   let refused: string | null = null
   let attempt = 0
-  /** Goes up with each try, so that what a former one waited for is not used. */
-  let turn = 0
-  const [retry, deadline, stable, ping] = [createAlarm(), createAlarm(), createAlarm(), createAlarm()]
+  /** Changes with each attempt: results of earlier ones are ignored. */
+  let generation = 0
+  const [retry, stable] = [createAlarm(), createAlarm()]
+
+  const send = (message: ClientMessage): boolean => {
+    if (up) connection?.send(message)
+    return up
+  }
+
   const renewal = createRenewal({
     ...deps,
     onToken(next) {
       token = next
       send({ type: 'authenticate', payload: { token } })
     },
-    onSignedOut: () => finish('signed_out'),
+    onSignedOut: () => end('signed_out'),
   })
 
-  const letGo = (): void => {
-    for (const alarm of [retry, deadline, stable, ping]) alarm.clear()
+  const disconnect = (): void => {
+    for (const alarm of [retry, stable]) alarm.clear()
     renewal.cancel()
-    turn++
+    generation++
     up = false
-    const old = socket
-    socket = null
-    old?.close()
+    connection?.close()
+    connection = null
   }
 
-  const finish = (reason: 'signed_out' | 'not_allowed'): void => {
+  const end = (reason: 'signed_out' | 'not_allowed'): void => {
     wanted = false
-    letGo()
+    disconnect()
     deps.onEnded(reason)
   }
 
-  const again = (): void => {
-    letGo()
+  const reconnectLater = (): void => {
+    disconnect()
     const { firstRetryMs: firstMs, maxRetryMs: maxMs } = timing
     retry.set(backoffMs(attempt++, { firstMs, maxMs, random }), connect)
     deps.onDown()
   }
 
-  const send = (message: ClientMessage): boolean => {
-    if (!up) return false
-    socket?.send(JSON.stringify(message))
-    return true
-  }
-
   const connect = (): void => {
-    const mine = ++turn
+    const started = ++generation
     session.accessToken(refused === null ? {} : { not: refused }).then(
-      (good) => {
-        if (mine === turn && wanted) begin(good)
+      (valid) => {
+        if (started !== generation || !wanted) return
+        token = valid
+        connection = openConnection(deps, token, { onMessage, onClosed })
       },
       (error: unknown) => {
-        if (mine !== turn || !wanted) return
-        if (isMiniMartError(error) && error.status === 401) finish('signed_out')
-        else again()
+        if (started !== generation || !wanted) return
+        if (isMiniMartError(error) && error.status === 401) end('signed_out')
+        else reconnectLater()
       },
     )
   }
 
-  const begin = (good: string): void => {
-    token = good
-    const made = new deps.WebSocket(deps.url, [subprotocol, `bearer.${token}`])
-    socket = made
-    deadline.set(timing.connectMs, again)
-    made.addEventListener('message', ({ data }) => {
-      if (socket === made) hear(parseServerMessage(data))
-    })
-    made.addEventListener('close', ({ code }) => {
-      if (socket !== made) return
-      socket = null
-      closed(code)
-    })
+  const resetBackoff = (): void => {
+    attempt = 0
+    refused = null
   }
 
-  const closed = (code: number): void => {
-    // The first time a new token is fetched at once; a server that wants none of them is not asked all the time.
-    const atOnce = code === tokenBad && refused === null
+  const onMessage = (message: ServerMessage): void => {
+    if (message.type === 'connected') {
+      up = true
+      stable.set(timing.stableMs, resetBackoff)
+      deps.onUp()
+    } else if (message.type === 'token_expiring') renewal.schedule(token, message.payload.expires_at)
+    else deps.onMessage(message)
+  }
+
+  const onClosed = (code: number | null): void => {
+    // Only the first refused token is replaced immediately, as a server may refuse all of them.
+    const isFirstRefusal = code === tokenBad && refused === null
     if (code === tokenBad) refused = token
-    if (code === notAllowed) finish('not_allowed')
-    else if (atOnce) {
-      letGo()
+    if (code === notAllowed) end('not_allowed')
+    else if (isFirstRefusal) {
+      disconnect()
       deps.onDown()
       connect()
-    } else again()
-  }
-
-  const hear = (message: ServerMessage | null): void => {
-    deadline.clear()
-    ping.set(timing.pingMs, sendPing)
-    if (message?.type === 'connected') {
-      up = true
-      stable.set(timing.stableMs, () => {
-        attempt = 0
-        refused = null
-      })
-      deps.onUp()
-    } else if (message?.type === 'token_expiring') renewal.plan(token, message.payload.expires_at)
-    else if (message) deps.onMessage(message)
-  }
-
-  const sendPing = (): void => {
-    send({ type: 'ping' })
-    deadline.set(timing.pongMs, again)
+    } else reconnectLater()
   }
 
   return {
     open() {
       if (wanted) return
       wanted = true
-      attempt = 0
-      refused = null
+      resetBackoff()
       connect()
     },
     close() {
       wanted = false
-      letGo()
+      disconnect()
     },
     wake() {
       if (!wanted) return
-      if (up) return sendPing()
-      if (socket) return
+      if (up) return connection?.ping()
+      if (connection) return
       attempt = 0
       retry.clear()
       connect()
     },
     send,
   }
+}
+
+interface Connection {
+  send(message: ClientMessage): void
+  /** Expects an answer within `pongMs`. */
+  ping(): void
+  /** No handler is called after it. */
+  close(): void
+}
+
+interface ConnectionHandlers {
+  onMessage(message: ServerMessage): void
+  /** @param code null when it timed out */
+  onClosed(code: number | null): void
+}
+
+function openConnection(
+  { url, WebSocket, timing }: ReconnectingSocketDeps,
+  token: string,
+  { onMessage, onClosed }: ConnectionHandlers,
+): Connection {
+  const socket = new WebSocket(url, [subprotocol, `bearer.${token}`])
+  const [deadline, silence] = [createAlarm(), createAlarm()]
+  let closed = false
+
+  const close = (): void => {
+    closed = true
+    deadline.clear()
+    silence.clear()
+    socket.close()
+  }
+  const finish = (code: number | null): void => {
+    if (closed) return
+    close()
+    onClosed(code)
+  }
+  const send = (message: ClientMessage): void => socket.send(JSON.stringify(message))
+  const ping = (): void => {
+    send({ type: 'ping' })
+    deadline.set(timing.pongMs, () => finish(null))
+  }
+
+  deadline.set(timing.connectMs, () => finish(null))
+  socket.addEventListener('message', ({ data }) => {
+    if (closed) return
+    deadline.clear()
+    silence.set(timing.pingMs, ping)
+    const message = parseServerMessage(data)
+    if (message) onMessage(message)
+  })
+  socket.addEventListener('close', ({ code }) => finish(code))
+  return { send, ping, close }
 }

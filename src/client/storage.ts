@@ -3,14 +3,14 @@ import type { User } from './types.ts'
 export interface StoredSession {
   access_token: string
   refresh_token: string
-  /** Milliseconds since 1970 by this device's clock, when the access token ends. */
+  /** When the access token expires: milliseconds since 1970 by the clock of this device. */
   expires_at: number
   user: User
 }
 
 /**
- * Where a session outlives the page. Two pages may share one storage: each looks here for newer tokens before it
- * uses up the refresh token. Whatever a method throws reaches the caller.
+ * Keeps a session, for example beyond a page's life. Pages may share one: each looks here for a newer session before
+ * it uses the refresh token. What a method throws reaches the caller of the client.
  */
 export interface TokenStorage {
   load(): StoredSession | null | Promise<StoredSession | null>
@@ -19,14 +19,14 @@ export interface TokenStorage {
 }
 
 export function createMemoryStorage(): TokenStorage {
-  let kept: StoredSession | null = null
+  let stored: StoredSession | null = null
   return {
-    load: () => kept,
+    load: () => stored,
     save: (session) => {
-      kept = session
+      stored = session
     },
     clear: () => {
-      kept = null
+      stored = null
     },
   }
 }

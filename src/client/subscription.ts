@@ -1,16 +1,12 @@
-/**
- * One list, followed: its snapshot, then its events in order on top. Whatever is lost on the way shows as a gap in
- * `seq` and is asked for again; where the server no longer has it, a new snapshot takes the old one's place.
- */
 import type { ListState, Self } from './apply.ts'
 import { isMiniMartError } from './error.ts'
 import type { ClientMessage, ListEvent, ServerAnswer } from './messages.ts'
 import { createReplica } from './replica.ts'
-import { type EndReason, endingOf, type FollowStatus, farewellOf } from './status.ts'
+import { type EndReason, endReasonOf, type SubscriptionStatus, terminalReasonOf } from './status.ts'
 import { backoffMs, createAlarm } from './timing.ts'
 import type { Id, ListDetail } from './types.ts'
 
-export interface FollowerDeps {
+export interface ListSubscriptionDeps {
   listId: Id
   readList: (signal: AbortSignal) => Promise<ListDetail>
   send: (message: ClientMessage) => boolean
@@ -18,183 +14,280 @@ export interface FollowerDeps {
   random: () => number
   timing: { answerMs: number; firstRetryMs: number; maxRetryMs: number }
   onState(state: ListState, events: readonly ListEvent[]): void
-  onStatus(status: FollowStatus): void
+  onStatus(status: SubscriptionStatus): void
 }
 
-export interface Follower {
+/**
+ * One list kept up to date: its snapshot, and its events in order on top. A gap in `seq` is requested again; where the
+ * server no longer has the events, a new snapshot replaces the state.
+ */
+export interface ListSubscription {
   state(): ListState | null
-  status(): FollowStatus
-  up(): void
-  down(): void
-  event(event: ListEvent): void
-  answer(message: ServerAnswer): void
+  status(): SubscriptionStatus
+  socketUp(): void
+  socketDown(): void
+  receiveEvent(event: ListEvent): void
+  receiveAnswer(message: ServerAnswer): void
   end(reason: EndReason): void
-  /** Nobody looks any more: nothing is called from here on. */
+  /** Ends without a status; no handler is called after it. */
   close(): void
 }
 
-export function createFollower(deps: FollowerDeps): Follower {
-  const { listId, self } = deps
+export function createListSubscription(deps: ListSubscriptionDeps): ListSubscription {
+  const { self } = deps
   const replica = createReplica(self, deps.onState)
-  let status: FollowStatus = { phase: 'syncing' }
-  /** Offline is only what has been tried. */
-  let link: 'opening' | 'up' | 'down' = 'opening'
-  let subscribed = false
-  /** The id of the subscribe message that has no answer yet. */
-  let asked: string | null = null
-  let askedCount = 0
-  /** The number that everything is known up to when this is live. */
-  let target = 0
-  let failures = 0
-  /** Where a gap was last asked for: one that is still there is bridged by a new snapshot. */
-  let mendedAt = -1
-  /** What the last event says about whether the caller may hear more. */
-  let farewell: EndReason | null = null
-  const [retry, loadRetry] = [createAlarm(), createAlarm()]
-  const aborter = new AbortController()
+  const backoff = createBackoff(deps)
+  let status: SubscriptionStatus = { phase: 'syncing' }
+  let isClosed = false
+  /** The gap requested last: when it is still there, a snapshot bridges it. */
+  let gapAfter = -1
+  /** From the last event, when that was terminal. */
+  let terminal: EndReason | null = null
 
-  const isEnded = (): boolean => status.phase === 'ended' || aborter.signal.aborted
-  const pauseMs = (): number => {
-    const { firstRetryMs: firstMs, maxRetryMs: maxMs } = deps.timing
-    return backoffMs(failures++, { firstMs, maxMs, random: deps.random })
-  }
-
-  const tell = (next: FollowStatus): void => {
+  const setStatus = (next: SubscriptionStatus): void => {
     if (status.phase === next.phase) return
     status = next
     deps.onStatus(status)
   }
 
-  const look = (): void => {
-    if (isEnded()) return
-    const isLive = subscribed && !replica.isWaiting() && replica.head() >= target
+  const update = (): void => {
+    if (isClosed) return
+    const isLive = requests.isSubscribed() && !replica.isWaiting() && replica.head() >= requests.target()
     if (isLive) {
-      failures = 0
+      backoff.reset()
       replica.flush()
     }
-    tell({ phase: isLive ? 'live' : link === 'down' ? 'offline' : 'syncing' })
+    setStatus({ phase: isLive ? 'live' : requests.isDown() ? 'offline' : 'syncing' })
   }
 
-  const subscribe = (): void => {
-    if (link !== 'up' || replica.isWaiting() || isEnded()) return
-    replica.flush()
-    subscribed = false
-    asked = `${listId}#${++askedCount}`
-    deps.send({ type: 'subscribe', payload: { list_id: listId, since: replica.head() }, id: asked })
-    retry.set(deps.timing.answerMs, () => {
-      asked = null
-      subscribe()
-    })
-    look()
-  }
-
-  const subscribeLater = (): void => {
-    asked = null
-    subscribed = false
-    retry.set(pauseMs(), subscribe)
-    look()
-  }
-
-  const load = (): void => {
-    replica.awaitSnapshot()
-    deps.readList(aborter.signal).then(arrive, (error: unknown) => {
-      if (isEnded()) return
-      const known = isMiniMartError(error) ? endingOf(error.status) : null
-      if (known) end(known)
-      else loadRetry.set(pauseMs(), load)
-    })
-  }
-
-  const arrive = (detail: ListDetail): void => {
-    if (isEnded()) return
-    const isWhole = replica.replace(detail)
-    if (asked === null && (!isWhole || !subscribed || replica.head() < target)) subscribe()
-    look()
-  }
-
-  const mend = (): void => {
-    if (asked !== null || replica.isWaiting()) return
-    if (mendedAt === replica.head()) load()
-    else {
-      mendedAt = replica.head()
-      subscribe()
-    }
-  }
-
-  const answers = {
-    subscribed({ id, payload }: Extract<ServerAnswer, { type: 'subscribed' }>) {
-      if (id !== asked) return
-      asked = null
-      retry.clear()
-      subscribed = true
-      target = payload.seq
-      look()
-    },
-    resync({ payload }: Extract<ServerAnswer, { type: 'resync_required' }>) {
-      target = payload.seq
-      if (!replica.isWaiting()) load()
-      look()
-    },
-    unsubscribed({ id }: Extract<ServerAnswer, { type: 'unsubscribed' }>) {
-      // An answer to a message of ours; only what comes unasked is news.
-      if (id !== undefined) return
-      replica.flush()
-      const staysVisible = farewell !== 'deleted' && self().isTenantAdmin
-      if (farewell && !staysVisible) end(farewell)
-      else subscribeLater()
-    },
-    error({ id, payload }: Extract<ServerAnswer, { type: 'error' }>) {
-      if (id !== asked) return
-      if (payload.code === 'not_found') end('not_found')
-      else if (payload.code === 'too_many_subscriptions') end('too_many_lists')
-      else subscribeLater()
-    },
-  }
-
-  const stop = (): void => {
-    retry.clear()
-    loadRetry.clear()
-    aborter.abort(new Error('no longer followed'))
+  const close = (): void => {
+    isClosed = true
+    requests.cancel()
+    snapshots.cancel()
   }
 
   const end = (reason: EndReason): void => {
-    if (isEnded()) return
+    if (isClosed) return
     replica.flush()
-    tell({ phase: 'ended', reason })
-    stop()
+    close()
+    setStatus({ phase: 'ended', reason })
   }
 
-  load()
+  const requests = createRequests(deps, backoff, {
+    isBlocked: () => isClosed || replica.isWaiting(),
+    since() {
+      replica.flush()
+      return replica.head()
+    },
+    onChange: update,
+  })
+
+  const snapshots = createSnapshots(deps, backoff, {
+    onSnapshot(detail) {
+      const isComplete = replica.replace(detail)
+      const isBehind = !isComplete || !requests.isSubscribed() || replica.head() < requests.target()
+      if (isBehind && !requests.hasPending()) requests.send()
+      update()
+    },
+    onRefused: end,
+  })
+
+  const readSnapshot = (): void => {
+    if (replica.isWaiting()) return
+    replica.awaitSnapshot()
+    snapshots.read()
+  }
+
+  const fillGap = (): void => {
+    if (requests.hasPending() || replica.isWaiting()) return
+    if (gapAfter === replica.head()) readSnapshot()
+    else {
+      gapAfter = replica.head()
+      requests.send()
+    }
+  }
+
+  readSnapshot()
   return {
     state: replica.state,
     status: () => status,
-    up() {
-      link = 'up'
-      subscribe()
-      look()
-    },
-    down() {
+    socketUp: requests.socketUp,
+    socketDown() {
       replica.flush()
-      link = 'down'
-      subscribed = false
-      asked = null
-      retry.clear()
-      look()
+      requests.socketDown()
     },
-    event(event) {
-      if (isEnded()) return
-      farewell = farewellOf(event, self())
-      if (!replica.take(event)) mend()
-      look()
+    receiveEvent(event) {
+      if (isClosed) return
+      terminal = terminalReasonOf(event, self())
+      if (!replica.take(event)) fillGap()
+      update()
     },
-    answer(message) {
-      if (isEnded()) return
-      if (message.type === 'subscribed') answers.subscribed(message)
-      else if (message.type === 'resync_required') answers.resync(message)
-      else if (message.type === 'unsubscribed') answers.unsubscribed(message)
-      else if (message.type === 'error') answers.error(message)
-    },
+    receiveAnswer: createAnswers(requests, {
+      onResync: readSnapshot,
+      onUnsubscribed() {
+        replica.flush()
+        const isStillVisible = terminal !== 'deleted' && self().isTenantAdmin
+        if (terminal && !isStillVisible) end(terminal)
+        else requests.sendLater()
+      },
+      end,
+    }),
     end,
-    close: stop,
+    close,
+  }
+}
+
+interface AnswerHandlers {
+  onResync(): void
+  onUnsubscribed(): void
+  end(reason: EndReason): void
+}
+
+function createAnswers(requests: Requests, { onResync, onUnsubscribed, end }: AnswerHandlers) {
+  return ({ type, id, payload }: ServerAnswer): void => {
+    switch (type) {
+      case 'subscribed':
+        if (requests.isPending(id)) requests.confirm(payload.seq)
+        break
+      case 'resync_required':
+        onResync()
+        requests.aim(payload.seq)
+        break
+      case 'unsubscribed':
+        // One with an id answers our own message.
+        if (id === undefined) onUnsubscribed()
+        break
+      case 'error':
+        if (!requests.isPending(id)) break
+        if (payload.code === 'not_found') end('not_found')
+        else if (payload.code === 'too_many_subscriptions') end('too_many_lists')
+        else requests.sendLater()
+    }
+  }
+}
+
+type Backoff = ReturnType<typeof createBackoff>
+
+function createBackoff({ timing, random }: ListSubscriptionDeps) {
+  let failures = 0
+  return {
+    nextMs: (): number =>
+      backoffMs(failures++, { firstMs: timing.firstRetryMs, maxMs: timing.maxRetryMs, random }),
+    reset(): void {
+      failures = 0
+    },
+  }
+}
+
+interface RequestHandlers {
+  /** Whether no request may be sent now. */
+  isBlocked(): boolean
+  since(): number
+  onChange(): void
+}
+
+type Requests = ReturnType<typeof createRequests>
+
+/** Sends `subscribe` until the server confirms it, again whenever the socket is back. */
+function createRequests(
+  { listId, send: sendMessage, timing }: ListSubscriptionDeps,
+  backoff: Backoff,
+  { isBlocked, since, onChange }: RequestHandlers,
+) {
+  let socket: 'connecting' | 'up' | 'down' = 'connecting'
+  let subscribed = false
+  /** The id of the message that has no answer yet. */
+  let pending: string | null = null
+  let count = 0
+  /** The state is complete once it has reached this seq. */
+  let target = 0
+  const retry = createAlarm()
+
+  const send = (): void => {
+    const payload = { list_id: listId, since: since() }
+    if (socket !== 'up' || isBlocked()) return
+    subscribed = false
+    pending = `${listId}#${++count}`
+    sendMessage({ type: 'subscribe', payload, id: pending })
+    retry.set(timing.answerMs, () => {
+      pending = null
+      send()
+    })
+    onChange()
+  }
+
+  return {
+    send,
+    sendLater(): void {
+      pending = null
+      subscribed = false
+      retry.set(backoff.nextMs(), send)
+      onChange()
+    },
+    confirm(seq: number): void {
+      pending = null
+      retry.clear()
+      subscribed = true
+      target = seq
+      onChange()
+    },
+    aim(seq: number): void {
+      target = seq
+      onChange()
+    },
+    socketUp(): void {
+      socket = 'up'
+      send()
+      onChange()
+    },
+    socketDown(): void {
+      socket = 'down'
+      subscribed = false
+      pending = null
+      retry.clear()
+      onChange()
+    },
+    cancel: retry.clear,
+    target: (): number => target,
+    isSubscribed: (): boolean => subscribed,
+    isDown: (): boolean => socket === 'down',
+    hasPending: (): boolean => pending !== null,
+    isPending: (id: string | undefined): boolean => id === pending,
+  }
+}
+
+interface SnapshotHandlers {
+  onSnapshot(detail: ListDetail): void
+  /** A retry would not help. */
+  onRefused(reason: EndReason): void
+}
+
+function createSnapshots(
+  { readList }: ListSubscriptionDeps,
+  backoff: Backoff,
+  { onSnapshot, onRefused }: SnapshotHandlers,
+) {
+  const aborter = new AbortController()
+  const retry = createAlarm()
+  const { signal } = aborter
+  const read = (): void => {
+    readList(signal).then(
+      (detail) => {
+        if (!signal.aborted) onSnapshot(detail)
+      },
+      (error: unknown) => {
+        if (signal.aborted) return
+        const reason = isMiniMartError(error) ? endReasonOf(error.status) : null
+        if (reason) onRefused(reason)
+        else retry.set(backoff.nextMs(), read)
+      },
+    )
+  }
+  return {
+    read,
+    cancel(): void {
+      retry.clear()
+      aborter.abort(new Error('the subscription was closed'))
+    },
   }
 }

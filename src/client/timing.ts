@@ -1,5 +1,3 @@
-/** Waiting, and how long: exponential with jitter, so that many clients do not come back at one moment. */
-
 export interface BackoffOptions {
   firstMs: number
   maxMs: number
@@ -7,13 +5,16 @@ export interface BackoffOptions {
   random: () => number
 }
 
-/** Between half of and the whole of `firstMs` doubled with each attempt (0 is the first), at most `maxMs`. */
+/**
+ * Exponential backoff with jitter: between half and all of `firstMs` doubled per attempt, at most `maxMs`.
+ * @param attempt 0 for the first
+ */
 export function backoffMs(attempt: number, { firstMs, maxMs, random }: BackoffOptions): number {
   const full = Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 30))
   return full / 2 + (full / 2) * random()
 }
 
-/** Ends early when `signal` aborts; throws its reason then. */
+/** @throws the reason of `signal`, as soon as it aborts */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason)
@@ -29,7 +30,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   })
 }
 
-/** One timer at a time; setting it again forgets the last. */
+/** A single timer: setting it replaces the one before. */
 export interface Alarm {
   set(ms: number, ring: () => void): void
   clear(): void

@@ -1,7 +1,6 @@
-/** One request and its answer, over whatever `fetch` there is. Every failure is a MiniMartError. */
-import { type ErrorDetails, type FieldFault, MiniMartError } from './error.ts'
+import { type ErrorDetails, type FieldError, MiniMartError } from './error.ts'
 
-/** What is needed of a `fetch`. */
+/** The part of `fetch` that is used. */
 export type Fetch = (
   url: string,
   init: { method: string; headers: Record<string, string>; body?: string; signal: AbortSignal },
@@ -16,25 +15,25 @@ export interface FetchAnswer {
 
 export interface Request {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
-  /** Below /api/v1, beginning with a slash. */
+  /** Below /api/v1, with a leading slash. */
   path: string
   query?: object | undefined
   body?: unknown
   headers?: Record<string, string>
   signal?: AbortSignal | undefined
-  /** How long the whole answer may take. */
+  /** Until the whole answer has arrived. */
   timeoutMs: number
 }
 
 export interface Transport {
   /**
-   * The answer's body as it was parsed; undefined where there is none.
-   * @throws MiniMartError, or the reason of `signal` when that aborted
+   * Resolves with the parsed body; undefined without one.
+   * @throws MiniMartError, or the reason of `signal` when it aborted
    */
   send<T>(request: Request): Promise<T>
 }
 
-/** @param baseUrl the service's, like `https://shop.example`, with or without a slash at the end */
+/** @param baseUrl such as `https://shop.example`, with or without a trailing slash */
 export function createTransport(baseUrl: string, fetch: Fetch): Transport {
   const api = `${baseUrl.replace(/\/+$/, '')}/api/v1`
   return {
@@ -51,25 +50,18 @@ export function createTransport(baseUrl: string, fetch: Fetch): Transport {
 }
 
 async function exchange(fetch: Fetch, url: string, { method, body, headers, signal, timeoutMs }: Request) {
-  const aborter = new AbortController()
-  const abort = (): void => aborter.abort(signal?.reason)
-  const timer = setTimeout(() => aborter.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
-  signal?.addEventListener('abort', abort, { once: true })
+  const timeout = AbortSignal.timeout(timeoutMs)
   try {
-    signal?.throwIfAborted()
     const answer = await fetch(url, {
       method,
       headers: { accept: 'application/json', ...(body === undefined ? {} : json), ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: aborter.signal,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     })
     return { answer, text: await answer.text() }
   } catch (cause) {
     signal?.throwIfAborted()
     throw new MiniMartError(0, 'network_error', 'The service could not be reached.', { cause })
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', abort)
   }
 }
 
@@ -96,7 +88,7 @@ function problemOf({ status, headers }: FetchAnswer, text: string): MiniMartErro
   const problem = recordOf(text)
   const details: ErrorDetails = {
     requestId: textOf(problem['request_id']) ?? headers.get('x-request-id'),
-    errors: Array.isArray(problem['errors']) ? problem['errors'].filter(isFault) : [],
+    errors: Array.isArray(problem['errors']) ? problem['errors'].filter(isFieldError) : [],
     current: problem['current'],
     retryAfterMs: retryAfterOf(headers.get('retry-after')),
   }
@@ -115,10 +107,10 @@ function recordOf(text: string): Record<string, unknown> {
 
 const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
-const isFault = (value: unknown): value is FieldFault =>
+const isFieldError = (value: unknown): value is FieldError =>
   typeof value === 'object' && value !== null && 'field' in value && 'message' in value
 
-/** Seconds; a proxy may give a date instead (RFC 9110, 10.2.3). */
+/** In seconds, or a date from a proxy (RFC 9110, section 10.2.3). */
 function retryAfterOf(header: string | null): number | null {
   if (header === null) return null
   const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now()

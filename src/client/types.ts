@@ -1,177 +1,63 @@
-/**
- * The wire's shapes as a client sees them, written out so that nothing of the server is needed to use this folder.
- * tests/realtime/client-types.test.ts holds them against the server's schemas.
- */
+/** The API's types, derived from the server's schemas. Only types are imported, so nothing of the server is bundled. */
+import type { Static } from '@sinclair/typebox'
+import type * as auth from '../features/auth/model.ts'
+import type * as invitations from '../features/invitations/model.ts'
+import type * as items from '../features/items/model.ts'
+import type * as lists from '../features/lists/model.ts'
+import type * as tenants from '../features/tenants/model.ts'
+import type * as users from '../features/users/model.ts'
 
-/** UUID in lower case. */
+/** A UUID in lower case. */
 export type Id = string
 /** RFC 3339, UTC, with milliseconds. */
 export type Time = string
 
-export type UserRole = 'super_admin' | 'tenant_admin' | 'member'
-export type MemberRole = 'owner' | 'editor' | 'viewer'
-/** What the caller is on a list; `tenant_admin` where no member of it. */
-export type ListRole = MemberRole | 'tenant_admin'
-export type ItemStatus = 'pending' | 'purchased'
-
 export interface Page<T> {
   data: T[]
+  /** Null on the last page. */
   next_cursor: string | null
 }
 
 export interface PageQuery {
-  /** 1 to 100, by default 50. */
+  /** 1 to 100; 50 by default. */
   limit?: number
-  /** A `next_cursor` as it was given. */
+  /** The `next_cursor` of the page before. */
   cursor?: string
 }
 
-export interface User {
-  id: Id
-  tenant_id: Id | null
-  email: string
-  full_name: string
-  role: UserRole
-  is_active: boolean
-  email_verified: boolean
-  created_at: Time
-  updated_at: Time
-}
-
-/** What members who are no admins see of each other. */
-export interface Colleague {
-  id: Id
-  full_name: string
-  email: string
-}
-
-export interface Tokens {
-  access_token: string
-  refresh_token: string
-  token_type: 'Bearer'
-  /** Seconds. */
-  expires_in: number
-  user: User
-}
-
+export type User = Static<typeof auth.User>
+export type UserRole = User['role']
+export type ProfileChange = Static<typeof auth.ProfileChange>
+/** `expires_in` is in seconds. */
+export type Tokens = Static<typeof auth.Tokens>
 /** A signed-in device. */
-export interface Session {
-  id: Id
-  current: boolean
-  user_agent: string
-  address: string
-  created_at: Time
-  last_used_at: Time
-  expires_at: Time
-}
+export type Session = Static<typeof auth.SessionView>
 
-export interface Tenant {
-  id: Id
-  name: string
-  slug: string
-  is_active: boolean
-  created_at: Time
-  updated_at: Time
-}
-export type CreatedTenant = Tenant & { admin: User }
-export type TenantDetail = Tenant & { user_count: number; list_count: number }
+/** What members who are not admins see of each other. */
+export type Colleague = Static<typeof users.Colleague>
+export type NewUser = Static<typeof users.NewUser>
+export type UserChange = Static<typeof users.UserChange>
 
-export interface List {
-  id: Id
-  name: string
-  description: string | null
-  owner_id: Id
-  seq: number
-  version: number
-  created_at: Time
-  updated_at: Time
-  deleted_at: Time | null
-}
-export type ListSummary = List & {
-  role: ListRole
-  item_count: number
-  pending_count: number
-  member_count: number
-}
-export type ListDetail = List & { role: ListRole; members: Member[]; items: Item[] }
+export type Tenant = Static<typeof tenants.Tenant>
+export type CreatedTenant = Static<typeof tenants.CreatedTenant>
+export type TenantDetail = Static<typeof tenants.TenantDetail>
+export type NewTenant = Static<typeof tenants.NewTenant>
+export type TenantChange = Static<typeof tenants.TenantChange>
 
-export interface Member {
-  user_id: Id
-  full_name: string
-  email: string
-  role: MemberRole
-  joined_at: Time
-}
+export type List = Static<typeof lists.List>
+export type ListSummary = Static<typeof lists.ListSummary>
+export type ListDetail = Static<typeof lists.ListDetail>
+/** The caller's role on a list; `tenant_admin` for an admin who is not a member. */
+export type ListRole = ListSummary['role']
+export type NewList = Static<typeof lists.NewList>
+export type ListFieldsChange = Static<typeof lists.ListFieldsChange>
+export type Member = Static<typeof lists.Member>
+export type MemberRole = Member['role']
 
-export interface Item {
-  id: Id
-  list_id: Id
-  name: string
-  quantity: number
-  unit: string | null
-  note: string | null
-  category: string | null
-  status: ItemStatus
-  position: string
-  added_by: Id
-  updated_by: Id
-  purchased_by: Id | null
-  purchased_at: Time | null
-  version: number
-  created_at: Time
-  updated_at: Time
-}
+export type Item = Static<typeof items.Item>
+export type ItemStatus = Item['status']
+export type NewItem = Static<typeof items.NewItem>
+export type ItemChange = Static<typeof items.ItemChange>
 
-export interface Invitation {
-  list_id: Id
-  email: string
-  role: 'editor' | 'viewer'
-  expires_at: Time
-  token: string
-  url: string
-}
-export type InvitationPreview = Omit<Invitation, 'token' | 'url'> & { list_name: string; invited_by: string }
-
-export interface NewList {
-  name: string
-  description?: string | null
-  id?: Id
-}
-export interface ListFieldsChange {
-  name?: string
-  description?: string | null
-}
-
-export interface NewItem {
-  name: string
-  quantity?: number
-  unit?: string | null
-  note?: string | null
-  category?: string | null
-  position?: string
-  id?: Id
-}
-export type ItemChange = Partial<Omit<NewItem, 'id'>> & { status?: ItemStatus }
-
-export interface NewUser {
-  email: string
-  full_name: string
-  password: string
-  role?: 'member' | 'tenant_admin'
-}
-export interface UserChange {
-  full_name?: string
-  role?: 'member' | 'tenant_admin'
-  is_active?: boolean
-}
-
-export interface NewTenant {
-  name: string
-  slug?: string
-  admin: { email: string; full_name: string; password: string }
-}
-export interface TenantChange {
-  name?: string
-  slug?: string
-  is_active?: boolean
-}
+export type Invitation = Static<typeof invitations.Invitation>
+export type InvitationPreview = Static<typeof invitations.InvitationPreview>

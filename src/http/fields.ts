@@ -4,8 +4,8 @@
  */
 import { Kind, type TSchema, TypeRegistry } from '@sinclair/typebox'
 import { t } from 'elysia'
-import { isUuid, isUuid7 } from '../lib/ids.ts'
-import { isEmail, maxEmailLength, slugPattern } from '../lib/patterns.ts'
+import { isUuid7 } from '../lib/ids.ts'
+import { anyCaseUuidPattern, isEmail, maxEmailLength, slugPattern } from '../lib/patterns.ts'
 import { isPosition, maxPositionLength } from '../lib/position.ts'
 import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 
@@ -103,7 +103,7 @@ export const ChosenId = stringField('ChosenId', 'must be a UUIDv7 in lower case'
 
 /** Taken in any case, decoded to lower case. */
 export const PathId = lowerCased(
-  stringField('PathId', 'must be a UUID', (value) => isUuid(value.toLowerCase()), { format: 'uuid' }),
+  stringField('PathId', 'must be a UUID', (value) => anyCaseUuidPattern.test(value), { format: 'uuid' }),
 )
 
 export const Slug = stringField(

@@ -1,4 +1,3 @@
-/** /asyncapi.json: the socket as AsyncAPI 3, made from the very schemas that validate its messages. */
 import type { TSchema } from '@sinclair/typebox'
 import { limits } from './limits.ts'
 import * as protocol from './protocol.ts'
@@ -18,7 +17,11 @@ const fromServer: TSchema[] = [
 
 const nameOf = (schema: TSchema): string => String(schema.title)
 
-/** @param version the program's @param schemas what the API answers and events carry, by name */
+/**
+ * The AsyncAPI 3 document of the socket, derived from the schemas that validate its messages.
+ * @param version of the program
+ * @param schemas of the API's representations that events contain, by name
+ */
 export function asyncapiDocument(version: string, schemas: object): object {
   const messages = Object.fromEntries(
     [...fromClient, ...fromServer].map((schema) => [
@@ -72,13 +75,14 @@ export function asyncapiDocument(version: string, schemas: object): object {
 const { closeCodes } = protocol
 
 const description = [
-  'Open `/ws?token=<access token>`, or send the subprotocols `minimart.v1, bearer.<access token>`. Messages are JSON ' +
-    'objects in text frames, answered in the order sent; an `id` is repeated by the answer.',
-  'Per list, `seq` counts events from 1 without holes. A subscriber gets each once, in order, none missing, from the ' +
-    '`seq` that `subscribed` named, or from `since`. After a close, reconnect and subscribe with the last `seq` seen. ' +
-    'Subscribing to a list again takes the place of what was followed; if it fails, that goes on.',
-  `Limits: ${limits.messageBytes} bytes a message, ${limits.messageBurst} messages at once and ` +
-    `${limits.messagesPerSecond} a second, ${limits.subscriptions} lists a socket, ${limits.socketsPerUser} sockets a user.`,
+  'Open `/ws?token=<access token>`, or offer the subprotocols `minimart.v1, bearer.<access token>`. Messages are JSON ' +
+    'objects in text frames, answered in the order sent; an `id` is repeated in the answer.',
+  "`seq` numbers a list's events from 1 without holes. A subscriber receives each event once, in order and without " +
+    'gaps, from the `seq` that `subscribed` names, or from `since`. After a close, reconnect and subscribe with the ' +
+    'last `seq` received. Subscribing to a list again replaces the subscription; if that fails, the old one goes on.',
+  `Limits: ${limits.messageBytes} bytes per message, a burst of ${limits.messageBurst} messages and ` +
+    `${limits.messagesPerSecond} per second, ${limits.subscriptions} lists per socket, ` +
+    `${limits.socketsPerUser} sockets per user.`,
   `Close codes: ${Object.values(closeCodes)
     .map(({ code, reason }) => `${code} ${reason}`)
     .join(' · ')} · 1009 message too long.`,

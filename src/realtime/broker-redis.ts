@@ -1,145 +1,335 @@
 /**
- * The bridge between instances: one Redis channel per list, listened to only while somebody here follows the list.
+ * The broker between instances: one Redis channel per list, subscribed to only while somebody here follows the list.
  *
- * Pub/sub forgets whatever nobody hears, may lose messages while it reconnects, and under Bun can fall silent without
- * an error. So a canary goes round every second: when it does not come back in time the connection is thrown away and
- * made anew, and every time it begins again the streams are told to look at the database. In a cluster each server has
- * a canary, and a channel belongs to the server that has its hash slot.
+ * Redis forgets what nobody listens to, may lose messages while a client reconnects, and a subscription can go silent
+ * without an error (open bugs of Bun and node-redis). So each instance sends itself a message every second, a canary:
+ * when it stops coming back, both connections are replaced. After every connect the streams reconcile with the
+ * database. In a cluster channels are sharded, a channel lives on the server that owns its slot, and each server has a
+ * canary of its own.
  */
-import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
+
+import { Type } from '@sinclair/typebox'
+import pTimeout from 'p-timeout'
+import { createClient, createCluster } from 'redis'
+import { jsonReader } from '../lib/json.ts'
 import type { Logger } from '../log.ts'
+import { accessOf, isCluster } from '../store/redis-cluster.ts'
 import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
-import { openLine, type RedisLine } from './broker-redis-connection.ts'
 
 const prefix = 'minimart:'
 const canaryMs = 1000
-/** So long without the canary, and the connection counts as dead. */
+/** Without its canary for this long, a connection counts as dead. */
 const silenceMs = 3500
-/** So long a new listener waits for Redis; without it, the database is what it goes by. */
-const listenPatienceMs = 1000
+const listenTimeoutMs = 1000
+const repeatLogMs = 60_000
 
-/** Instances of the version before send no request's id. */
-type Message = { list: ListKey; events: readonly ListEvent[]; requestId?: string | null }
+/**
+ * Releases of a rolling upgrade read each other's messages: fields may be added, as unknown ones are ignored; a change
+ * that older releases would misread takes a new version. The first release sent none.
+ */
+const messageVersion = 1
+const readMessage = jsonReader(
+  Type.Object({
+    version: Type.Optional(Type.Literal(messageVersion)),
+    list: Type.Object({ tenantId: Type.String(), listId: Type.String() }),
+    events: Type.Array(
+      Type.Object({
+        seq: Type.Integer({ minimum: 1 }),
+        type: Type.String(),
+        userId: Type.Union([Type.String(), Type.Null()]),
+        text: Type.String(),
+      }),
+    ),
+    requestId: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  }),
+)
+
+type Receive = (text: string) => void
 
 export function createRedisBroker(
   { url, log }: { url: string; log: Logger },
   handlers: BrokerHandlers,
 ): Broker {
-  const canaryName = `${prefix}canary:${crypto.randomUUID()}`
-  const listened = new Set<string>()
-  let publisher: RedisLine | null = null
-  let subscriber: RedisLine | null = null
-  /** When each came back last. */
-  let canaries = new Map<string, number>()
-  let closed = false
-  let away = false
-  let building = false
-
-  const onMessage = (text: string): void => {
-    try {
-      const { list, events, requestId = null } = JSON.parse(text) as Message
-      handlers.onEvents(list, events, requestId)
-    } catch (error) {
-      log.warn('a message between instances could not be read', { error })
-    }
+  const channels = new Set<string>()
+  const receive = createReceiver(handlers, log)
+  const link = createLink({ url, log, channels, receive, onReconnect: handlers.onReconnect })
+  return {
+    publish(list, events, requestId = null) {
+      const text = JSON.stringify({ version: messageVersion, list, events, requestId })
+      void link.publish(prefix + topicOf(list), text)
+    },
+    async listen(list) {
+      const channel = prefix + topicOf(list)
+      channels.add(channel)
+      // Without Redis the stream goes by the database until the link is up and has subscribed to all channels.
+      await pTimeout(link.subscribe(channel), { milliseconds: listenTimeoutMs, fallback: () => undefined })
+    },
+    unlisten(list) {
+      const channel = prefix + topicOf(list)
+      channels.delete(channel)
+      link.unsubscribe(channel)
+    },
+    close: link.close,
   }
+}
 
-  const dispose = (): void => {
-    for (const line of [publisher, subscriber]) line?.destroy()
+function createReceiver({ onEvents }: BrokerHandlers, log: Logger): Receive {
+  let dropped = 0
+  let loggedAt = Number.NEGATIVE_INFINITY
+  return (text) => {
+    const message = readMessage(text)
+    if (message) {
+      // An exception here would end the process: node-redis calls this from its socket handler.
+      try {
+        onEvents(message.list, message.events, message.requestId ?? null)
+      } catch (error) {
+        log.error('events from another instance could not be delivered', { error })
+      }
+      return
+    }
+    dropped++
+    if (performance.now() - loggedAt < repeatLogMs) return
+    log.warn(droppedMessage, { dropped })
+    dropped = 0
+    loggedAt = performance.now()
+  }
+}
+
+const droppedMessage =
+  'dropped malformed or newer messages from Redis; events are read from the database. Run one release on all instances'
+
+interface LinkOptions {
+  url: string
+  log: Logger
+  /** What every new connection subscribes to. */
+  channels: ReadonlySet<string>
+  receive: Receive
+  onReconnect: () => void
+}
+
+/** The two connections of an instance, replaced as soon as one fails or goes silent. */
+function createLink(options: LinkOptions) {
+  const { log } = options
+  const canaryName = `${prefix}canary:${crypto.randomUUID()}`
+  let publisher: RedisConnection | null = null
+  let subscriber: Subscriber | null = null
+  let closed = false
+  let down = false
+  let connecting = false
+
+  const disconnect = (): void => {
+    publisher?.destroy()
+    subscriber?.connection.destroy()
     publisher = null
     subscriber = null
   }
 
-  const build = async (): Promise<void> => {
-    if (building || closed) return
-    building = true
-    const made: RedisLine[] = []
-    const open = async (): Promise<RedisLine> => {
-      const line = await openLine(url)
-      line.onFault(() => replace(line))
-      made.push(line)
-      return line
-    }
+  const connect = async (): Promise<void> => {
+    if (connecting || closed) return
+    connecting = true
     try {
-      const forPublishing = publisher ?? (await open())
-      const forListening = await open()
-      const heard = new Map<string, number>()
-      for (const channel of await forListening.canaries(canaryName)) {
-        heard.set(channel, 0)
-        await forListening.subscribe(channel, () => heard.set(channel, Date.now()))
-      }
-      for (const channel of listened) await forListening.subscribe(channel, onMessage)
-      if (closed) throw new Error('closed meanwhile')
-      for (const channel of heard.keys()) heard.set(channel, Date.now())
-      canaries = heard
-      publisher = forPublishing
-      subscriber = forListening
-      if (away) log.info('live events travel between instances again')
-      away = false
-      handlers.onDoubt()
+      const pair = await openPair(options.url, canaryName, publisher, replace)
+      publisher = pair.publisher
+      subscriber = pair.subscriber
+      const { connection, canaries } = pair.subscriber
+      for (const channel of options.channels) await connection.subscribe(channel, options.receive)
+      for (const channel of canaries.keys()) canaries.set(channel, Date.now())
+      if (closed) return disconnect()
+      if (down) log.info('Redis relays live events between instances again')
+      down = false
+      options.onReconnect()
     } catch (error) {
-      for (const line of made) line.destroy()
-      if (!away && !closed)
-        log.warn('live events do not travel between instances until Redis is back', { error })
-      away = true
+      disconnect()
+      if (!down && !closed) log.warn(outageMessage, { error })
+      down = true
     } finally {
-      building = false
+      connecting = false
     }
   }
 
-  /** At once: until the canary is missed, events would come late. Who only listens takes no publisher along. */
-  const replace = (broken: RedisLine): void => {
-    if (broken === publisher) dispose()
-    else if (broken === subscriber) subscriber = null
+  const replace = (broken: RedisConnection): void => {
+    if (broken === publisher) disconnect()
+    else if (broken === subscriber?.connection) subscriber = null
     else return
     broken.destroy()
-    void build()
+    void connect()
   }
 
-  const watch = async (): Promise<void> => {
-    if (closed || building) return
+  /** Resolves in any case: what is lost here is read from the database by the streams that miss it. */
+  const publish = async (channel: string, text: string): Promise<void> => {
     const to = publisher
-    const silent = [...canaries.values()].some((heardAt) => Date.now() - heardAt > silenceMs)
-    if (to && subscriber && !silent) {
-      await Promise.all([...canaries.keys()].map((channel) => to.publish(channel, ''))).catch(() =>
-        replace(to),
-      )
-    } else {
-      dispose()
-      await build()
+    await to?.publish(channel, text).catch(() => replace(to))
+  }
+
+  const checkCanaries = async (): Promise<void> => {
+    if (connecting) return
+    const canaries = [...(subscriber?.canaries ?? [])]
+    if (publisher && subscriber && canaries.every(([, seenAt]) => Date.now() - seenAt <= silenceMs))
+      await Promise.all(canaries.map(([channel]) => publish(channel, '')))
+    else {
+      disconnect()
+      await connect()
     }
   }
 
-  const timer = setInterval(() => void watch(), canaryMs)
-  const first = build()
+  const timer = setInterval(() => void checkCanaries(), canaryMs)
+  const firstConnect = connect()
 
   return {
-    publish(list, events, requestId = null) {
-      const text = JSON.stringify({ list, events, requestId } satisfies Message)
-      // A lost publish is healed from the database by whoever should have heard it.
-      const to = publisher
-      to?.publish(prefix + topicOf(list), text).catch(() => replace(to))
+    publish,
+    async subscribe(channel: string): Promise<void> {
+      const on = subscriber?.connection
+      if (on) await on.subscribe(channel, options.receive).catch(() => replace(on))
+      else await firstConnect
     },
-    async listen(list) {
-      const channel = prefix + topicOf(list)
-      listened.add(channel)
-      // While the connection is away, build() will listen to it; until then the stream is compared with the database.
-      const on = subscriber
-      const listening = building ? first : on?.subscribe(channel, onMessage).catch(() => replace(on))
-      await Promise.race([listening, Bun.sleep(listenPatienceMs)])
+    unsubscribe(channel: string): void {
+      const on = subscriber?.connection
+      // Unless the listener is named, node-redis takes a subscribe that follows for a repetition.
+      on?.unsubscribe(channel, options.receive).catch(() => replace(on))
     },
-    unlisten(list) {
-      const channel = prefix + topicOf(list)
-      listened.delete(channel)
-      // With its listener named, the client knows that the channel must be asked for anew by a listen right after this.
-      const on = subscriber
-      on?.unsubscribe(channel, onMessage).catch(() => replace(on))
-    },
-    async close() {
+    async close(): Promise<void> {
       closed = true
       clearInterval(timer)
-      await first
-      dispose()
+      await firstConnect
+      disconnect()
     },
+  }
+}
+
+const outageMessage =
+  'Redis relays no live events between instances; until it is back they are read from the database, seconds later'
+
+interface Subscriber {
+  connection: RedisConnection
+  /** When each canary was last received. */
+  canaries: Map<string, number>
+}
+
+/**
+ * Opens a subscriber, and a publisher unless there is one.
+ * @throws Error when Redis cannot be reached; then nothing stays open
+ */
+async function openPair(
+  url: string,
+  canaryName: string,
+  publisher: RedisConnection | null,
+  onFault: (connection: RedisConnection) => void,
+): Promise<{ publisher: RedisConnection; subscriber: Subscriber }> {
+  const opened: RedisConnection[] = []
+  const open = async (): Promise<RedisConnection> => {
+    const connection = await openConnection(url)
+    connection.onFault(() => onFault(connection))
+    opened.push(connection)
+    return connection
+  }
+  try {
+    const publishing = publisher ?? (await open())
+    const connection = await open()
+    const canaries = new Map<string, number>()
+    for (const channel of await connection.canaryChannels(canaryName)) {
+      canaries.set(channel, Date.now())
+      await connection.subscribe(channel, () => canaries.set(channel, Date.now()))
+    }
+    return { publisher: publishing, subscriber: { connection, canaries } }
+  } catch (error) {
+    for (const connection of opened) connection.destroy()
+    throw error
+  }
+}
+
+/** To a single Redis or to a cluster. */
+interface RedisConnection {
+  publish(channel: string, text: string): Promise<unknown>
+  subscribe(channel: string, receive: Receive): Promise<unknown>
+  unsubscribe(channel: string, receive: Receive): Promise<unknown>
+  /** Channels that together cover every server. */
+  canaryChannels(name: string): Promise<string[]>
+  /** Called when the connection is to be replaced. */
+  onFault(fault: () => void): void
+  destroy(): void
+}
+
+const connectTimeoutMs = 2000
+/** Commands kept while Redis does not answer; beyond them the connection has failed. */
+const maxWaitingCommands = 5000
+/** Names tried to find one in the slots of every server. */
+const maxCanaryNames = 20_000
+/** Undocumented event of node-redis: a server with subscriptions left the cluster. */
+const resubscribeEvent = '__resubscribeListeners'
+
+/** @throws Error when Redis cannot be reached */
+async function openConnection(url: string): Promise<RedisConnection> {
+  const client = createClient({ url, ...clientOptions })
+  // node-redis ends the process without a listener; the link takes its own with onFault.
+  client.on('error', () => undefined)
+  await client.connect()
+  try {
+    if (await isCluster(client)) {
+      client.destroy()
+      return await openClusterConnection(url)
+    }
+  } catch (error) {
+    if (client.isOpen) client.destroy()
+    throw error
+  }
+  return {
+    publish: (channel, text) => client.publish(channel, text),
+    subscribe: (channel, receive) => client.subscribe(channel, receive),
+    unsubscribe: (channel, receive) => client.unsubscribe(channel, receive),
+    canaryChannels: async (name) => [name],
+    onFault: (fault) => void client.on('error', fault),
+    destroy: () => client.destroy(),
+  }
+}
+
+const clientOptions = {
+  disableOfflineQueue: true,
+  commandsQueueMaxLength: maxWaitingCommands,
+  pingInterval: 1000,
+  // The link reconnects, so that streams reconcile after it.
+  socket: { connectTimeout: connectTimeoutMs, socketTimeout: 3000, reconnectStrategy: false as const },
+}
+
+async function openClusterConnection(url: string): Promise<RedisConnection> {
+  const { tls, ...login } = accessOf(url)
+  const { socket, ...options } = clientOptions
+  const cluster = createCluster({
+    rootNodes: [{ url }],
+    minimizeConnections: true,
+    defaults: { ...login, ...options, socket: { ...socket, ...tls } },
+  })
+  let fault = (): void => undefined
+  // node-redis resubscribes by itself, and ends the process when that fails.
+  cluster.removeAllListeners(resubscribeEvent)
+  for (const event of ['error', 'node-error', 'sharded-channel-moved-error', resubscribeEvent])
+    cluster.on(event, () => fault())
+  await cluster.connect()
+  const watched = new WeakSet<object>()
+  return {
+    publish: (channel, text) => cluster.sPublish(channel, text),
+    async subscribe(channel, receive) {
+      await cluster.sSubscribe(channel, receive)
+      for (const { pubSub } of cluster.masters) {
+        if (!pubSub || watched.has(pubSub.client)) continue
+        watched.add(pubSub.client)
+        // node-redis follows the slot, but messages sent in between are lost.
+        pubSub.client.on('sharded-channel-moved', () => fault())
+      }
+    },
+    unsubscribe: (channel, receive) => cluster.sUnsubscribe(channel, receive),
+    // A canary also keeps a server's connection open, which node-redis would close after its last list.
+    async canaryChannels(name) {
+      const found = new Map<object, string>()
+      for (let count = 0; found.size < cluster.masters.length && count < maxCanaryNames; count++) {
+        const channel = `${name}:${count}`
+        const server = await cluster.getNodeClientForKey(channel)
+        if (!found.has(server)) found.set(server, channel)
+      }
+      return [...found.values()]
+    },
+    onFault: (listener) => {
+      fault = listener
+    },
+    destroy: () => cluster.destroy(),
   }
 }

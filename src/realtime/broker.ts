@@ -1,15 +1,16 @@
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 
 /**
- * Carries committed events between the instances of the service, and nothing but hints: one may come late, twice, out
- * of order or never. Order and completeness are the stream's business, from `seq` and list_events.
- *
- * publish: after the commit, never before; does not wait and does not throw.
- * listen: from the moment it resolves, events that are published reach the handler, as far as the carrier works.
+ * Relays committed events between the instances of the service. Delivery is best effort: events may arrive late,
+ * twice, out of order or never. Streams restore order and completeness from `seq` and list_events.
  */
 export interface Broker {
-  /** @param requestId the request that made the events, for the logs of all who hear of them */
+  /**
+   * To be called after the commit; returns without waiting and never throws.
+   * @param requestId the request that made the events, for correlating logs of all instances
+   */
   publish(list: ListKey, events: readonly ListEvent[], requestId?: string | null): void
+  /** Once it resolves, events published anywhere reach `onEvents`, unless the connection is down. */
   listen(list: ListKey): Promise<void>
   unlisten(list: ListKey): void
   close(): Promise<void>
@@ -17,13 +18,13 @@ export interface Broker {
 
 export interface BrokerHandlers {
   onEvents(list: ListKey, events: readonly ListEvent[], requestId: string | null): void
-  /** The carrier was away or may have been: every stream should look at the database. */
-  onDoubt(): void
+  /** Connected, for the first time or again. Events may have been lost before. */
+  onReconnect(): void
 }
 
 export const topicOf = ({ tenantId, listId }: ListKey): string => `list:${tenantId}:${listId}`
 
-/** Within one process a publish is a function call. */
+/** For a single instance. */
 export function createLocalBroker({ onEvents }: BrokerHandlers): Broker {
   const listened = new Set<string>()
   return {

@@ -1,8 +1,4 @@
-/**
- * One socket, apart from how it is carried: reads its messages one after the other and answers them in that order.
- * Text in, text out; the carrier is given as functions, so that nothing of a web framework stands between.
- */
-
+/** One socket, independent of its transport: handles its messages one at a time and answers in that order. */
 import type { AccessTokens, VerifiedToken } from '../access/access-tokens.ts'
 import type { Database } from '../db/database.ts'
 import { AppError } from '../errors.ts'
@@ -11,29 +7,30 @@ import type { Logger } from '../log.ts'
 import { topicOf } from './broker.ts'
 import { findSeq } from './event-log.ts'
 import type { Hub, Listener, Subscription } from './hub.ts'
-import { createIntake } from './inbound-queue.ts'
+import { createInboundQueue } from './inbound-queue.ts'
 import { limits } from './limits.ts'
 import {
   type ClientMessage,
+  type CloseCode,
   closeCodes,
-  echoOf,
   encode,
+  messageIdOf,
   parseClientMessage,
   protocolVersion,
+  type ServerAnswer,
   type SocketErrorCode,
 } from './protocol.ts'
 import { replay } from './replay.ts'
 
-/** What carries a connection. */
-export interface Carrier {
+export interface Transport {
   send(text: string): void
   close(code: number, reason: string): void
   ping(): void
   subscribe(topic: string): void
   unsubscribe(topic: string): void
-  /** Bytes that the other side has not taken yet. */
+  /** Bytes the client has not read yet. */
   unsent(): number
-  /** Resolves when little enough is unsent to go on, or the socket is gone. */
+  /** Resolves when little enough is unsent to go on, or the socket is closed. */
   writable(): Promise<void>
 }
 
@@ -48,195 +45,245 @@ export interface Connection {
   readonly token: VerifiedToken
   /** A text frame, or null for a binary one. */
   receive(text: string | null): void
-  /** A ping or pong frame came from the other side. */
-  hear(): void
-  /** Called about once a second: pings, warns, and ends what has expired or fallen silent. */
+  /** A ping or pong. */
+  receiveControlFrame(): void
+  /** To be called about once a second: pings, warns, and closes what has expired, fallen silent or fallen behind. */
   tick(now: number): void
-  /** Looks again whether the token still counts, and closes with 4001 if not. */
+  /** Closes with 4001 when the token has been revoked. */
   recheckToken(): Promise<void>
   subscriptions(): number
-  /** The socket is gone. */
+  /** The transport is closed. */
   ended(): void
-  close(why: { code: number; reason: string }): void
+  close(why: CloseCode): void
+}
+
+/** What the parts of a connection share. */
+interface State {
+  token: VerifiedToken
+  rawToken: string
+  /** Whether the expiry of this token has been announced. */
+  warned: boolean
+  closed: boolean
+  send(message: ServerAnswer, id?: string): void
+  fail(code: SocketErrorCode, message: string, id?: string, listId?: string): void
+  close(why: CloseCode): void
+}
+
+/** @param verified what `rawToken` says */
+export function createConnection(
+  deps: ConnectionDeps,
+  transport: Transport,
+  rawToken: string,
+  verified: VerifiedToken,
+): Connection {
+  const state: State = {
+    token: verified,
+    rawToken,
+    warned: false,
+    closed: false,
+    send: (message, id) => transport.send(encode(message, id)),
+    fail: (code, message, id, listId) =>
+      state.send({ type: 'error', payload: { code, message, ...(listId ? { list_id: listId } : {}) } }, id),
+    close({ code, reason }) {
+      if (state.closed) return
+      transport.close(code, reason)
+      ended()
+    },
+  }
+  const subscriptions = createSubscriptions(deps, transport, state)
+  const inbound = createInboundQueue({
+    process: createProcessor(deps, state, subscriptions),
+    refuse: (text) =>
+      state.fail(
+        'rate_limited',
+        `Send at most ${limits.messagesPerSecond} messages a second.`,
+        messageIdOf(text),
+      ),
+    onFlood: () => state.close(closeCodes.tooManyMessages),
+  })
+  const ended = (): void => {
+    state.closed = true
+    inbound.close()
+    subscriptions.clear()
+  }
+  const clock = createClock(transport, state)
+  const { actor, expiresAt } = verified
+  state.send({
+    type: 'connected',
+    payload: { user_id: actor.userId, protocol: protocolVersion, expires_at: iso(expiresAt) },
+  })
+  return {
+    get token() {
+      return state.token
+    },
+    receive(text) {
+      clock.restart()
+      // A binary frame is as invalid as an empty message.
+      inbound.push(text ?? '')
+    },
+    receiveControlFrame() {
+      clock.restart()
+      inbound.countControlFrame()
+    },
+    tick: clock.tick,
+    recheckToken: () => recheckToken(deps, state),
+    subscriptions: subscriptions.count,
+    ended,
+    close: state.close,
+  }
 }
 
 const iso = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
-export function createConnection(
-  deps: ConnectionDeps,
-  carrier: Carrier,
-  rawToken: string,
-  verified: VerifiedToken,
-): Connection {
-  let token = verified
-  let raw = rawToken
-  let warned = false
-  let gone = false
-  let lastHeard = Date.now()
-  let lastPing = Date.now()
-  const subscribed = new Map<string, { list: ListKey; subscription: Subscription }>()
-
-  const close = ({ code, reason }: { code: number; reason: string }): void => {
-    if (gone) return
-    carrier.close(code, reason)
-    ended()
+function createClock(transport: Transport, state: State) {
+  let heardAt = Date.now()
+  let pingedAt = Date.now()
+  return {
+    restart(): void {
+      heardAt = Date.now()
+    },
+    tick(now: number) {
+      const { expiresAt } = state.token
+      if (state.closed) return
+      if (now >= expiresAt * 1000) return state.close(closeCodes.tokenBad)
+      if (now - heardAt > limits.silenceSeconds * 1000) return state.close(closeCodes.silent)
+      if (transport.unsent() > limits.unsentBytes) return state.close(closeCodes.tooSlow)
+      if (!state.warned && now >= (expiresAt - limits.tokenWarningSeconds) * 1000) {
+        state.warned = true
+        state.send({ type: 'token_expiring', payload: { expires_at: iso(expiresAt) } })
+      }
+      if (now - pingedAt >= limits.pingSeconds * 1000) {
+        pingedAt = now
+        transport.ping()
+      }
+    },
   }
+}
 
-  const ended = (): void => {
-    gone = true
-    intake.end()
-    for (const { subscription } of subscribed.values()) subscription.leave(listener)
-    subscribed.clear()
-  }
+type Message<T extends ClientMessage['type']> = Extract<ClientMessage, { type: T }>
+type Subscriptions = ReturnType<typeof createSubscriptions>
 
-  const fail = (code: SocketErrorCode, message: string, id?: string, listId?: string): void =>
-    carrier.send(
-      encode({ type: 'error', payload: { code, message, ...(listId ? { list_id: listId } : {}) } }, id),
-    )
+function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, state: State) {
+  const open = new Map<string, { list: ListKey; subscription: Subscription }>()
 
   const drop = (listId: string): boolean => {
-    const entry = subscribed.get(listId)
+    const entry = open.get(listId)
     if (!entry) return false
-    subscribed.delete(listId)
-    carrier.unsubscribe(topicOf(entry.list))
+    open.delete(listId)
+    transport.unsubscribe(topicOf(entry.list))
     entry.subscription.leave(listener)
     return true
   }
 
   const listener: Listener = {
-    userId: verified.actor.userId,
-    mayStillHear: async ({ listId }) => (await findSeq(deps.db, token.actor, listId)) !== null,
-    dismiss({ listId }) {
-      if (drop(listId)) carrier.send(encode({ type: 'unsubscribed', payload: { list_id: listId } }))
+    userId: state.token.actor.userId,
+    isStillAllowed: async ({ listId }) => (await findSeq(db, state.token.actor, listId)) !== null,
+    onEvicted({ listId }) {
+      if (drop(listId)) state.send({ type: 'unsubscribed', payload: { list_id: listId } })
     },
   }
 
-  const recheckToken = async (): Promise<void> => {
-    const checked = raw
-    await deps.tokens.read(checked).catch(() => {
-      // Meanwhile a newer one may have taken its place.
-      if (checked === raw) close(closeCodes.tokenBad)
-    })
-  }
-
-  const handlers = {
-    async subscribe({ payload, id }: Extract<ClientMessage, { type: 'subscribe' }>) {
+  return {
+    count: (): number => open.size,
+    async subscribe({ payload, id }: Message<'subscribe'>): Promise<void> {
       const listId = payload.list_id.toLowerCase()
-      // A repeat takes the place of what is followed only once it is answered; if it fails, that goes on.
-      if (!subscribed.has(listId) && subscribed.size >= limits.subscriptions)
-        return fail(
-          'too_many_subscriptions',
-          `A socket may follow ${limits.subscriptions} lists.`,
-          id,
-          listId,
-        )
-      const list = { tenantId: token.actor.tenantId, listId }
-      const joined = await replay(deps, token.actor, list, payload.since, {
-        isGone: () => gone,
-        writable: carrier.writable,
-        send: carrier.send,
-        heard: () => subscribed.get(listId)?.subscription.stream.head() ?? 0,
-        answer(message) {
+      // A repeated subscribe replaces the subscription only once it is confirmed, so it needs no room.
+      if (!open.has(listId) && open.size >= limits.subscriptions) {
+        const message = `A socket may subscribe to ${limits.subscriptions} lists.`
+        return state.fail('too_many_subscriptions', message, id, listId)
+      }
+      const list = { tenantId: state.token.actor.tenantId, listId }
+      const found = await replay({ db, hub }, state.token.actor, list, payload.since, {
+        isClosed: () => state.closed,
+        writable: transport.writable,
+        send: transport.send,
+        sentSeq: () => open.get(listId)?.subscription.stream.head() ?? 0,
+        confirm(message) {
           drop(listId)
-          carrier.send(encode(message, id))
+          state.send(message, id)
         },
         join(subscription) {
-          subscribed.set(listId, { list, subscription })
-          carrier.subscribe(topicOf(list))
+          open.set(listId, { list, subscription })
+          transport.subscribe(topicOf(list))
           subscription.join(listener)
         },
         leave: (subscription) => subscription.leave(listener),
       })
-      if (joined === 'not_found')
-        fail('not_found', 'There is no such list, or you cannot see it.', id, listId)
+      if (!found) state.fail('not_found', 'There is no such list, or you cannot see it.', id, listId)
     },
-    async unsubscribe({ payload, id }: Extract<ClientMessage, { type: 'unsubscribe' }>) {
+    unsubscribe({ payload, id }: Message<'unsubscribe'>): void {
       const listId = payload.list_id.toLowerCase()
       drop(listId)
-      carrier.send(encode({ type: 'unsubscribed', payload: { list_id: listId } }, id))
+      state.send({ type: 'unsubscribed', payload: { list_id: listId } }, id)
     },
-    async authenticate({ payload, id }: Extract<ClientMessage, { type: 'authenticate' }>) {
-      const next = await deps.tokens.read(payload.token).catch((error: unknown) => {
-        if (error instanceof AppError && error.status === 401) return null
-        throw error
-      })
-      if (!next || next.actor.userId !== token.actor.userId || next.expiresAt < token.expiresAt)
-        return fail('token_invalid', 'This is no newer token of the same user; the old one still counts.', id)
-      // What is followed was allowed to the old role. Its end may not have come round to this instance yet.
-      if (next.actor.role !== token.actor.role) return close(closeCodes.tokenBad)
-      token = next
-      raw = payload.token
-      warned = false
-      carrier.send(encode({ type: 'authenticated', payload: { expires_at: iso(next.expiresAt) } }, id))
-      await recheckToken()
-    },
-    async ping({ id }: Extract<ClientMessage, { type: 'ping' }>) {
-      carrier.send(encode({ type: 'pong', payload: {} }, id))
+    clear(): void {
+      for (const { subscription } of open.values()) subscription.leave(listener)
+      open.clear()
     },
   }
+}
 
-  const follow = async (text: string): Promise<void> => {
+function createProcessor(deps: ConnectionDeps, state: State, subscriptions: Subscriptions) {
+  const handle = async (message: ClientMessage): Promise<void> => {
+    switch (message.type) {
+      case 'subscribe':
+        return subscriptions.subscribe(message)
+      case 'unsubscribe':
+        return subscriptions.unsubscribe(message)
+      case 'authenticate':
+        return authenticate(deps, state, message)
+      case 'ping':
+        return state.send({ type: 'pong', payload: {} }, message.id)
+    }
+  }
+  return async (text: string): Promise<void> => {
     const parsed = parseClientMessage(text)
-    if (!parsed.ok) return fail(parsed.code, parsed.detail, parsed.id)
+    if (!parsed.ok) return state.fail(parsed.code, parsed.detail, parsed.id)
     const { message } = parsed
     try {
-      if (message.type === 'subscribe') await handlers.subscribe(message)
-      else if (message.type === 'unsubscribe') await handlers.unsubscribe(message)
-      else if (message.type === 'authenticate') await handlers.authenticate(message)
-      else await handlers.ping(message)
+      await handle(message)
     } catch (error) {
-      if (gone) return
+      if (state.closed) return
       if (!(error instanceof AppError))
         deps.log.error('a socket message failed', { error, type: message.type })
       const listId = message.type === 'subscribe' ? message.payload.list_id.toLowerCase() : undefined
-      fail('unavailable', 'This cannot be done just now. Try again in a moment.', message.id, listId)
+      state.fail('unavailable', 'This is not possible at the moment. Try again.', message.id, listId)
     }
   }
+}
 
-  const intake = createIntake({
-    follow,
-    refuse: (text) =>
-      fail('rate_limited', `Send at most ${limits.messagesPerSecond} messages a second.`, echoOf(text)),
-    onFlood: () => close(closeCodes.tooManyMessages),
+async function authenticate(
+  deps: ConnectionDeps,
+  state: State,
+  { payload, id }: Message<'authenticate'>,
+): Promise<void> {
+  const next = await verifyToken(deps.tokens, payload.token)
+  const { actor, expiresAt } = state.token
+  if (!next || next.actor.userId !== actor.userId || next.expiresAt < expiresAt)
+    return state.fail('token_invalid', 'Not a newer token of the same user; the current one stays.', id)
+  // The subscriptions were allowed to the old role, and its revocation may not have reached this instance yet.
+  if (next.actor.role !== actor.role) return state.close(closeCodes.tokenBad)
+  state.token = next
+  state.rawToken = payload.token
+  state.warned = false
+  state.send({ type: 'authenticated', payload: { expires_at: iso(next.expiresAt) } }, id)
+  await recheckToken(deps, state)
+}
+
+async function recheckToken({ tokens }: ConnectionDeps, state: State): Promise<void> {
+  const checked = state.rawToken
+  await tokens.read(checked).catch(() => {
+    // Meanwhile a newer one may have replaced it.
+    if (checked === state.rawToken) state.close(closeCodes.tokenBad)
   })
+}
 
-  carrier.send(
-    encode({
-      type: 'connected',
-      payload: { user_id: token.actor.userId, protocol: protocolVersion, expires_at: iso(token.expiresAt) },
-    }),
-  )
-
-  return {
-    get token() {
-      return token
-    },
-    receive(text) {
-      lastHeard = Date.now()
-      // A binary frame is no message, like an empty one.
-      intake.take(text ?? '')
-    },
-    hear() {
-      lastHeard = Date.now()
-      intake.takeControl()
-    },
-    tick(now) {
-      if (gone) return
-      if (now >= token.expiresAt * 1000) return close(closeCodes.tokenBad)
-      if (now - lastHeard > limits.silenceSeconds * 1000) return close(closeCodes.silent)
-      if (carrier.unsent() > limits.unsentBytes) return close(closeCodes.tooSlow)
-      if (!warned && now >= (token.expiresAt - limits.tokenWarningSeconds) * 1000) {
-        warned = true
-        carrier.send(encode({ type: 'token_expiring', payload: { expires_at: iso(token.expiresAt) } }))
-      }
-      if (now - lastPing >= limits.pingSeconds * 1000) {
-        lastPing = now
-        carrier.ping()
-      }
-    },
-    recheckToken,
-    subscriptions: () => subscribed.size,
-    ended,
-    close,
+/** Null when the token is missing, malformed, expired or revoked. */
+export async function verifyToken(tokens: AccessTokens, token: string): Promise<VerifiedToken | null> {
+  try {
+    return await tokens.read(token)
+  } catch (error) {
+    if (error instanceof AppError && error.status === 401) return null
+    throw error
   }
 }

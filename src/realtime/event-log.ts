@@ -1,24 +1,23 @@
-/** What streams read from the database: the truth behind every hint. */
-
 import { sql } from 'drizzle-orm'
 import type { Actor } from '../access/actor.ts'
 import type { Database } from '../db/database.ts'
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import { visible } from '../features/list-changes/visible-lists.ts'
 import { eventJson } from '../features/list-changes/wire.ts'
+import { topicOf } from './broker.ts'
 
 const pageSize = 500
 
 export interface EventPage {
-  /** In order, without holes, from the one after the cursor; fewer than asked only at the end. */
+  /** In order, without holes, from the one after the cursor; fewer than a page only at the end of the list. */
   events: ListEvent[]
-  /** The list's last number when this was read. */
+  /** The list's last seq when this was read. */
   seq: number
-  /** Some of what comes after the cursor is no longer kept. */
+  /** Some events after the cursor are no longer kept. */
   expired: boolean
 }
 
-/** Where a list that the actor can see stands; null when there is none for him. @throws AppError database_unavailable */
+/** The last seq of a list; null when the actor cannot see it. @throws AppError database_unavailable */
 export async function findSeq(db: Database, actor: Actor, listId: string): Promise<number | null> {
   const [row] = await db.read(
     actor,
@@ -29,7 +28,10 @@ export async function findSeq(db: Database, actor: Actor, listId: string): Promi
   return row ? Number(row.seq) : null
 }
 
-/** The next events after `cursor`, whoever may see them: the caller has been let in. */
+/**
+ * A page of events after `cursor`, without a check of permissions: callers have made their own.
+ * @throws AppError database_unavailable
+ */
 export async function readEvents(
   db: Database,
   { tenantId, listId }: ListKey,
@@ -60,7 +62,10 @@ export async function readEvents(
   return { events, seq, expired: seq > cursor && events[0]?.seq !== cursor + 1 }
 }
 
-/** Where each of these lists stands now, in one query over all tenants; a list that is gone is left out. */
+/**
+ * The last seq of each list by its topic, in one query over all tenants. Lists that no longer exist are absent.
+ * @throws AppError database_unavailable
+ */
 export async function readHeads(db: Database, lists: readonly ListKey[]): Promise<Map<string, number>> {
   const rows = await db.read(
     'streams',
@@ -69,5 +74,5 @@ export async function readHeads(db: Database, lists: readonly ListKey[]): Promis
       from jsonb_to_recordset(${JSON.stringify(lists)}::jsonb) as w ("tenantId" uuid, "listId" uuid)
       join shopping_lists l on l.tenant_id = w."tenantId" and l.id = w."listId"`,
   )
-  return new Map(rows.map(({ id, tenantId, seq }) => [`${tenantId}:${id}`, Number(seq)]))
+  return new Map(rows.map(({ id, tenantId, seq }) => [topicOf({ tenantId, listId: id }), Number(seq)]))
 }

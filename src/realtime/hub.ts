@@ -1,9 +1,8 @@
 /**
- * This instance's streams: one per list that somebody here listens to, opened with the first and closed with the last.
- * An event is given to the list's topic once, however many listen; who must hear no more of the list is taken off the
- * topic in the same step, after the event and before the next.
+ * This instance's streams: one per list that somebody here follows, opened for the first and closed after the last.
+ * An event is published to the list's topic once, however many listen. Listeners who may see no more of the list are
+ * taken off the topic in the same synchronous step, after that event and before the next.
  */
-
 import type { Database } from '../db/database.ts'
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
@@ -11,20 +10,19 @@ import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
 import { readEvents, readHeads } from './event-log.ts'
 import { createStream, type Stream } from './stream.ts'
 
-/** Somebody on a topic. */
 export interface Listener {
   readonly userId: string
-  /** Whether the list may be seen as the database has it now. @throws AppError database_unavailable */
-  mayStillHear(list: ListKey): Promise<boolean>
-  /** The list's events have ended for this listener: it is to be told and taken off the topic. */
-  dismiss(list: ListKey): void
+  /** Asks the database. @throws AppError database_unavailable */
+  isStillAllowed(list: ListKey): Promise<boolean>
+  /** Must take itself off the topic before it returns. */
+  onEvicted(list: ListKey): void
 }
 
 export interface Subscription {
   readonly stream: Stream
-  /** From here on `dismiss` is called when it is due. */
+  /** From now on the listener can be evicted. */
   join(listener: Listener): void
-  /** Gives the stream up. */
+  /** Must be called once, joined or not: the last to leave closes the stream. */
   leave(listener: Listener): void
 }
 
@@ -32,18 +30,19 @@ export interface HubCounts {
   streams: number
   published: number
   delivered: number
+  /** Events the broker missed, read from the database. */
   healed: number
 }
 
 export interface Hub {
-  /** After a commit: tells this instance and, through the broker, the others. */
+  /** To be called after the commit. Returns without waiting. */
   publish(list: ListKey, events: readonly ListEvent[], requestId?: string | null): void
   /** @throws AppError database_unavailable */
   open(list: ListKey): Promise<Subscription>
-  /** Compares all heads with the database, now. */
-  checkHeads(): Promise<void>
+  /** Compares the heads of all streams with the database and reads what is missing. @throws AppError database_unavailable */
+  reconcileHeads(): Promise<void>
   counts(): HubCounts
-  /** Calls back with the seconds from each event's commit to its delivery here; events with no listeners are left out. */
+  /** Observes the seconds from an event's commit to its delivery here; events without listeners are left out. */
   onDelivery(observer: (seconds: number) => void): void
   close(): Promise<void>
 }
@@ -52,185 +51,215 @@ export interface HubDeps {
   db: Database
   log: Logger
   makeBroker: (handlers: BrokerHandlers) => Broker
-  /** Gives a text to everyone on a topic. */
   publishToTopic: (topic: string, text: string) => void
-  /** What everyone on a list is told when events before `seq` are lost. */
+  /** The `resync_required` message. */
   resyncText: (list: ListKey, seq: number) => string
-  checkHeadsMs: number
+  reconcileMs: number
 }
-
-interface Entry {
-  list: ListKey
-  users: number
-  listeners: Set<Listener>
-  stream: Stream | null
-  /** What came before the stream knew where to begin. */
-  before: ListEvent[]
-  ready: Promise<Stream>
-}
-
-const maxBefore = 256
-const healedAtOnce = 8
-
-/** Whether an event is the last that its reader may see of the list. */
-export const endsFor = ({ type, userId }: ListEvent, reader: string): boolean =>
-  type === 'list_deleted' || ((type === 'member_removed' || type === 'member_left') && userId === reader)
 
 export function createHub(deps: HubDeps): Hub {
-  const { db, log, publishToTopic, resyncText } = deps
-  const entries = new Map<string, Entry>()
+  const { log } = deps
+  const topics = new Map<string, Topic>()
   const counts = { published: 0, delivered: 0, healed: 0 }
   let observeDelivery: (seconds: number) => void = () => undefined
 
-  const deliver = (entry: Omit<Entry, 'ready'>, event: ListEvent): void => {
-    publishToTopic(topicOf(entry.list), event.text)
-    counts.delivered += entry.listeners.size
-    if (entry.listeners.size > 0) observeDelivery(ageSeconds(event))
-    for (const listener of entry.listeners)
-      if (endsFor(event, listener.userId)) {
-        entry.listeners.delete(listener)
-        listener.dismiss(entry.list)
-      }
-  }
+  const enqueue = (list: ListKey, events: readonly ListEvent[]): void =>
+    topics.get(topicOf(list))?.enqueue(events)
 
-  /** An event that is lost may have been the one that ended somebody's membership, so all are asked for anew. */
-  const readmit = async ({ list, listeners }: Omit<Entry, 'ready'>): Promise<void> => {
-    const asked = await Promise.all(
-      [...listeners].map(async (listener) => ({ listener, may: await listener.mayStillHear(list) })),
-    )
-    for (const { listener, may } of asked) if (!may && listeners.delete(listener)) listener.dismiss(list)
-  }
-
-  /** Where a change can be followed to all who hear of it, by its request's id or its list and numbers. */
-  const tell = (what: string, { listId }: ListKey, events: readonly ListEvent[], requestId: string | null) =>
-    log.debug(what, {
-      list_id: listId,
-      from_seq: events[0]?.seq,
-      events: events.length,
-      request_id: requestId,
-    })
-
-  const onEvents = (list: ListKey, events: readonly ListEvent[]): void => {
-    const entry = entries.get(topicOf(list))
-    if (entry?.stream) entry.stream.offer(events)
-    else if (entry && entry.before.length < maxBefore) entry.before.push(...events)
-  }
-
-  const checkHeads = async (): Promise<void> => {
-    const lists = [...entries.values()].map(({ list }) => list)
-    if (lists.length === 0) return
-    const heads = await readHeads(db, lists)
-    const behind = [...entries.values()].flatMap(({ list, stream }) => {
-      const seq = heads.get(`${list.tenantId}:${list.listId}`) ?? 0
-      return stream && seq > stream.head() ? [{ stream, seq }] : []
-    })
-    // After an outage there may be thousands; a list that cannot be read does not keep the others waiting.
-    const heal = async (): Promise<void> => {
-      for (let next = behind.pop(); next; next = behind.pop())
-        await next.stream
-          .reach(next.seq)
-          .catch((error: unknown) => log.warn('a stream could not be brought up to date', { error }))
-    }
-    await Promise.all(Array.from({ length: healedAtOnce }, heal))
-  }
-
-  const lookAround = (): void => {
-    checkHeads().catch((error: unknown) =>
-      log.warn('streams could not be compared with the database', { error }),
+  const reconcileHeads = (): Promise<void> => catchUpAll(deps, [...topics.values()])
+  const reconcileInBackground = (): void => {
+    reconcileHeads().catch((error: unknown) =>
+      log.warn('streams could not be compared with the database; trying again', { error }),
     )
   }
 
   const broker = deps.makeBroker({
-    onEvents: (list, events, requestId) => {
-      tell('events arrived', list, events, requestId)
-      onEvents(list, events)
+    onEvents(list, events, requestId) {
+      log.debug('events arrived', logFields(list, events, requestId))
+      enqueue(list, events)
     },
-    onDoubt: lookAround,
+    onReconnect: reconcileInBackground,
   })
-  const timer = setInterval(lookAround, deps.checkHeadsMs)
+  const timer = setInterval(reconcileInBackground, deps.reconcileMs)
 
-  const begin = async (entry: Omit<Entry, 'ready'>): Promise<Stream> => {
-    await broker.listen(entry.list)
-    const heads = await readHeads(db, [entry.list])
-    const from = heads.get(`${entry.list.tenantId}:${entry.list.listId}`) ?? 0
-    const stream = createStream(entry.list, from, {
-      log,
-      read: (list, cursor) => readEvents(db, list, cursor),
-      deliver: (_list, event) => deliver(entry, event),
-      readmit: () => readmit(entry),
-      resync: (list, seq) => publishToTopic(topicOf(list), resyncText(list, seq)),
-      onHealed: (count, firstSeq) => {
-        counts.healed += count
-        log.debug('events healed', { list_id: entry.list.listId, from_seq: firstSeq, events: count })
-      },
-    })
-    entry.stream = stream
-    stream.offer(entry.before.splice(0))
-    return stream
+  const onDelivered = (event: ListEvent, listeners: number): void => {
+    counts.delivered += listeners
+    if (listeners > 0) observeDelivery(ageSeconds(event))
+  }
+  const onGapFilled = (count: number): void => {
+    counts.healed += count
   }
 
-  const enter = (list: ListKey): Entry => {
-    const known = entries.get(topicOf(list))
-    if (known) return known
-    const base: Omit<Entry, 'ready'> = { list, users: 0, listeners: new Set(), stream: null, before: [] }
-    const entry = Object.assign(base, { ready: begin(base) })
-    entries.set(topicOf(list), entry)
-    return entry
+  const enter = (list: ListKey): Topic => {
+    const name = topicOf(list)
+    const topic = topics.get(name) ?? openTopic(list, { ...deps, broker, onDelivered, onGapFilled })
+    topics.set(name, topic)
+    topic.users++
+    return topic
   }
 
-  const giveUp = (entry: Entry): void => {
-    entry.users--
-    if (entry.users > 0) return
-    entry.stream?.close()
-    if (entries.get(topicOf(entry.list)) !== entry) return
-    entries.delete(topicOf(entry.list))
-    broker.unlisten(entry.list)
+  const exit = (topic: Topic): void => {
+    if (--topic.users > 0) return
+    topic.stream()?.close()
+    if (topics.delete(topicOf(topic.list))) broker.unlisten(topic.list)
   }
 
   return {
     publish(list, events, requestId = null) {
       counts.published += events.length
-      tell('events published', list, events, requestId)
-      onEvents(list, events)
+      log.debug('events published', logFields(list, events, requestId))
+      enqueue(list, events)
       broker.publish(list, events, requestId)
     },
     async open(list) {
-      const entry = enter(list)
-      entry.users++
+      const topic = enter(list)
       try {
-        const stream = await entry.ready
+        const stream = await topic.opened
         return {
           stream,
-          join: (listener) => entry.listeners.add(listener),
-          leave: (listener) => {
-            entry.listeners.delete(listener)
-            giveUp(entry)
+          join: (listener) => topic.listeners.add(listener),
+          leave(listener) {
+            topic.listeners.delete(listener)
+            exit(topic)
           },
         }
       } catch (error) {
-        giveUp(entry)
+        exit(topic)
         throw error
       }
     },
-    checkHeads,
+    reconcileHeads,
     onDelivery(observer) {
       observeDelivery = observer
     },
-    counts: () => ({ ...counts, streams: entries.size }),
+    counts: () => ({ ...counts, streams: topics.size }),
     async close() {
       clearInterval(timer)
-      for (const { stream } of entries.values()) stream?.close()
-      entries.clear()
+      for (const topic of topics.values()) topic.stream()?.close()
+      topics.clear()
       await broker.close()
     },
   }
 }
 
+/** One list: its stream and who listens. */
+interface Topic {
+  readonly list: ListKey
+  readonly listeners: Set<Listener>
+  /** Subscriptions that are open. */
+  users: number
+  /** Rejects with AppError database_unavailable. */
+  readonly opened: Promise<Stream>
+  /** Null until it is open. */
+  stream(): Stream | null
+  enqueue(events: readonly ListEvent[]): void
+}
+
+interface TopicDeps extends HubDeps {
+  broker: Broker
+  onDelivered: (event: ListEvent, listeners: number) => void
+  onGapFilled: (count: number) => void
+}
+
+const maxEarly = 256
+
+function openTopic(list: ListKey, deps: TopicDeps): Topic {
+  const { db, log, broker, publishToTopic } = deps
+  const name = topicOf(list)
+  const listeners = new Set<Listener>()
+  let stream: Stream | null = null
+  /** Events received before the stream is open. */
+  const early: ListEvent[] = []
+
+  const evict = (listener: Listener): void => {
+    if (listeners.delete(listener)) listener.onEvicted(list)
+  }
+
+  const deliver = (event: ListEvent): void => {
+    publishToTopic(name, event.text)
+    deps.onDelivered(event, listeners.size)
+    for (const listener of listeners) if (isTerminalFor(event, listener.userId)) evict(listener)
+  }
+
+  const reauthorize = async (): Promise<void> => {
+    const checked = await Promise.all(
+      [...listeners].map(async (listener) => ({ listener, allowed: await listener.isStillAllowed(list) })),
+    )
+    for (const { listener, allowed } of checked) if (!allowed) evict(listener)
+  }
+
+  const open = async (): Promise<Stream> => {
+    // Listening first: what is committed after the head was read arrives.
+    await broker.listen(list)
+    const head = (await readHeads(db, [list])).get(name) ?? 0
+    stream = createStream(head, {
+      log,
+      read: (cursor) => readEvents(db, list, cursor),
+      deliver,
+      reauthorize,
+      resync: (seq) => publishToTopic(name, deps.resyncText(list, seq)),
+      onGapFilled(count, firstSeq) {
+        deps.onGapFilled(count)
+        log.debug('missed events read', { list_id: list.listId, from_seq: firstSeq, events: count })
+      },
+    })
+    stream.enqueue(early.splice(0))
+    return stream
+  }
+
+  return {
+    list,
+    listeners,
+    users: 0,
+    opened: open(),
+    stream: () => stream,
+    enqueue(events) {
+      if (stream) stream.enqueue(events)
+      else if (early.length < maxEarly) early.push(...events)
+    },
+  }
+}
+
+/** Whether the user may see nothing of the list after this event. */
+export const isTerminalFor = ({ type, userId }: ListEvent, reader: string): boolean =>
+  type === 'list_deleted' || ((type === 'member_removed' || type === 'member_left') && userId === reader)
+
+const concurrentCatchUps = 8
+
+async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promise<void> {
+  if (topics.length === 0) return
+  const heads = await readHeads(
+    db,
+    topics.map(({ list }) => list),
+  )
+  const behind = topics.flatMap((topic) => {
+    const seq = heads.get(topicOf(topic.list)) ?? 0
+    const stream = topic.stream()
+    return stream && seq > stream.head() ? [{ stream, seq }] : []
+  })
+  // After an outage there may be thousands; one that cannot be read must not hold up the others.
+  const work = async (): Promise<void> => {
+    for (let next = behind.pop(); next; next = behind.pop())
+      await next.stream
+        .catchUp(next.seq)
+        .catch((error: unknown) => log.warn('missed events could not be read from the database', { error }))
+  }
+  await Promise.all(Array.from({ length: concurrentCatchUps }, work))
+}
+
+/** By which a change can be traced through the logs of all instances. */
+const logFields = ({ listId }: ListKey, events: readonly ListEvent[], requestId: string | null) => ({
+  list_id: listId,
+  from_seq: events[0]?.seq,
+  events: events.length,
+  request_id: requestId,
+})
+
 const timeKey = '"at":"'
 
-/** By its own time, which the database wrote; the clocks of two machines may differ, so never below 0. */
+/** From the event's own time, written by the database. Clocks differ between machines, so it is never below 0. */
 function ageSeconds({ text }: ListEvent): number {
-  // Behind the payload come only numbers, times and ids, so the last one is the event's own.
+  // The event's own `at` is the last one: only numbers and ids follow the payload.
   const from = text.lastIndexOf(timeKey) + timeKey.length
   return Math.max(0, Date.now() - Date.parse(text.slice(from, text.indexOf('"', from)))) / 1000
 }

@@ -1,67 +1,77 @@
-/**
- * What a socket sends: one message after the other, in order, bounded in rate, number and size. What it cannot keep up
- * with is refused first; whoever goes on all the same is a flood.
- */
-
 import { limits } from './limits.ts'
-import { createAllowance } from './token-bucket.ts'
 
-export interface IntakeHandlers {
-  /** The next message waits until this one is answered. */
-  follow(text: string): Promise<void>
-  /** In its turn too. */
+export interface InboundHandlers {
+  /** The next message waits until this resolves. */
+  process(text: string): Promise<void>
+  /** Over the rate limit. Called in order with the others. */
   refuse(text: string): void
   onFlood(): void
 }
 
-export interface Intake {
-  take(text: string): void
-  /** A ping or pong frame. They need no turn, but their number is bounded as well. */
-  takeControl(): void
-  /** Forgets what waits. */
-  end(): void
+/** The messages of one socket, processed one at a time and in order; bounded in rate, number and size. */
+export interface InboundQueue {
+  push(text: string): void
+  /** Counts a ping or pong frame; they are limited too, but not queued. */
+  countControlFrame(): void
+  close(): void
 }
 
-export function createIntake({ follow, refuse, onFlood }: IntakeHandlers): Intake {
-  const allowance = createAllowance(limits.messageBurst, limits.messagesPerSecond)
-  const controlAllowance = createAllowance(limits.messageBurst, limits.messagesPerSecond)
+export function createInboundQueue({ process, refuse, onFlood }: InboundHandlers): InboundQueue {
+  const messageTokens = createTokenBucket(limits.messageBurst, limits.messagesPerSecond)
+  const controlTokens = createTokenBucket(limits.messageBurst, limits.messagesPerSecond)
   const waiting: { text: string; allowed: boolean }[] = []
   let waitingLength = 0
-  let refused = 0
-  let working = false
-  let ended = false
+  let refusedInARow = 0
+  let running = false
+  let closed = false
 
-  const work = async (): Promise<void> => {
-    working = true
-    for (let next = waiting.shift(); next && !ended; next = waiting.shift()) {
+  const run = async (): Promise<void> => {
+    running = true
+    for (let next = waiting.shift(); next && !closed; next = waiting.shift()) {
       waitingLength -= next.text.length
-      if (next.allowed) await follow(next.text)
+      if (next.allowed) await process(next.text)
       else refuse(next.text)
     }
-    working = false
+    running = false
   }
 
   return {
-    take(text) {
-      if (ended) return
-      const allowed = allowance.take()
-      refused = allowed ? 0 : refused + 1
+    push(text) {
+      if (closed) return
+      const allowed = messageTokens.take()
+      refusedInARow = allowed ? 0 : refusedInARow + 1
       waitingLength += text.length
       waiting.push({ text, allowed })
       if (
-        refused > limits.refusedMessages ||
+        refusedInARow > limits.refusedMessages ||
         waiting.length > limits.waitingMessages ||
         waitingLength > limits.waitingLength
       )
         onFlood()
-      else if (!working) void work()
+      else if (!running) void run()
     },
-    takeControl() {
-      if (!ended && !controlAllowance.take()) onFlood()
+    countControlFrame() {
+      if (!closed && !controlTokens.take()) onFlood()
     },
-    end() {
-      ended = true
+    close() {
+      closed = true
       waiting.length = 0
+    },
+  }
+}
+
+/** A token bucket: it holds at most `burst` tokens and gains `perSecond`. `take` returns false when it is empty. */
+function createTokenBucket(burst: number, perSecond: number) {
+  let tokens = burst
+  let filledAt = performance.now()
+  return {
+    take(): boolean {
+      const now = performance.now()
+      tokens = Math.min(burst, tokens + ((now - filledAt) / 1000) * perSecond)
+      filledAt = now
+      if (tokens < 1) return false
+      tokens--
+      return true
     },
   }
 }

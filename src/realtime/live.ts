@@ -1,5 +1,3 @@
-/** Live sync as server.ts opens it: the hub of streams and the sockets that hear them. */
-
 import type { AccessTokens } from '../access/access-tokens.ts'
 import type { Revocations } from '../access/revocations.ts'
 import type { Config } from '../config/config.ts'
@@ -11,18 +9,17 @@ import { createHub, type Hub } from './hub.ts'
 import { encode } from './protocol.ts'
 import { createSockets, type Sockets } from './sockets.ts'
 
+/** Live sync: the hub of streams, and the sockets that listen to them. */
 export interface Live {
   readonly hub: Hub
   readonly sockets: Sockets
-  /** Given once the server listens: topics are the server's. */
+  /** Topics belong to the server: until it listens and calls this, nothing is published. */
   useTopics(publish: (topic: string, text: string) => void): void
-  /** Tells everyone to come back elsewhere. */
-  dismissAll(): Promise<void>
   close(): Promise<void>
 }
 
-/** A missed publish is healed within this time even if nothing else happens on the list. */
-const checkHeadsMs = 3000
+/** Events lost by Redis are delivered within this time. */
+const reconcileMs = 3000
 
 export interface LiveDeps {
   config: Pick<Config, 'redisUrl'>
@@ -33,26 +30,25 @@ export interface LiveDeps {
 }
 
 export function createLive({ config: { redisUrl }, db, log, tokens, revocations }: LiveDeps): Live {
-  let toTopic: (topic: string, text: string) => void = () => undefined
+  let publishToTopic: (topic: string, text: string) => void = () => undefined
   const hub = createHub({
     db,
     log,
-    checkHeadsMs,
+    reconcileMs,
     makeBroker: (handlers) =>
       redisUrl === null ? createLocalBroker(handlers) : createRedisBroker({ url: redisUrl, log }, handlers),
-    publishToTopic: (topic, text) => toTopic(topic, text),
+    publishToTopic: (topic, text) => publishToTopic(topic, text),
     resyncText: ({ listId }, seq) => encode({ type: 'resync_required', payload: { list_id: listId, seq } }),
   })
   const sockets = createSockets({ db, hub, tokens, log, revocations })
   return {
     hub,
     sockets,
-    useTopics: (publish) => {
-      toTopic = publish
+    useTopics(publish) {
+      publishToTopic = publish
     },
-    dismissAll: sockets.closeAll,
-    close: async () => {
-      // Again, where the server never came to serve: the sockets' clock would keep the process alive.
+    async close() {
+      // Also where the server never came to serve: the sockets' clock would keep the process alive.
       await sockets.closeAll()
       await hub.close()
     },

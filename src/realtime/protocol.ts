@@ -1,10 +1,13 @@
 /**
- * The socket's protocol, version 1: every message of each direction as one union of schemas. Types, validation and
- * /asyncapi.json come from here; a test pins the schemas' hash to the version, so that no change goes unnoticed.
+ * The socket's protocol, version 1: one union of schemas per direction, from which types, validation and /asyncapi.json
+ * are derived. A test pins the schemas' hash to the version, so that no change goes unnoticed.
  */
+
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { type EventField, type EventType, eventFields, eventTypes } from '../features/list-changes/events.ts'
+import { jsonReader } from '../lib/json.ts'
+import { anyCaseUuidPattern } from '../lib/patterns.ts'
 
 export const protocolVersion = 1
 export const subprotocol = 'minimart.v1'
@@ -17,37 +20,37 @@ export const closeCodes = {
   tooSlow: { code: 4013, reason: 'too slow: reconnect with since' },
   restarting: { code: 1012, reason: 'server restarting: reconnect with since' },
 } as const
+export type CloseCode = (typeof closeCodes)[keyof typeof closeCodes]
 
 const strict = { additionalProperties: false } as const
-const uuidPattern = '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-const Id = Type.String({ pattern: uuidPattern, description: "A list's id." })
+const Id = Type.String({ pattern: anyCaseUuidPattern.source, description: "A list's id." })
 const Seq = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 const Time = Type.String({ format: 'date-time' })
-const echoLength = 64
-const Echo = Type.Optional(
-  Type.String({ maxLength: echoLength, description: 'Repeated by the answer to this message.' }),
+const messageIdLength = 64
+const MessageId = Type.Optional(
+  Type.String({ maxLength: messageIdLength, description: 'Repeated in the answer to this message.' }),
 )
 
 const clientMessage = <T extends string, P extends TSchema>(type: T, payload: P, description: string) =>
-  Type.Object({ type: Type.Literal(type), payload, id: Echo }, { ...strict, title: type, description })
+  Type.Object({ type: Type.Literal(type), payload, id: MessageId }, { ...strict, title: type, description })
 
 export const Subscribe = clientMessage(
   'subscribe',
   Type.Object({ list_id: Id, since: Type.Optional(Seq) }, strict),
-  'Hear of every change of a list; with `since`, of all after that number.',
+  'Receive the events of a list; with `since`, first those after that `seq`.',
 )
 export const Unsubscribe = clientMessage(
   'unsubscribe',
   Type.Object({ list_id: Id }, strict),
-  'Hear no more of it.',
+  'Stop receiving the events of a list.',
 )
 export const Authenticate = clientMessage(
   'authenticate',
   Type.Object({ token: Type.String({ maxLength: 4096 }) }, strict),
-  "The same user's newer token keeps the socket open.",
+  'A newer token of the same user, so that the socket outlives the old one.',
 )
 export const Ping = Type.Object(
-  { type: Type.Literal('ping'), payload: Type.Optional(Type.Object({}, strict)), id: Echo },
+  { type: Type.Literal('ping'), payload: Type.Optional(Type.Object({}, strict)), id: MessageId },
   { ...strict, title: 'ping', description: 'Answered with `pong`.' },
 )
 
@@ -55,7 +58,7 @@ export const ClientMessage = Type.Union([Subscribe, Unsubscribe, Authenticate, P
 export type ClientMessage = Static<typeof ClientMessage>
 
 const serverMessage = <T extends string, P extends TSchema>(type: T, payload: P, description: string) =>
-  Type.Object({ type: Type.Literal(type), payload, id: Echo }, { ...strict, title: type, description })
+  Type.Object({ type: Type.Literal(type), payload, id: MessageId }, { ...strict, title: type, description })
 
 export const errorCodes = [
   'invalid_message',
@@ -75,32 +78,32 @@ export const Connected = serverMessage(
     protocol: Type.Literal(protocolVersion),
     expires_at: Time,
   }),
-  'The first message: the token is good until `expires_at`.',
+  'The first message. The token is valid until `expires_at`.',
 )
 export const Subscribed = serverMessage(
   'subscribed',
   Type.Object({ list_id: Id, seq: Seq, recovered: Type.Boolean() }),
-  '`recovered`: `since` was given and everything after it follows.',
+  'Events after `seq` follow; with `recovered`, all after `since`.',
 )
 export const ResyncRequired = serverMessage(
   'resync_required',
   Type.Object({ list_id: Id, seq: Seq }),
-  'Read the list anew; live events after `seq` follow.',
+  'Events were lost: read the list again. Events after `seq` follow.',
 )
 export const Unsubscribed = serverMessage(
   'unsubscribed',
   Type.Object({ list_id: Id }),
-  'No event of it follows.',
+  'No more events of the list follow: you unsubscribed, or may no longer see it.',
 )
 export const Authenticated = serverMessage(
   'authenticated',
   Type.Object({ expires_at: Time }),
-  'The newer token counts from now on.',
+  'The newer token is in force.',
 )
 export const TokenExpiring = serverMessage(
   'token_expiring',
   Type.Object({ expires_at: Time }),
-  'Sent 60 seconds before: authenticate with a newer token.',
+  'The token expires in 60 seconds: authenticate with a newer one.',
 )
 export const Pong = serverMessage('pong', Type.Object({}), 'The answer to `ping`.')
 export const SocketError = serverMessage(
@@ -110,16 +113,16 @@ export const SocketError = serverMessage(
     message: Type.String(),
     list_id: Type.Optional(Id),
   }),
-  'A message could not be followed; the socket stays open.',
+  'A message was refused; the socket stays open.',
 )
 
-/** As the API answers it; /asyncapi.json shows the same schema under this name. */
-const answered = (name: 'Item' | 'List' | 'Member') =>
+/** Refers to the API's own schema, which /asyncapi.json includes under the same name. */
+const representation = (name: 'Item' | 'List' | 'Member') =>
   Type.Unsafe<Record<string, unknown>>({ $ref: `#/components/schemas/${name}` })
 const fieldSchemas: Record<EventField, TSchema> = {
-  Item: answered('Item'),
-  List: answered('List'),
-  Member: answered('Member'),
+  Item: representation('Item'),
+  List: representation('List'),
+  Member: representation('Member'),
   id: Type.String({ format: 'uuid' }),
   names: Type.Array(Type.String()),
 }
@@ -137,7 +140,7 @@ const eventOf = (type: EventType) =>
       at: Time,
       actor_id: Type.String({ format: 'uuid' }),
     },
-    { ...strict, title: type, description: 'A change of the list, sent after its commit.' },
+    { ...strict, title: type, description: 'A committed change of the list.' },
   )
 
 export const events = eventTypes.map(eventOf)
@@ -154,7 +157,8 @@ export const ServerMessage = Type.Union([
   ...events,
 ])
 
-type Answer =
+/** What the server sends besides events. */
+export type ServerAnswer =
   | Static<typeof Connected>
   | Static<typeof Subscribed>
   | Static<typeof ResyncRequired>
@@ -164,11 +168,14 @@ type Answer =
   | Static<typeof Pong>
   | Static<typeof SocketError>
 
-/** One server message as it goes over the wire. @param id what the client's message carried, if any */
-export const encode = (message: Answer, id?: string): string =>
+/** @param id the id of the client's message that this answers */
+export const encode = (message: ServerAnswer, id?: string): string =>
   JSON.stringify(id === undefined ? message : { ...message, id })
 
-const validators = {
+const readEnvelope = jsonReader(
+  Type.Object({ type: Type.Optional(Type.Unknown()), id: Type.Optional(Type.Unknown()) }),
+)
+const checks = {
   subscribe: TypeCompiler.Compile(Subscribe),
   unsubscribe: TypeCompiler.Compile(Unsubscribe),
   authenticate: TypeCompiler.Compile(Authenticate),
@@ -179,53 +186,33 @@ export type Parsed =
   | { ok: true; message: ClientMessage }
   | { ok: false; code: 'invalid_message' | 'unknown_type'; detail: string; id?: string }
 
-/** Reads one text frame. The detail never repeats what the client sent: it may hold a token. */
+/** Parses a text frame. The detail never repeats what the client sent, which may contain a token. */
 export function parseClientMessage(text: string): Parsed {
-  const value = parseJson(text)
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return { ok: false, code: 'invalid_message', detail: 'A message is one JSON object with a type.' }
-  const { type, id, ...rest }: { type?: unknown; id?: unknown } = value
-  const echo = isEcho(id) ? { id } : {}
-  if (typeof type !== 'string')
-    return {
-      ok: false,
-      code: 'invalid_message',
-      detail: 'A message is one JSON object with a type.',
-      ...echo,
-    }
-  if (!isKnown(type))
-    return { ok: false, code: 'unknown_type', detail: 'There is no message of this type.', ...echo }
-  const message = id === undefined || isEcho(id) ? check(type, { type, ...rest }) : null
-  return message
+  const value = readEnvelope(text)
+  const echo = isMessageId(value?.id) ? { id: value.id } : {}
+  const refuse = (code: 'invalid_message' | 'unknown_type', detail: string): Parsed => ({
+    ok: false,
+    code,
+    detail,
+    ...echo,
+  })
+  if (typeof value?.type !== 'string')
+    return refuse('invalid_message', 'A message must be one JSON object with a type.')
+  if (!isKnown(value.type)) return refuse('unknown_type', 'There is no message of this type.')
+  const { id, ...message } = value
+  const check = checks[value.type]
+  return (id === undefined || isMessageId(id)) && check.Check(message)
     ? { ok: true, message: { ...message, ...echo } }
-    : {
-        ok: false,
-        code: 'invalid_message',
-        detail: `The message does not have the form of ${type}.`,
-        ...echo,
-      }
+    : refuse('invalid_message', `This is not a valid message of type ${value.type}.`)
 }
 
-/** Counted in code points, as all text is; the validators would count UTF-16 units. */
-const isEcho = (id: unknown): id is string => typeof id === 'string' && [...id].length <= echoLength
+/** Counted in code points, as everywhere; the schema would count UTF-16 units. */
+const isMessageId = (id: unknown): id is string => typeof id === 'string' && [...id].length <= messageIdLength
 
-/** The id of a message that is refused unread. */
-export function echoOf(text: string): string | undefined {
+/** The id that the answer to a message must repeat, valid or not. */
+export function messageIdOf(text: string): string | undefined {
   const parsed = parseClientMessage(text)
   return parsed.ok ? parsed.message.id : parsed.id
 }
 
-const isKnown = (type: string): type is keyof typeof validators => Object.hasOwn(validators, type)
-
-function check(type: keyof typeof validators, value: object): ClientMessage | null {
-  const validator = validators[type]
-  return validator.Check(value) ? value : null
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
+const isKnown = (type: string): type is keyof typeof checks => Object.hasOwn(checks, type)

@@ -1,126 +1,134 @@
 /**
- * One list's events on this instance, in order, each once, none missing.
+ * One list's events on this instance: in order, each once, none missing.
  *
- * `head` is the last number given to the topic. What the broker brings is compared with it: the next number is given
- * out, a lower one dropped, a higher one means that something was missed and is read from the database. Because
- * commits of one list can overtake each other on their way here, a higher number first waits a moment for the ones
- * before it. Nothing depends on the broker being right: heads are compared with the database every few seconds too.
+ * `head` is the seq of the last event emitted. The next seq is emitted, a lower one dropped; a higher one waits a
+ * moment, as commits of one list can overtake each other on their way here, and then the gap is read from the database.
+ * Nothing depends on the broker: heads are also compared with the database every few seconds.
  */
-import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
+import type { ListEvent } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
 import type { EventPage } from './event-log.ts'
 
 export interface StreamDeps {
   log: Logger
-  read: (list: ListKey, cursor: number) => Promise<EventPage>
-  /** Gives one event to everyone on the topic, and does what it means for who may hear the next. */
-  deliver: (list: ListKey, event: ListEvent) => void
+  /** The events after `cursor`. @throws AppError database_unavailable */
+  read: (cursor: number) => Promise<EventPage>
+  /** Sends an event to everyone on the topic. */
+  deliver: (event: ListEvent) => void
   /**
-   * Events are lost for good: takes off the topic whoever may hear the list no longer. Until it is done nothing is
-   * given out. @throws AppError database_unavailable
+   * Takes listeners that may no longer see the list off the topic. Called when events have expired unread, one of which
+   * may have ended a membership; nothing is emitted until it resolves. @throws AppError database_unavailable
    */
-  readmit: () => Promise<void>
-  /** Tells everyone on the topic that events before `seq` are lost. */
-  resync: (list: ListKey, seq: number) => void
-  /** How many events had to be read from the database, and the number of the first. */
-  onHealed: (count: number, firstSeq: number) => void
+  reauthorize: () => Promise<void>
+  /** Tells everyone on the topic that events up to `seq` are lost. */
+  resync: (seq: number) => void
+  onGapFilled: (count: number, firstSeq: number) => void
 }
 
 export interface Stream {
-  /** Number of the last event given out. */
+  /** The seq of the last event emitted. */
   head(): number
-  offer(events: readonly ListEvent[]): void
-  /** Gives out everything up to at least `seq`, reading what is missing. @throws AppError database_unavailable */
-  reach(seq: number): Promise<void>
+  enqueue(events: readonly ListEvent[]): void
+  /**
+   * Emits everything up to `seq`, or to the end of the list where that comes first.
+   * @throws AppError database_unavailable
+   */
+  catchUp(seq: number): Promise<void>
   close(): void
 }
 
-/** How long an event that came early waits for the ones before it. */
-const patienceMs = 20
+const reorderMs = 20
 const maxEarly = 256
 const retryMs = 500
 
-export function createStream(list: ListKey, from: number, deps: StreamDeps): Stream {
-  let head = from
-  let wanted = from
-  let healing: Promise<void> | null = null
+export function createStream(from: number, deps: StreamDeps): Stream {
+  const sequencer = createSequencer(from, deps.deliver)
+  const { head } = sequencer
+  let target = from
+  let filling: Promise<void> | null = null
   let timer: Timer | undefined
   let closed = false
-  const early = new Map<number, ListEvent>()
 
-  const giveOut = (event: ListEvent): void => {
-    head = event.seq
-    deps.deliver(list, event)
-  }
-
-  const giveOutEarly = (): void => {
-    for (let next = early.get(head + 1); next; next = early.get(head + 1)) {
-      early.delete(next.seq)
-      giveOut(next)
-    }
-    for (const seq of early.keys()) if (seq <= head) early.delete(seq)
-  }
-
-  const heal = async (): Promise<void> => {
-    while (!closed && head < wanted) {
-      const { events, seq, expired } = await deps.read(list, head)
+  const fillGaps = async (): Promise<void> => {
+    while (!closed && head() < target) {
+      const { events, seq, expired } = await deps.read(head())
       if (closed) return
       if (expired) {
-        await deps.readmit()
+        await deps.reauthorize()
         if (closed) return
-        head = Math.max(head, seq)
-        deps.resync(list, head)
+        sequencer.skipTo(seq)
+        deps.resync(head())
       }
-      const missed = events.filter((event) => event.seq > head)
-      for (const event of missed) if (event.seq === head + 1) giveOut(event)
-      if (missed[0]) deps.onHealed(missed.length, missed[0].seq)
-      giveOutEarly()
-      // A number that the database does not know yet cannot be reached.
-      if (missed.length === 0 && !expired) wanted = Math.min(wanted, Math.max(head, seq))
+      const missed = events.filter((event) => event.seq > head())
+      sequencer.push(events)
+      if (missed[0]) deps.onGapFilled(missed.length, missed[0].seq)
+      // The database has no higher seq, so there is nothing to wait for.
+      if (missed.length === 0 && !expired) target = Math.min(target, Math.max(head(), seq))
     }
   }
 
-  const startHealing = (): Promise<void> => {
+  /** One at a time, shared by all who wait for it. */
+  const startFilling = (): Promise<void> => {
     clearTimeout(timer)
     timer = undefined
-    healing ??= heal().finally(() => {
-      healing = null
+    filling ??= fillGaps().finally(() => {
+      filling = null
     })
-    return healing
+    return filling
   }
 
-  const healLater = (delayMs: number): void => {
-    if (closed || healing || timer) return
+  const fillLater = (delayMs: number): void => {
+    if (closed || filling || timer) return
     timer = setTimeout(() => {
       timer = undefined
-      if (head >= wanted) return
-      startHealing().catch((error: unknown) => {
-        deps.log.warn('missed events could not be read; trying again', { error })
-        healLater(retryMs)
+      if (head() >= target) return
+      startFilling().catch((error: unknown) => {
+        deps.log.warn('missed events could not be read from the database; trying again', { error })
+        fillLater(retryMs)
       })
     }, delayMs)
   }
 
   return {
-    head: () => head,
-    offer(events) {
-      for (const event of events) {
-        if (event.seq <= head) continue
-        wanted = Math.max(wanted, event.seq)
-        if (event.seq === head + 1) giveOut(event)
-        else if (early.size < maxEarly) early.set(event.seq, event)
-      }
-      giveOutEarly()
-      if (head < wanted) healLater(patienceMs)
+    head,
+    enqueue(events) {
+      for (const { seq } of events) target = Math.max(target, seq)
+      sequencer.push(events)
+      if (head() < target) fillLater(reorderMs)
     },
-    async reach(seq) {
-      wanted = Math.max(wanted, seq)
-      while (head < wanted && !closed) await startHealing()
+    async catchUp(seq) {
+      target = Math.max(target, seq)
+      while (head() < target && !closed) await startFilling()
     },
     close() {
       closed = true
       clearTimeout(timer)
-      early.clear()
+    },
+  }
+}
+
+/** Emits each event once and in order, and keeps up to `maxEarly` that arrive too soon. */
+function createSequencer(from: number, emit: (event: ListEvent) => void) {
+  let head = from
+  const early = new Map<number, ListEvent>()
+
+  const emitNext = (event: ListEvent): void => {
+    head = event.seq
+    emit(event)
+  }
+
+  return {
+    head: (): number => head,
+    push(events: readonly ListEvent[]): void {
+      for (const event of events) {
+        if (event.seq === head + 1) emitNext(event)
+        else if (event.seq > head && early.size < maxEarly) early.set(event.seq, event)
+      }
+      for (let next = early.get(head + 1); next; next = early.get(head + 1)) emitNext(next)
+      for (const seq of early.keys()) if (seq <= head) early.delete(seq)
+    },
+    skipTo(seq: number): void {
+      head = Math.max(head, seq)
     },
   }
 }

@@ -13,7 +13,7 @@ import { until } from '../support/until.ts'
 const heldOpen = (token: VerifiedToken): Connection => ({
   token,
   receive: () => undefined,
-  hear: () => undefined,
+  receiveControlFrame: () => undefined,
   tick: () => undefined,
   recheckToken: async () => undefined,
   subscriptions: () => 0,

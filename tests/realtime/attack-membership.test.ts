@@ -130,7 +130,10 @@ describeFull('a gap in the history that cannot be read any more', () => {
     } finally {
       await sql.end()
     }
-    await Promise.all([server.running.deps.live.hub.checkHeads(), ...[1, 2, 3].map(() => addItem(ann, id))])
+    await Promise.all([
+      server.running.deps.live.hub.reconcileHeads(),
+      ...[1, 2, 3].map(() => addItem(ann, id)),
+    ])
     const [annsOwn, bens, bensOther, cids, admins] = followers
     const staying = [annsOwn, cids, admins].filter((socket) => socket !== undefined)
     await until(() => staying.every((socket) => socket.seqs(id).includes(8)), 'the events behind the gap')
@@ -159,7 +162,7 @@ describeFull('a gap in the history that cannot be read any more', () => {
     } finally {
       await sql.end()
     }
-    await server.running.deps.live.hub.checkHeads()
+    await server.running.deps.live.hub.reconcileHeads()
     await socket.settled()
     expect(heard(socket)).toEqual(['subscribed', 'unsubscribed'])
     expect((await restingCounts(server)).subscriptions).toBe(before.subscriptions)

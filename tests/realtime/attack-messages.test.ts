@@ -101,7 +101,7 @@ describeBackends('a hostile message', (backend) => {
       const before = await restingCounts(server)
       const answers = await ask(cases.map(({ body }, index) => `{${body},"id":"${index}"}`))
       const told = cases.map(({ name }, index) => ({ name, answer: answers[index] }))
-      const message = `The message does not have the form of ${type}.`
+      const message = `This is not a valid message of type ${type}.`
       expect(told).toEqual(
         cases.map(({ name }, index) => ({
           name,

@@ -75,7 +75,7 @@ describeBackends('authenticate', (backend) => {
     await socket.follow(id)
     for (const [name, token] of Object.entries(refused)) socket.send('authenticate', { token }, name)
     await socket.settled()
-    const message = 'This is no newer token of the same user; the old one still counts.'
+    const message = 'Not a newer token of the same user; the current one stays.'
     expect(socket.messages.slice(2, -1)).toEqual(
       Object.keys(refused).map((name) => ({
         type: 'error',

@@ -86,7 +86,7 @@ describePrivateRedis('the Redis broker', () => {
     await until(() => heardOn(b, fresh).length === 1)
     expect(new Set(warnings()).size).toBe(1)
     expect(warnings()).toHaveLength(2)
-    expect(log.messages()).toContain('live events travel between instances again')
+    expect(log.messages()).toContain('Redis relays live events between instances again')
   })
 
   test('survives a Redis that falls silent for 8 s, and keeps little meanwhile', async () => {
@@ -126,12 +126,42 @@ describePrivateRedis('the Redis broker', () => {
     await c.broker.close()
   })
 
-  test('a message that is none is logged and hurts nothing', async () => {
+  test('drops malformed messages and those of a newer version, with one line in the log', async () => {
     const channel = `minimart:list:${list.tenantId}:${list.listId}`
-    for (const garbage of ['', 'no JSON', 'null', '{}', '{"list":1,"events":[]}', '[]'])
+    const newer = JSON.stringify({ version: 2, list, events: [event(++seq)] })
+    for (const garbage of ['', 'no JSON', 'null', '{}', '{"list":1,"events":[]}', '[]', newer])
       await tell('PUBLISH', channel, garbage)
     expect(await travels()).toBe(true)
-    expect(log.messages()).toContain('a message between instances could not be read')
+    expect(heardOn(b, list)).not.toContain(JSON.parse(newer).events[0].seq)
+    const dropped = log.lines.filter(({ message }) => message.startsWith('dropped malformed'))
+    expect(dropped).toHaveLength(1)
+    expect(dropped[0]).toMatchObject({ level: 'warn' })
+    expect(JSON.stringify(dropped).length).toBeLessThan(300)
     expect(b.doubts()).toBe(1)
+  })
+
+  test('reads the messages of the first release, which sent no version, and those with fields of a later one', async () => {
+    const channel = `minimart:list:${list.tenantId}:${list.listId}`
+    const [first, later] = [++seq, ++seq]
+    await tell('PUBLISH', channel, JSON.stringify({ list, events: [event(first)] }))
+    await tell('PUBLISH', channel, JSON.stringify({ version: 1, list, events: [event(later)], more: true }))
+    await until(() => heardOn(b, list).includes(first) && heardOn(b, list).includes(later))
+  })
+
+  test('sends what the first release reads', async () => {
+    const channel = `minimart:list:${list.tenantId}:${list.listId}`
+    const received = Promise.withResolvers<string>()
+    const client = createClient({ url: redis.url })
+    await client.connect()
+    await client.subscribe(channel, received.resolve)
+    const sent = event(++seq)
+    a.broker.publish(list, [sent], 'a request')
+    expect(JSON.parse(await received.promise)).toEqual({
+      version: 1,
+      list,
+      events: [sent],
+      requestId: 'a request',
+    })
+    client.destroy()
   })
 })

@@ -20,7 +20,7 @@ export function party(make: (handlers: BrokerHandlers) => Broker): Party {
     onEvents(list, events) {
       heard.set(list.listId, [...(heard.get(list.listId) ?? []), ...events.map(({ seq }) => seq)])
     },
-    onDoubt: () => void doubts++,
+    onReconnect: () => void doubts++,
   })
   return { broker, heard, doubts: () => doubts }
 }

@@ -173,7 +173,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     id = (await makeList(ann)).id
     const mart = await clientOf(ann, server.url, { onHandlerError: (error) => caught.push(error) })
     const seen = watch(mart, id)
-    mart.follow(id, {
+    mart.subscribe(id, {
       onState: () => {
         throw new Error('of the handler')
       },

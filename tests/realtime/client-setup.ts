@@ -2,11 +2,11 @@
 import {
   createMemoryStorage,
   createMiniMart,
-  type FollowStatus,
   type ListEvent,
   type ListState,
   type MiniMart,
   type MiniMartOptions,
+  type SubscriptionStatus,
 } from '../../src/client/index.ts'
 import type { Person } from '../support/people.ts'
 import { until } from '../support/until.ts'
@@ -41,21 +41,21 @@ export function filledStorage(session: Parameters<ReturnType<typeof createMemory
 
 export interface Watched {
   state(): ListState
-  status(): FollowStatus
+  status(): SubscriptionStatus
   statuses: string[]
   states: ListState[]
   events: ListEvent[]
   close(): void
   /** Waits until it is live and stands at `seq`. */
   reaches(seq: number): Promise<ListState>
-  becomes(phase: FollowStatus['phase']): Promise<FollowStatus>
+  becomes(phase: SubscriptionStatus['phase']): Promise<SubscriptionStatus>
 }
 
 export function watch(mart: MiniMart, listId: string): Watched {
   const statuses: string[] = []
   const states: ListState[] = []
   const events: ListEvent[] = []
-  const { state, status, close } = mart.follow(listId, {
+  const { state, status, close } = mart.subscribe(listId, {
     onState: (next) => states.push(next),
     onStatus: (next) => statuses.push(next.phase),
     onEvent: (event) => events.push(event),

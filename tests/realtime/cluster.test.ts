@@ -70,9 +70,13 @@ describeHere('on a Redis Cluster', () => {
     createClient(server.url).post('/auth/login', { email: admin.email, password: admin.password })
   const said = (server: TestServer, text: string): number =>
     server.log.messages().filter((message) => message === text).length
-  const bridged = (server: TestServer): number => said(server, 'live events travel between instances again')
+  const bridged = (server: TestServer): number =>
+    said(server, 'Redis relays live events between instances again')
   const parted = (server: TestServer): number =>
-    said(server, 'live events do not travel between instances until Redis is back')
+    said(
+      server,
+      'Redis relays no live events between instances; until it is back they are read from the database, seconds later',
+    )
   /** Every list gets one more event, which must come by the bridge. */
   const expectAtOnce = async (ids: readonly string[], socket: TestSocket, seq: number): Promise<void> => {
     const { healed } = counts(away)

@@ -1,13 +1,13 @@
 /** One connection on a carrier of the test's own, its clock in hand. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { AppError } from '../../src/errors.ts'
-import { type Carrier, type Connection, createConnection } from '../../src/realtime/connection.ts'
+import { type Connection, createConnection, type Transport } from '../../src/realtime/connection.ts'
 import { claimsOf } from '../support/auth.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
 import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-interface Wire extends Carrier {
+interface Wire extends Transport {
   sent: { type: string; payload: Record<string, unknown>; id?: string }[]
   closes: number[]
   pings: number
@@ -48,7 +48,7 @@ describeBackends('a connection', (backend) => {
     for (const connection of opened) connection.ended()
   })
 
-  const connect = async (carrier: Carrier, lifeSeconds = 3600): Promise<Connection> => {
+  const connect = async (carrier: Transport, lifeSeconds = 3600): Promise<Connection> => {
     const { deps } = server.running
     const verified = await deps.tokens.read(ann.accessToken)
     const expiresAt = Math.floor(Date.now() / 1000) + lifeSeconds
@@ -83,7 +83,7 @@ describeBackends('a connection', (backend) => {
     // What is heard is stamped with the real clock: the connection was made, and last heard of, long before.
     await Bun.sleep(20)
     const heardBefore = Date.now()
-    if (what === 'a pong') connection.hear()
+    if (what === 'a pong') connection.receiveControlFrame()
     else connection.receive('{"type":"ping"}')
     connection.tick(heardBefore + 60_000)
     expect(carrier.closes).toEqual([])
@@ -98,7 +98,7 @@ describeBackends('a connection', (backend) => {
     const types = () => carrier.sent.map(({ type }) => type)
     connection.tick(expiresAt - 60_001)
     expect(types()).toEqual(['connected'])
-    connection.hear()
+    connection.receiveControlFrame()
     connection.tick(expiresAt - 60_000)
     connection.tick(expiresAt - 59_000)
     expect(types()).toEqual(['connected', 'token_expiring'])

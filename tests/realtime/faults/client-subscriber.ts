@@ -39,7 +39,7 @@ export async function startClientSubscriber(options: ClientSubscriberOptions): P
   const followed = listIds.map((listId): [string, Known] => {
     let last: number | null = null
     let first = true
-    const following = mart.follow(listId, {
+    const following = mart.subscribe(listId, {
       onState(state) {
         if (last === null) last = state.seq
         else if (state.seq < last) problem(`the state fell back from ${last} to ${state.seq}`)
