@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
 import { fromWithin } from '../access/actor.ts'
-import type { ExportRecord } from '../backup/control-messages.ts'
+import type { ExportRecord } from '../backup/control-protocol.ts'
 import type { Database, Query } from '../db/database.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { notFound } from '../errors.ts'

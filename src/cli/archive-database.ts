@@ -12,7 +12,7 @@ import type { Database } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
 import { OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { tellAsked } from './embedded-only.ts'
+import { reportServer } from './embedded-only.ts'
 import { setUp } from './setup.ts'
 
 /** For one transaction over everything a tenant has. */
@@ -42,15 +42,10 @@ export async function withDatabaseToExport<T>(work: (source: Source) => Promise<
       `There is no embedded database in ${dataDir}. Set DATA_DIR to the folder of one, or DATABASE_URL for PostgreSQL.`,
     )
   return await onFolderOrCopy(
-    { dataDir, copyFor: 'export', asked: tellAsked },
+    { dataDir, copyFor: 'export', onServer: reportServer },
     own,
-    (folder, { gone, record }) =>
-      withDatabase({ config: { ...config, dataDir: folder }, log }, 'apply', (db) =>
-        work({ db, record }),
-      ).catch((error: unknown) => {
-        // The copy went with the server, and what was being read of it is not what is at fault.
-        throw gone.aborted ? gone.reason : error
-      }),
+    (folder, { record }) =>
+      withDatabase({ config: { ...config, dataDir: folder }, log }, 'apply', (db) => work({ db, record })),
   )
 }
 

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path'
 import { describeBackup, type Watch, writeArchive } from '../backup/backup-writer.ts'
 import { type Manifest, totalBytes } from '../backup/manifest.ts'
-import { withStillFolder } from '../backup/source.ts'
+import { withQuiescedFolder } from '../backup/source.ts'
 import { type Arguments, type Command, UsageError } from './command.ts'
-import { embeddedOnly, fileArgument, tellAsked } from './embedded-only.ts'
+import { embeddedOnly, fileArgument, reportServer } from './embedded-only.ts'
 import { print } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { setUp } from './setup.ts'
@@ -41,7 +41,7 @@ async function run({ positionals, values }: Arguments): Promise<number> {
   embeddedOnly('backup', config)
   const where = { force: values['force'] === true, instead: 'add --force to replace it' }
   const [made, bytes] = await withWholeFile(path, where, (write) =>
-    withStillFolder({ dataDir: config.dataDir, log, asked: tellAsked }, async (source) => {
+    withQuiescedFolder({ dataDir: config.dataDir, log, onServer: reportServer }, async (source) => {
       const { folder, signal, pausedMs } = source
       let progress: Progress | undefined
       const watch: Watch = {

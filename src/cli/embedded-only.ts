@@ -9,7 +9,7 @@ export function fileArgument(command: string, [file]: string[]): string {
   throw new UsageError(`Say which file: minimart ${command} FILE.`)
 }
 
-export const tellAsked = (): void => void process.stderr.write('Asking the running server for a copy.\n')
+export const reportServer = (): void => void process.stderr.write('Asking the running server for a copy.\n')
 
 /** @throws OperatorError saying what there is for PostgreSQL */
 export function embeddedOnly(command: 'backup' | 'restore', { databaseUrl }: Config): void {
