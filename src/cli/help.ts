@@ -14,9 +14,9 @@ export function helpText(commands: Record<string, Command>, name?: string): stri
     '',
     ...lines,
     '',
-    'Without a command it serves. Settings are environment variables; minimart help settings lists them all.',
-    'With none set it runs on an embedded database in ./minimart-data, at http://127.0.0.1:8000.',
-    'minimart help COMMAND tells more about one. Exit codes: 0 fine, 1 failed (wrong settings too), 2 wrong usage.',
+    'The default command is serve. Settings are environment variables; minimart help settings lists them.',
+    'Without any, it runs on an embedded database in ./minimart-data, at http://127.0.0.1:8000.',
+    'minimart help COMMAND explains one. Exit codes: 0 success, 1 failure (wrong settings too), 2 wrong usage.',
   ].join('\n')
 }
 
@@ -25,7 +25,7 @@ function explainCommand(name: string, { summary, usage, details }: Command): str
   return details ? `${head}\n\n${details}` : head
 }
 
-/** As a file of variables, all commented out: copied as it is, it changes nothing. It is what .env.example holds. */
+/** An env file with every variable commented out, so that copying it changes nothing. .env.example is this text. */
 const settingsText = (): string =>
   [
     '# Every setting of MiniMart, with its default. Copy what you change into the environment, or into a file .env in the',

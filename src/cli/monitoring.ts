@@ -4,13 +4,13 @@ import type { Command } from './command.ts'
 import { print } from './print.ts'
 
 const metricsDetails =
-  'It reads what /metrics tells; METRICS_TOKEN and METRICS_PORT say who may see that, and where.'
+  'It is based on /metrics; METRICS_TOKEN and METRICS_PORT control who may read that, and where.'
 
 export const dashboard: Command = {
   summary: 'print a Grafana dashboard for its metrics',
   details: [
     'Needs no settings and no database: minimart dashboard > minimart-dashboard.json',
-    'Then in Grafana: Dashboards, New, Import; it asks which Prometheus to read from.',
+    'Then in Grafana: Dashboards, New, Import; it asks which Prometheus to use.',
     metricsDetails,
   ].join('\n'),
   async run() {

@@ -41,16 +41,16 @@ describeExecutable('places of archives', (program) => {
         const full = await program.run(command, { env, under: inShell('exec "$@" >/dev/full') })
         expectRefused(full, 'Standard output cannot be written: the disk or its quota is full')
         const unread = await program.run(command, { env, under: inShell('"$@" | true; exit $PIPESTATUS') })
-        expectRefused(unread, 'Standard output was closed before its end')
+        expectRefused(unread, 'Standard output was closed early')
       }
       const nowhere = join(folder, 'no/such/place')
       expectRefused(
         await exportTo(nowhere),
-        `${nowhere} cannot be found or made: there is no such file or folder`,
+        `${nowhere} cannot be found or created: there is no such file or folder`,
       )
       expectRefused(
         await exportTo('house.jsonl'),
-        'house.jsonl is there already; name another file, or remove it.',
+        'house.jsonl exists already; name another file, or remove it.',
       )
       const closed = join(await closedFolder(), 'x.jsonl')
       expectRefused(await exportTo(closed), `${closed} cannot be used: this user may not`)
