@@ -13,7 +13,7 @@
  * `revocations.at`, which is when an installation learnt of a revocation. An import sets it to its own time, so that
  * running instances notice the row and housekeeping keeps it as long as any token may live.
  */
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { Table } from 'drizzle-orm'
 import type * as schema from '../db/schema.ts'
@@ -213,36 +213,30 @@ export const allRows = (counts: RowCounts): number =>
 
 const strict = { additionalProperties: false }
 
-export const Header = TypeCompiler.Compile(
-  Type.Object(
-    {
-      minimart: Type.Literal('archive'),
-      version: Type.Literal(archiveVersion),
-      program: Type.String(),
-      tenant: Type.Object(
-        { id: Type.Unsafe<string>(uuid.schema), slug: Type.Unsafe<string>(slug.schema), name: Type.String() },
-        strict,
-      ),
-      credentials: Type.Boolean(),
-    },
-    strict,
-  ),
+const header = Type.Object(
+  {
+    minimart: Type.Literal('archive'),
+    version: Type.Literal(archiveVersion),
+    /** The release that wrote it. */
+    program: Type.String(),
+    tenant: Type.Object(
+      { id: Type.Unsafe<string>(uuid.schema), slug: Type.Unsafe<string>(slug.schema), name: Type.String() },
+      strict,
+    ),
+    /** Whether users have their password hashes. */
+    credentials: Type.Boolean(),
+  },
+  strict,
 )
+const trailer = Type.Object({
+  minimart: Type.Literal('end'),
+  rows: Type.Unsafe<RowCounts>(Type.Record(Type.String(), Type.Integer())),
+  /** Of every byte before this line, in hex. */
+  sha256: Type.String(),
+  exported_at: Type.String(),
+})
 
-export interface Header {
-  minimart: 'archive'
-  version: 1
-  /** The version of the program that wrote it. */
-  program: string
-  tenant: ArchivedTenant
-  /** Whether users come with their password hashes. */
-  credentials: boolean
-}
-
-export interface Trailer {
-  minimart: 'end'
-  rows: RowCounts
-  /** Of every byte before this line. */
-  sha256: string
-  exported_at: string
-}
+export type Header = Static<typeof header>
+export type Trailer = Static<typeof trailer>
+export const Header = TypeCompiler.Compile(header)
+export const Trailer = TypeCompiler.Compile(trailer)

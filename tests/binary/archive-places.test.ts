@@ -91,7 +91,7 @@ describeExecutable('places of archives', (program) => {
       await writer.write('nonsense\n')
       const told = await program.run(['import', '-'], { env, under: inShell(`exec "$@" <'${fifo}'`) })
       await writer.close()
-      expectRefused(told, 'no MiniMart archive')
+      expectRefused(told, 'not a MiniMart archive')
     })
 
     test('of a file in a folder that this user may not look into', async () => {
@@ -116,7 +116,10 @@ describeExecutable('places of archives', (program) => {
     expectRefused(await exportTo('old.jsonl', { env: old }), /lacks migrations .*minimart migrate up/)
     const archive = join(folder, 'house.jsonl')
     expectRefused(await program.run(['import', '--dry-run', archive], { env: old }), 'lacks migrations')
-    expectRefused(await program.run(['import', '-'], { env: old, stdin: 'letter\n' }), 'no MiniMart archive')
+    expectRefused(
+      await program.run(['import', '-'], { env: old, stdin: 'letter\n' }),
+      'not a MiniMart archive',
+    )
     expect(await status()).toBe(before)
     expect((await program.run(['import', archive], { env: old })).code).toBe(0)
     expect(await status()).not.toContain('pending')

@@ -123,9 +123,9 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
     }
     for (const [name, bytes] of Object.entries(files)) await writeFile(join(cwd, name), bytes)
     const told: Record<string, RegExp> = {
-      'later.jsonl': /format 7; this program \(MiniMart [\d.]+\) reads format 1/,
-      'foreign.txt': /no MiniMart archive/,
-      'foreign.bin': /no archive/,
+      'later.jsonl': /format 7; this release \(MiniMart [\d.]+\) reads format 1/,
+      'foreign.txt': /not a MiniMart archive/,
+      'foreign.bin': /not an archive/,
       'missing.jsonl': /missing\.jsonl cannot be found or created: there is no such file/,
       '.': /is a folder; name a file/,
     }
