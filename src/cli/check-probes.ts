@@ -15,7 +15,7 @@ import {
   type MigrationStatus,
   migrationStatus,
 } from '../db/migrations/status.ts'
-import { openDatabase, withMigrationConnection } from '../db/open.ts'
+import { type DatabaseOptions, openDatabase, withMigrationConnection } from '../db/open.ts'
 import { AppError, OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { type Logger, redactText } from '../log.ts'
@@ -81,69 +81,89 @@ const messageOf = (error: unknown): string =>
 
 function probesOf(config: Config, log: Logger) {
   const options = { ...config, log, autoMigrate: false, waitSeconds: 0 }
-  const none = config.databaseUrl === null && !holdsDatabase(config.dataDir)
-  const folders: Probe[] = [
-    {
-      what: 'data folder',
-      remedy: 'Set DATA_DIR to a folder that this user may write to, on a disk with free space.',
-      run: async () => {
-        prepareDataDir(config.dataDir)
-        tryWriting('DATA_DIR', config.dataDir)
-        return `${config.dataDir} is writable`
-      },
-    },
-    {
-      what: 'temporary',
-      remedy: 'Set TMPDIR to a folder that this user may write to, on a file system not mounted noexec.',
-      run: async () => {
-        tryWriting('TMPDIR', tmpdir())
-        const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
-        await passwords.hash('a password to try the hasher')
-        return `${tmpdir()} is writable, and the password hasher works from there`
-      },
-    },
-  ]
-  const database: Probe = {
-    what: 'database',
-    remedy: (error) =>
-      error instanceof SignInRefused
-        ? "Correct DATABASE_URL, or the server's users, databases and pg_hba.conf."
-        : config.databaseUrl
-          ? 'Check DATABASE_URL, that the server runs, and that this machine can reach it.'
-          : 'Stop the MiniMart that uses DATA_DIR, or fix what the message names.',
-    run: async () => {
-      if (none) return 'embedded, none yet: serve will create it'
-      const version = await withMigrationConnection(options, async (connection) => {
-        const [row] = await connection.query(`select current_setting('server_version') as version`)
-        return String(row?.['version'])
-      })
-      return config.databaseUrl
-        ? `PostgreSQL ${version} at ${new URL(config.databaseUrl).host}`
-        : `embedded, PostgreSQL ${version}`
-    },
+  const target = {
+    config,
+    options,
+    isMissing: config.databaseUrl === null && !holdsDatabase(config.dataDir),
   }
-  const role: Probe = {
-    what: 'role',
-    remedy:
-      'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or grant it minimart_app.',
-    run: async () => (none ? roleWillBeCreated : await checkRole(options)),
+  return {
+    folders: [dataDirProbe(config), temporaryProbe],
+    database: databaseProbe(target),
+    role: roleProbe(target),
+    migrations: migrationsProbe(target),
+    services: [redisProbe(config), mailProbe(config, log)],
   }
-  const migrations: Probe = {
-    what: 'migrations',
-    remedy: (error) =>
-      error instanceof OperatorError
-        ? 'Do what the message says; minimart migrate status lists the state of each migration.'
-        : 'Apply the pending ones with: minimart migrate up.',
-    run: async () => {
-      const steps = none ? compareMigrations([]) : await withMigrationConnection(options, readSteps)
-      const pending = steps.filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
-      if (pending.length === 0) return `all ${steps.length} applied`
-      if (config.autoMigrate) return `pending, serve will apply them: ${pending.join(', ')}`
-      throw new Error(`pending, and AUTO_MIGRATE is false: ${pending.join(', ')}`)
-    },
-  }
-  return { folders, database, role, migrations, services: [redisProbe(config), mailProbe(config, log)] }
 }
+
+const dataDirProbe = ({ dataDir }: Config): Probe => ({
+  what: 'data folder',
+  remedy: 'Set DATA_DIR to a folder that this user may write to, on a disk with free space.',
+  run: async () => {
+    prepareDataDir(dataDir)
+    tryWriting('DATA_DIR', dataDir)
+    return `${dataDir} is writable`
+  },
+})
+
+const temporaryProbe: Probe = {
+  what: 'temporary',
+  remedy: 'Set TMPDIR to a folder that this user may write to, on a file system not mounted noexec.',
+  run: async () => {
+    tryWriting('TMPDIR', tmpdir())
+    const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
+    await passwords.hash('a password to test the hasher')
+    return `${tmpdir()} is writable, and the password hasher works from there`
+  },
+}
+
+interface DatabaseTarget {
+  config: Config
+  options: DatabaseOptions
+  /** An embedded database that serve would create. */
+  isMissing: boolean
+}
+
+const databaseProbe = ({ config, options, isMissing }: DatabaseTarget): Probe => ({
+  what: 'database',
+  remedy: (error) =>
+    error instanceof SignInRefused
+      ? "Correct DATABASE_URL, or the server's users, databases and pg_hba.conf."
+      : config.databaseUrl
+        ? 'Check DATABASE_URL, that the server runs, and that this machine can reach it.'
+        : 'Stop the MiniMart that uses DATA_DIR, or fix what the message names.',
+  run: async () => {
+    if (isMissing) return 'embedded, none yet: serve will create it'
+    const version = await withMigrationConnection(options, async (connection) => {
+      const [row] = await connection.query(`select current_setting('server_version') as version`)
+      return String(row?.['version'])
+    })
+    return config.databaseUrl
+      ? `PostgreSQL ${version} at ${new URL(config.databaseUrl).host}`
+      : `embedded, PostgreSQL ${version}`
+  },
+})
+
+const roleProbe = ({ options, isMissing }: DatabaseTarget): Probe => ({
+  what: 'role',
+  remedy:
+    'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or grant it minimart_app.',
+  run: async () => (isMissing ? roleWillBeCreated : await checkRole(options)),
+})
+
+const migrationsProbe = ({ config, options, isMissing }: DatabaseTarget): Probe => ({
+  what: 'migrations',
+  remedy: (error) =>
+    error instanceof OperatorError
+      ? 'Do what the message says; minimart migrate status lists the state of each migration.'
+      : 'Apply the pending ones with: minimart migrate up.',
+  run: async () => {
+    const steps = isMissing ? compareMigrations([]) : await withMigrationConnection(options, readSteps)
+    const pending = steps.filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
+    if (pending.length === 0) return `all ${steps.length} applied`
+    if (config.autoMigrate) return `pending, serve will apply them: ${pending.join(', ')}`
+    throw new Error(`pending, and AUTO_MIGRATE is false: ${pending.join(', ')}`)
+  },
+})
 
 /** @throws OperatorError when pending migrations could not be applied */
 async function readSteps(connection: MigrationConnection): Promise<MigrationStatus[]> {
@@ -155,7 +175,7 @@ async function readSteps(connection: MigrationConnection): Promise<MigrationStat
 const roleWillBeCreated = 'minimart_app: the migrations will create it'
 
 /** Opening the database chooses the role, or refuses; here the table confirms that row-level security applies to it. */
-async function checkRole(options: Parameters<typeof openDatabase>[0]): Promise<string> {
+async function checkRole(options: DatabaseOptions): Promise<string> {
   const [role] = await withMigrationConnection(options, (connection) => connection.query(selectRole))
   if (role?.['missing'] === true) return roleWillBeCreated
   const db = await openDatabase(options)

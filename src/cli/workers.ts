@@ -4,6 +4,7 @@
  */
 
 import type { Subprocess } from 'bun'
+import pTimeout from 'p-timeout'
 import { Registry } from 'prom-client'
 import type { Config } from '../config/config.ts'
 import { OperatorError } from '../errors.ts'
@@ -45,13 +46,10 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
   const run = async (index: number): Promise<void> => {
     for (let quickExits = 0; !stopping; ) {
       const startedAt = performance.now()
-      const worker = Bun.spawn(command, {
-        stdio: ['ignore', 'inherit', 'inherit'],
-        ipc: (message: unknown) => {
-          served = true
-          if (typeof message === 'string') resolve(message)
-          else metrics.receive(index, message)
-        },
+      const worker = spawnWorker(command, (message) => {
+        served = true
+        if (typeof message === 'string') resolve(message)
+        else metrics.receive(index, message)
       })
       running.add(worker)
       metrics.add(index, (message) => worker.send(message))
@@ -62,14 +60,10 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
       if (!served && (code === reportedFailure || ++failedStarts >= maxFailedStarts))
         return reject(new OperatorError('The workers cannot start; their messages above say why.'))
       quickExits = performance.now() - startedAt < stableAfterMs ? quickExits + 1 : 0
-      const backoffMs = quickExits === 0 ? 0 : Math.min(maxBackoffMs, 100 * 2 ** (quickExits - 1))
-      log.error('a worker ended; restarting it', {
-        worker: index,
-        code,
-        signal: worker.signalCode,
-        in_ms: backoffMs,
-      })
-      await Promise.race([Bun.sleep(backoffMs), stop.promise])
+      const in_ms = quickExits === 0 ? 0 : Math.min(maxBackoffMs, 100 * 2 ** (quickExits - 1))
+      const { signalCode: signal } = worker
+      log.error('a worker ended; restarting it', { worker: index, code, signal, in_ms })
+      await Promise.race([Bun.sleep(in_ms), stop.promise])
     }
   }
 
@@ -81,15 +75,19 @@ export function startWorkers(config: Config, log: Logger, command: string[]): Wo
     async stop() {
       stopping = true
       stop.resolve()
-      for (const worker of running) worker.kill('SIGTERM')
-      const late = setTimeout(() => {
-        for (const worker of running) worker.kill('SIGKILL')
-      }, killAfterMs)
+      signalAll(running, 'SIGTERM')
+      await pTimeout(all, { milliseconds: killAfterMs, fallback: () => signalAll(running, 'SIGKILL') })
       await all
-      clearTimeout(late)
       await metricsServer?.stop()
     },
   }
+}
+
+const spawnWorker = (command: string[], ipc: (message: unknown) => void): Subprocess =>
+  Bun.spawn(command, { stdio: ['ignore', 'inherit', 'inherit'], ipc })
+
+function signalAll(workers: Iterable<Subprocess>, signal: NodeJS.Signals): void {
+  for (const worker of workers) worker.kill(signal)
 }
 
 /** The command that started this program: the executable, or Bun with the entry file. */
