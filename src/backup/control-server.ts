@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Server } from 'bun'
+import type { BunRequest, Server } from 'bun'
 import pTimeout from 'p-timeout'
 import { ownerOnlyFolder } from '../data-dir/data-dir.ts'
 import { copyFolder } from '../data-dir/layout.ts'
@@ -33,12 +33,12 @@ export interface Control {
 export interface ControlOptions {
   dataDir: string
   db: Pick<EmbeddedDatabase, 'atRest'>
-  /** Writes an export that was made of a copy into the audit trail. */
+  /** Records an export of a copy in the audit trail. */
   recordExport(entry: ExportRecord): Promise<void>
   log: Logger
 }
 
-/** A copy from the moment it is asked for until it is removed. */
+/** A copy, from its request until it is removed. */
 interface Lease {
   readonly id: string
   /** Whether an export of this copy may still be recorded. */
@@ -84,10 +84,8 @@ export async function openControl(options: ControlOptions): Promise<Control> {
   const server = await listen(options, {
     [copiesPath]: { POST: createCopy },
     [`${copiesPath}/:id`]: {
-      GET: ({ url }) =>
-        lease !== null && url.endsWith(`/${lease.id}`)
-          ? new Response(null, { status: 204 })
-          : unknownRequest(),
+      GET: ({ params }) =>
+        params['id'] === lease?.id && !stopping ? new Response(null, { status: 204 }) : unknownRequest(),
     },
     [exportsPath]: { POST: recordExport },
   }).catch((error: unknown) => {
@@ -166,7 +164,7 @@ const unknownRequest = (): Response =>
  */
 const noIdleTimeout: object = { idleTimeout: 0 }
 
-type Handler = (request: Request) => Response | Promise<Response>
+type Handler = (request: BunRequest) => Response | Promise<Response>
 
 async function listen(
   { dataDir, log }: ControlOptions,

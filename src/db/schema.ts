@@ -27,7 +27,7 @@ export const platformTenantId = '00000000-0000-7000-8000-000000000000'
 /** Ordered by bytes, whatever the database's locale: what fractional-index keys need. */
 const byteOrderedText = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 
-const moment = <Name extends string>(name: Name) =>
+const moment = <const Name extends string>(name: Name) =>
   timestamp(name, { withTimezone: true, precision: 3, mode: 'string' })
 const createdAt = () => moment('created_at').notNull().default(sql`clock_timestamp()`)
 const updatedAt = () => moment('updated_at').notNull().default(sql`clock_timestamp()`)
