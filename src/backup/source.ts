@@ -1,6 +1,7 @@
 /** Files of the embedded database that nothing changes: the folder itself, or the copy a running server makes of it. */
 
 import { join } from 'node:path'
+import pRetry from 'p-retry'
 import { copyFolder } from '../data-dir/layout.ts'
 import { DataDirTaken } from '../data-dir/lock.ts'
 import type { Resting } from '../db/embedded/quiesce.ts'
@@ -17,8 +18,8 @@ export interface QuiescedFolder extends Omit<Resting, 'checkpointMs'> {
   signal: AbortSignal
 }
 
-const attempts = 20
-const pauseMs = 250
+/** Five seconds. */
+const retries = { retries: 20, minTimeout: 250, factor: 1 }
 
 export interface SourceOptions {
   dataDir: string
@@ -52,18 +53,17 @@ export async function onFolderOrCopy<T>(
   onFolder: () => Promise<T>,
   onCopy: (folder: string, lease: CopyLease) => Promise<T>,
 ): Promise<T> {
-  // A server that is starting or stopping has the folder but does not listen.
-  for (let attempt = 1; ; attempt++) {
+  const attempt = async (): Promise<T> => {
     try {
       return await onFolder()
     } catch (error) {
-      if (!(error instanceof DataDirTaken)) throw error
-      const lease = await requestCopy(dataDir, copyFor, onServer)
-      if (lease) return await whileHeld(lease, onCopy(join(dataDir, copyFolder), lease))
-      if (attempt === attempts) throw error
-      await Bun.sleep(pauseMs)
+      const lease = error instanceof DataDirTaken ? await requestCopy(dataDir, copyFor, onServer) : null
+      if (lease === null) throw error
+      return await whileHeld(lease, onCopy(join(dataDir, copyFolder), lease))
     }
   }
+  // A server that is starting or stopping has the folder but does not listen.
+  return await pRetry(attempt, { ...retries, shouldRetry: ({ error }) => error instanceof DataDirTaken })
 }
 
 /** The copy goes when its server stops, so whatever fails after that failed because of it. */
