@@ -68,9 +68,9 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
   const settled = early.files.filter(({ modifiedMs }) => modifiedMs < Date.now() - freshMs)
   await copyAll(settled, true)
 
-  return await db.atRest(async ({ checkpointMs, ...quiesced }) => {
+  return await db.atRest(async ({ checkpointMs, ...checkpoint }) => {
     const startedAt = performance.now()
-    const { folders, files } = await listContents(dataDir, quiesced.wal)
+    const { folders, files } = await listContents(dataDir, checkpoint.wal)
     await makeFolders(folders)
     await copyAll(
       files.filter(({ path, stamp }) => copied.get(path) !== stamp),
@@ -79,6 +79,6 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
     const gone = [...copied.keys()].filter((path) => !files.some((file) => file.path === path))
     for (const path of gone) await rm(join(target, path))
     const pausedMs = checkpointMs + Math.round(performance.now() - startedAt)
-    return { ...quiesced, bytes: totalBytes(files), pausedMs }
+    return { ...checkpoint, bytes: totalBytes(files), pausedMs }
   })
 }

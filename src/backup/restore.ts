@@ -121,13 +121,13 @@ async function createFile(path: string): Promise<FileSink> {
 
 /** Right checksums do not make a database that this release can open, nor a manifest that belongs to it. */
 async function ensureOpens(folder: string, { postgres, migration }: Manifest): Promise<void> {
-  const quiesced = await inspectDatabase(folder).catch((error: unknown) => {
+  const checkpoint = await inspectDatabase(folder).catch((error: unknown) => {
     throw new OperatorError(
       `The database in this backup (PostgreSQL ${postgres}) does not open with this release: ` +
         `${error instanceof Error ? error.message : String(error)}`,
       { cause: error },
     )
   })
-  if ((quiesced.migrations.at(-1)?.name ?? null) !== migration)
+  if ((checkpoint.migrations.at(-1)?.name ?? null) !== migration)
     throw new OperatorError("The backup's manifest does not belong to the database in it.")
 }

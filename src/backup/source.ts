@@ -36,8 +36,8 @@ export async function withQuiescedFolder<T>(
   return await onFolderOrCopy(
     { dataDir, copyFor: 'backup', onServer },
     () =>
-      withDataDirAtRest({ dataDir, log }, (quiesced) =>
-        work({ ...quiesced, folder: dataDir, pausedMs: null, signal }),
+      withDataDirAtRest({ dataDir, log }, (checkpoint) =>
+        work({ ...checkpoint, folder: dataDir, pausedMs: null, signal }),
       ),
     (folder, { copy, stopped }) => work({ ...copy, folder, signal: stopped }),
   )

@@ -27,8 +27,8 @@ FILE                gzipped if its name ends in .gz; readable for its owner only
 
 A server that runs on the embedded database makes a copy to export from (which takes disk space in DATA_DIR) and keeps
 serving. Stop it before a tenant moves: changes after the export do not move along. An export is recorded in the audit
-trails of the platform and of the tenant, and is not completed if that fails. It applies no migrations: a database with
-pending ones is refused.
+trails of the platform and of the tenant, and is not completed if that fails. It does not migrate: a database with
+pending migrations is refused.
 
 The format, JSON Lines in UTF-8:
   first line   {"minimart":"archive","version":1,"program":…,"tenant":{"id","slug","name"},"credentials":false}

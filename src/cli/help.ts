@@ -25,7 +25,7 @@ function explainCommand(name: string, { summary, usage, details }: Command): str
   return details ? `${head}\n\n${details}` : head
 }
 
-/** An env file with every variable commented out, so that copying it changes nothing. .env.example is this text. */
+/** The text of .env.example: every variable commented out, so that a plain copy changes nothing. */
 const settingsText = (): string =>
   [
     '# Every setting of MiniMart, with its default. Copy what you change into the environment, or into a file .env in the',

@@ -18,12 +18,12 @@ export const importCommand: Command = {
   details: `  minimart import corner-house.jsonl.gz
 
 Imports the whole archive or nothing. The tenant keeps its ids, and its lists their versions, sequence numbers and
-events, so clients continue where they were. PostgreSQL may be serving meanwhile: the tenant appears there immediately.
+events, so clients continue where they were. PostgreSQL may be serving meanwhile: the tenant appears immediately.
 The tenant must not exist yet, and no account may have one of its users' e-mail addresses.
 
 --slug SLUG   give the tenant this slug, if its own is taken
---dry-run     check everything and keep nothing. A database with pending migrations is refused; if there is no database
-              yet, a temporary one is used
+--dry-run     check everything and keep nothing. A database with pending migrations is refused; if there is no
+              database yet, a temporary one is used
 --json        print the result as one line of JSON
 -             read the archive from standard input; gzip is recognised by itself
 

@@ -4,7 +4,7 @@ import type { Command } from './command.ts'
 import { print } from './print.ts'
 
 const metricsDetails =
-  'It is based on /metrics; METRICS_TOKEN and METRICS_PORT control who may read that, and where.'
+  'It queries the metrics at /metrics; see METRICS_TOKEN and METRICS_PORT for who can scrape them, and where.'
 
 export const dashboard: Command = {
   summary: 'print a Grafana dashboard for its metrics',
