@@ -1,4 +1,4 @@
-/** argv → command → exit code: 0 fine, 1 failed, 2 wrong usage. */
+/** argv → command → exit code: 0 success, 1 failure, 2 wrong usage. */
 import { parseArgs } from 'node:util'
 import { backup } from './cli/backup.ts'
 import { check } from './cli/check.ts'

@@ -1,11 +1,11 @@
-/** The kinds of value in an archive's rows: what each may be, and how the database writes it without losing anything. */
+/** The types of columns in an archive: their schema, and how the database writes them without loss. */
 import { Kind, type TSchema, Type, TypeRegistry } from '@sinclair/typebox'
 import { isPosition } from '../lib/position.ts'
 
 export interface Column {
-  /** Its `expects` completes the sentence "<column> …". */
+  /** With `expects`, which completes the sentence "<column> …". */
   readonly schema: TSchema
-  /** SQL of its value in an archive, of the column's name. */
+  /** The SQL expression of its value in an archive. */
   readonly written: (column: string) => string
 }
 
@@ -21,21 +21,21 @@ export const uuid = matching(
   'must be a UUID in lower case',
 )
 
-/** Columns of time hold milliseconds, so this loses nothing, and no session's time zone shows in it. */
+/** Lossless, since columns of time hold milliseconds, and independent of the session's time zone. */
 export const time = matching(
   /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
   'must be a time like 2026-11-22T07:00:00.000Z',
   (column) => `wire_time(${column})`,
 )
 
-/** As text: a number of JSON may be read as a binary one on the way. */
+/** As text: JSON readers may turn a number into a binary floating-point one. */
 export const decimal = matching(
   /^\d{1,7}\.\d{3}$/,
   'must be a number with 3 decimal places, as text',
   (column) => `${column}::text`,
 )
 
-/** Of that many code points, without control characters; newlines are fine where `lines` says so. */
+/** From `min` to `max` code points without control characters; newlines only with `lines`. */
 export const text = (min: number, max: number, { lines = false } = {}): Column =>
   matching(
     new RegExp(`^(?:\\P{Cc}${lines ? '|\\n' : ''}){${min},${max}}$`, 'u'),
@@ -44,14 +44,14 @@ export const text = (min: number, max: number, { lines = false } = {}): Column =
 
 export const slug = matching(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'must be a slug')
 
-/** What a pattern alone cannot tell. */
+/** For what a pattern alone cannot check. */
 function checked(name: string, expects: string, check: (value: string) => boolean): Column {
   const kind = `MiniMart:Archived${name}`
   TypeRegistry.Set(kind, (_schema, value) => typeof value === 'string' && check(value))
   return { schema: Type.Unsafe<string>({ [Kind]: kind, expects }), written: asItIs }
 }
 
-/** Some capital letters have no small one. */
+/** Compared with its lower case, since some capital letters have none. */
 export const email = checked(
   'Email',
   'must be an e-mail address in lower case',
@@ -60,7 +60,7 @@ export const email = checked(
 
 export const position = checked('Position', 'must be a fractional-index key', isPosition)
 
-/** The words before and after a point that name an action of the audit trail. */
+/** Such as `tenant.exported`. */
 export const action = matching(/^[a-z_]{1,32}\.[a-z_]{1,64}$/, 'must be the name of an action')
 
 const argon2id =
@@ -68,8 +68,8 @@ const argon2id =
 const maxKibibytes = 65_536
 
 /**
- * Argon2id with a salt of 16 bytes and a hash of 32, at a cost that a server can afford: what is hashed at sign-in is
- * decided here, by whoever wrote the archive. Less memory than 8 KiB a lane (RFC 9106) is an error at every sign-in.
+ * Argon2id with a salt of 16 bytes and a hash of 32. The cost is bounded because the author of the archive chooses what
+ * each sign-in costs the server; below 8 KiB of memory per lane (RFC 9106, section 3.1) every sign-in would fail.
  */
 export const passwordHash = checked(
   'PasswordHash',

@@ -1,6 +1,6 @@
 /**
- * What must be true of a tenant's rows taken together, and no constraint of the tables says: lists count their items
- * and events rightly, each has the one owner it names, and who did something is one of the tenant's users.
+ * Checks what must hold across a tenant's rows and no constraint ensures: lists have the items and events that they
+ * count and the one owner that they name, and everyone who changed something is a user of the tenant.
  */
 
 import { type SQL, sql } from 'drizzle-orm'
@@ -11,7 +11,7 @@ interface Fault {
   id: string
 }
 
-/** @throws OperatorError naming the first list that is not right */
+/** @throws OperatorError naming the first list that fails a check */
 export async function ensureConsistent(query: Query, tenantId: string): Promise<void> {
   for (const [what, statement] of checks(tenantId)) {
     const [fault] = await query(statement)
@@ -31,8 +31,8 @@ const checks = (tenantId: string): [what: string, faults: SQL<Fault>][] => [
       order by l.id limit 1`,
   ],
   [
-    // The oldest events are cleared away in time, from the first on.
-    'has events that do not lead up to its seq without a hole',
+    // Housekeeping deletes the oldest events, so they need not begin at 1.
+    'has events that do not lead up to its seq without a gap',
     sql<Fault>`select l.id from shopping_lists l join (
         select list_id, count(*) as events, min(seq) as first, max(seq) as last
         from list_events where tenant_id = ${tenantId} group by list_id

@@ -1,8 +1,8 @@
-/** Writes the archive of one tenant (format.ts): one moment of the database, read page by page. */
+/** Writes the archive of one tenant (format.ts) from one snapshot of the database, page by page. */
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
 import { internalSource } from '../access/actor.ts'
-import type { ExportRecord } from '../backup/control-messages.ts'
+import type { ExportRecord } from '../backup/control-protocol.ts'
 import type { Database, Query } from '../db/database.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { notFound } from '../errors.ts'
@@ -24,14 +24,15 @@ import {
 
 export interface ExportOptions {
   tenantId: string
-  /** Whether to take the password hashes along. */
+  /** Whether to include password hashes. */
   credentials: boolean
-  /** Takes the next piece of the archive; settles when there is room for another. */
+  /** Receives the next part of the archive; resolves when there is room for more. */
   write(text: string): Promise<void>
-  /** Has it recorded (recordExport), in the database that is served where this is a copy. */
+  /** Records the export in the audit trail: `recordExport`, on the served database if this one is a copy. */
   record(entry: ExportRecord): Promise<void>
-  /** Called with how many rows there are before the first, and after each page with how many it had. */
+  /** Called once, before the first row. */
   onTotal?(rows: number): void
+  /** Called after each page, with its number of rows. */
   onRows?(rows: number): void
 }
 
@@ -43,7 +44,7 @@ export interface Exported {
 
 const rowsPerPage = 1000
 
-/** The id of the tenant with that id or slug, or null; the platform's own is none. */
+/** The id of the tenant with that id or slug; null for none, and for the platform's own. */
 export async function findTenant(db: Database, idOrSlug: string): Promise<string | null> {
   const [tenant] = await db.read(
     'system',
@@ -55,7 +56,7 @@ export async function findTenant(db: Database, idOrSlug: string): Promise<string
 }
 
 /**
- * Has it recorded before the trailer, without which nobody can use the archive.
+ * Writes the trailer, without which an archive is useless, only once the export is recorded.
  * @throws AppError not_found
  */
 export async function exportTenant(db: Database, options: ExportOptions): Promise<Exported> {
@@ -102,7 +103,7 @@ interface Line {
   line: string
 }
 
-/** By a cursor: a table that was never analysed, as the embedded one never is, would be sorted anew for each page. */
+/** With a cursor: keyset pages would sort a table without statistics again for each page, and PGlite has none. */
 async function* pagesOf(query: Query, table: TableName, credentials: boolean): AsyncGenerator<string[]> {
   await query(sql`declare archive_rows no scroll cursor for ${linesOf(table, credentials)}`)
   for (;;) {
@@ -115,7 +116,7 @@ async function* pagesOf(query: Query, table: TableName, credentials: boolean): A
 
 const fetchPage = sql<Line>`fetch ${sql.raw(String(rowsPerPage))} from archive_rows`
 
-/** Without parameters, which a cursor's declaration cannot have: the tenant is that of the scope. */
+/** Without parameters, which DECLARE CURSOR does not take: the tenant is that of the transaction's scope. */
 function linesOf(table: TableName, credentials: boolean): SQL<Line> {
   const columns = columnsOf(table, credentials).map(
     ([name, { written }]) => `${written(`t.${name}`)} as ${name}`,
@@ -135,10 +136,7 @@ async function countRows(query: Query): Promise<number> {
   return row?.total ?? 0
 }
 
-/**
- * With the platform and with the tenant. By whom is not known: whoever may run the program on the installation's
- * settings.
- */
+/** In the trails of the platform and of the tenant. The actor is unknown: anyone who can run the program. */
 export async function recordExport(
   db: Database,
   { tenantId: id, credentials, rows }: ExportRecord,
@@ -155,6 +153,6 @@ export async function recordExport(
   await db.write('system', entry(platformTenantId), entry(id))
 }
 
-/** Row-level security says the same; an index is found by this. */
+/** Redundant with row-level security, but it lets the planner use an index. */
 const ownRows = (table: TableName): SQL =>
   sql`t.${sql.raw(table === 'tenants' ? 'id' : 'tenant_id')} = current_tenant()`

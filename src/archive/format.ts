@@ -1,20 +1,22 @@
 /**
- * The archive of one tenant, as JSON Lines in UTF-8: a header, a row of a table on each line, a trailer.
+ * The format of a tenant's archive, JSON Lines in UTF-8: a header, one line per row, a trailer.
  *
  *   {"minimart":"archive","version":1,"program":"0.1.0","tenant":{"id","slug","name"},"credentials":false}
  *   {"table":"users","id":"…",…}
  *   {"minimart":"end","rows":{"users":3,…},"sha256":"…","exported_at":"…"}
  *
- * Tables come in the order of `archiveTables`, their rows in the order of their key, columns by name and all of them.
- * No row names its tenant: the header's is that of all, so that none can belong to another. The checksum covers every
- * byte before the trailer, and the moment of the export stands behind it: what is the same has the same checksum.
+ * Tables come in the order of `archiveTables`, rows in the order of their key, each with all of its columns by name. Rows
+ * carry no tenant id: the header's applies to all of them, so no row can belong to another tenant. The checksum covers
+ * every byte before the trailer, which alone has the time of the export: equal data gives equal checksums.
  *
- * Left out, and never in an archive: sessions, codes and whatever else is in the store, the keys tokens are signed
- * with, and the time at which a token was revoked (`revocations.at`), which is when an installation learnt of it. An
- * import counts that anew, so that running instances take notice and the row lives as long as any token may.
+ * Never in an archive: sessions, codes and whatever else is in the store, the keys that sign tokens, and
+ * `revocations.at`, which is when an installation learnt of a revocation. An import sets it to its own time, so that
+ * running instances notice the row and housekeeping keeps it as long as any token may live.
  */
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
+import type { Table } from 'drizzle-orm'
+import type * as schema from '../db/schema.ts'
 import { eventTypes } from '../features/list-changes/events.ts'
 import {
   action,
@@ -36,6 +38,24 @@ import {
 
 export const archiveVersion = 1
 
+type Tables = Extract<(typeof schema)[keyof typeof schema], Table>
+
+/** Every table but the store's, which holds no tenant's data. */
+export type TableName = Exclude<Tables['_']['name'], 'store_entries'>
+
+/** Columns that no archive contains, `tenant_id` aside. */
+interface LeftOut {
+  revocations: 'at'
+}
+
+type NameOf<Column> = Column extends { _: { name: infer Name extends string } } ? Name : never
+type NamesIn<T> = T extends { _: { columns: infer Columns } } ? NameOf<Columns[keyof Columns]> : never
+type ColumnName<Name extends TableName> = Exclude<
+  NamesIn<Extract<Tables, { _: { name: Name } }>>,
+  'tenant_id' | (Name extends keyof LeftOut ? LeftOut[Name] : never)
+>
+
+/** Types make this name every column of the schema and no other; its order is that of the archive. */
 export const archiveTables = {
   tenants: {
     key: ['id'],
@@ -149,21 +169,19 @@ export const archiveTables = {
       request_id: orNull(text(0, 255)),
     },
   },
-} as const satisfies Record<string, ArchiveTable>
-
-interface ArchiveTable {
-  readonly key: readonly string[]
-  readonly columns: Readonly<Record<string, Column>>
+} as const satisfies {
+  readonly [Name in TableName]: {
+    readonly key: readonly ColumnName<Name>[]
+    readonly columns: { readonly [column in ColumnName<Name>]: Column }
+  }
 }
-
-export type TableName = keyof typeof archiveTables
 
 export const isTableName = (name: unknown): name is TableName =>
   typeof name === 'string' && Object.hasOwn(archiveTables, name)
 
 export const tableNames = Object.keys(archiveTables).filter(isTableName)
 
-/** What an archive carries only where it was asked for. */
+/** Only in archives with credentials. */
 const credentialColumns: ReadonlySet<string> = new Set(['password_hash'])
 
 export function columnsOf(table: TableName, credentials: boolean): [name: string, column: Column][] {
@@ -195,36 +213,30 @@ export const allRows = (counts: RowCounts): number =>
 
 const strict = { additionalProperties: false }
 
-export const Header = TypeCompiler.Compile(
-  Type.Object(
-    {
-      minimart: Type.Literal('archive'),
-      version: Type.Literal(archiveVersion),
-      program: Type.String(),
-      tenant: Type.Object(
-        { id: Type.Unsafe<string>(uuid.schema), slug: Type.Unsafe<string>(slug.schema), name: Type.String() },
-        strict,
-      ),
-      credentials: Type.Boolean(),
-    },
-    strict,
-  ),
+const header = Type.Object(
+  {
+    minimart: Type.Literal('archive'),
+    version: Type.Literal(archiveVersion),
+    /** The release that wrote it. */
+    program: Type.String(),
+    tenant: Type.Object(
+      { id: Type.Unsafe<string>(uuid.schema), slug: Type.Unsafe<string>(slug.schema), name: Type.String() },
+      strict,
+    ),
+    /** Whether users have their password hashes. */
+    credentials: Type.Boolean(),
+  },
+  strict,
 )
+const trailer = Type.Object({
+  minimart: Type.Literal('end'),
+  rows: Type.Unsafe<RowCounts>(Type.Record(Type.String(), Type.Integer())),
+  /** Of every byte before this line, in hex. */
+  sha256: Type.String(),
+  exported_at: Type.String(),
+})
 
-export interface Header {
-  minimart: 'archive'
-  version: 1
-  /** The version of the program that wrote it. */
-  program: string
-  tenant: ArchivedTenant
-  /** Whether users come with their password hashes. */
-  credentials: boolean
-}
-
-export interface Trailer {
-  minimart: 'end'
-  rows: RowCounts
-  /** Of every byte before this line. */
-  sha256: string
-  exported_at: string
-}
+export type Header = Static<typeof header>
+export type Trailer = Static<typeof trailer>
+export const Header = TypeCompiler.Compile(header)
+export const Trailer = TypeCompiler.Compile(trailer)

@@ -1,7 +1,7 @@
 /**
- * Brings the tenant of an archive in, in one transaction: all of it or nothing. It runs in the tenant's own scope, so
- * that row-level security keeps it to rows of that tenant, whatever the archive says. Lists come with their numbers
- * and their history as they were; nobody sees them before the commit, so nobody is told of changes.
+ * Imports the tenant of an archive in one transaction. It runs in that tenant's scope, so row-level security confines it
+ * to the tenant's rows, whatever the archive says. Lists keep their sequence numbers and events; nobody can see them
+ * before the commit, so there is nothing to broadcast.
  */
 
 import { type SQL, sql } from 'drizzle-orm'
@@ -16,13 +16,13 @@ import { type ArchivedTenant, allRows, columnsOf, type RowCounts, type TableName
 import type { Archive, ArchiveRow } from './reader.ts'
 
 export interface ImportOptions {
-  /** In place of the archive's slug. */
+  /** Replaces the archive's slug. */
   slug?: string | undefined
-  /** To try everything and keep nothing. */
+  /** Rolls back at the end. */
   dryRun: boolean
-  /** What users of an archive without credentials get: the hash of a password that nobody knows. */
+  /** For users of an archive without credentials: the hash of a password that nobody knows. */
   unusableHash: string
-  /** Called after each batch with how many rows it had. */
+  /** Called after each batch, with its number of rows. */
   onRows?(rows: number): void
 }
 
@@ -31,29 +31,28 @@ export interface Imported {
   rows: RowCounts
 }
 
-/** @throws OperatorError, the database being as it was */
+/** @throws OperatorError, having changed nothing */
 export async function importTenant(
   db: Database,
   archive: Archive,
   options: ImportOptions,
 ): Promise<Imported> {
-  const { tenant: written, credentials } = archive.header
-  const tenant = { ...written, slug: options.slug ?? written.slug }
-  const done = { tenant, rows: archive.counts }
-  const tried = new Error('Everything fits; nothing is kept of a dry run')
+  const { tenant: archived, credentials } = archive.header
+  const tenant = { ...archived, slug: options.slug ?? archived.slug }
+  const rollback = new Error('rolled back: a dry run')
   try {
     await db.transaction({ tenantId: tenant.id }, async (query) => {
       await insertAll(query, archive, { tenant, credentials, ...options })
       await ensureConsistent(query, tenant.id)
-      // Last, for running instances look only some seconds back for what is newly revoked.
+      // Last, since running instances look only a few seconds back for new revocations.
       await query(sql`update revocations set at = clock_timestamp() where tenant_id = ${tenant.id}`)
       await record(query, tenant, { slug: tenant.slug, credentials, rows: allRows(archive.counts) })
-      if (options.dryRun) throw tried
+      if (options.dryRun) throw rollback
     })
   } catch (error) {
-    if (error !== tried) throw error
+    if (error !== rollback) throw error
   }
-  return done
+  return { tenant, rows: archive.counts }
 }
 
 interface Target extends ImportOptions {
@@ -82,7 +81,7 @@ async function insertAll(query: Query, archive: Archive, target: Target): Promis
 
 interface Batch {
   table: TableName
-  /** Lines of the archive. */
+  /** Line numbers in the archive. */
   from: number
   to: number
   rows: number
@@ -91,28 +90,28 @@ interface Batch {
 }
 
 const rowsPerBatch = 1000
-/** In UTF-16 units. */
-const batchLength = 1_000_000
+/** In UTF-16 code units. */
+const maxBatchLength = 1_000_000
 
 async function* batchesOf(rows: AsyncIterable<ArchiveRow>): AsyncGenerator<Batch> {
-  let waiting: ArchiveRow[] = []
+  let pending: ArchiveRow[] = []
   let length = 0
-  const taken = (): Batch[] => {
-    const [first, last] = [waiting[0], waiting.at(-1)]
+  const flush = (): Batch[] => {
+    const [first, last] = [pending[0], pending.at(-1)]
     if (first === undefined || last === undefined) return []
-    const json = `[${waiting.map(({ text }) => text).join(',')}]`
-    const batch = { table: first.table, from: first.number, to: last.number, rows: waiting.length, json }
-    waiting = []
+    const json = `[${pending.map(({ text }) => text).join(',')}]`
+    const batch = { table: first.table, from: first.number, to: last.number, rows: pending.length, json }
+    pending = []
     length = 0
     return [batch]
   }
   for await (const row of rows) {
-    const isFull = waiting.length >= rowsPerBatch || length >= batchLength
-    if (isFull || waiting[0]?.table !== row.table) yield* taken()
-    waiting.push(row)
+    const isFull = pending.length >= rowsPerBatch || length >= maxBatchLength
+    if (isFull || pending[0]?.table !== row.table) yield* flush()
+    pending.push(row)
     length += row.text.length
   }
-  yield* taken()
+  yield* flush()
 }
 
 function insertion({ table, json }: Batch, { tenant, credentials, unusableHash }: Target): SQL {
@@ -133,7 +132,7 @@ function insertion({ table, json }: Batch, { tenant, credentials, unusableHash }
     select ${sql.join(values, sql`, `)} from ${rowsOf(table, json)}`
 }
 
-/** Answers the addresses that are taken; whose they are, nobody sees in the tenant's scope. */
+/** @returns the addresses that are taken; the tenant's scope cannot see by whom */
 async function insertUsers(query: Query, batch: Batch, target: Target): Promise<string[]> {
   const rows = await query(
     sql<{ email: string }>`
@@ -143,11 +142,11 @@ async function insertUsers(query: Query, batch: Batch, target: Target): Promise<
   return rows.map(({ email }) => email)
 }
 
-/** The text of a row goes in as it came, so that no number in it is read and written anew on the way. */
+/** Passes the rows' text on as it came, so that no number in it is parsed and formatted again. */
 const rowsOf = (table: TableName, json: string): SQL =>
   sql`json_populate_recordset(null::${sql.raw(table)}, ${json}::json) r`
 
-/** The trail that came along stays as it was. The platform's is out of a tenant's reach, so the last step goes beyond. */
+/** In the platform's trail, which the tenant's scope cannot write to; the imported trail stays as it was. */
 async function record(query: Query, tenant: ArchivedTenant, details: Record<string, unknown>): Promise<void> {
   await query(sql`select set_config('app.scope', 'system', true)`)
   await query(
@@ -169,8 +168,8 @@ function addressesTaken(taken: string[], users: number): OperatorError {
   const more = taken.length > addressesShown ? ', …' : ''
   return new OperatorError(
     `Of the ${users} users in the archive, ${taken.length} ${taken.length === 1 ? 'has an address' : 'have addresses'} ` +
-      `that an account here has already: ${shown}${more}. An address belongs to one account of an installation: ` +
-      'give those accounts another one, here or where the archive comes from, and try again. Nothing was imported.',
+      `that an account here already has: ${shown}${more}. An installation has one account per address: change those ` +
+      'addresses, here or where the archive comes from, and try again. Nothing was imported.',
   )
 }
 
@@ -182,20 +181,20 @@ function explain(error: unknown, { table, from, to }: Batch, { id, slug }: Archi
   const refused = (what: string) =>
     new OperatorError(`${lines} a row of ${table} ${what}. Nothing was imported.`)
   if (error instanceof StatementError && error.sqlState.startsWith('22'))
-    return refused('with a value that the database does not take')
+    return refused('with a value that the database does not accept')
   if (!(error instanceof ConstraintError)) return error
   if (error.constraint === 'tenants_pkey')
     return new OperatorError(
-      `The tenant ${id} is in this installation already. An import brings in what is not there and changes nothing that is.`,
+      `The tenant ${id} is in this installation already. An import only adds tenants and changes none.`,
     )
   if (error.constraint === 'tenants_slug_key')
     return new OperatorError(
-      `Another tenant has the slug "${slug}" here already: choose one for this with --slug. Nothing was imported.`,
+      `Another tenant here already has the slug "${slug}": choose another one with --slug. Nothing was imported.`,
     )
   const foreignKey = '23503'
   return refused(
     error.sqlState === foreignKey
-      ? 'that belongs to something which is not in the archive'
-      : 'with a value that the table does not take',
+      ? 'that refers to something which is not in the archive'
+      : 'with a value that the table does not accept',
   )
 }

@@ -1,4 +1,4 @@
-/** The lines of an archive from its bytes, a piece at a time, however they are cut. */
+/** Splits the bytes of an archive into lines, chunk by chunk. */
 import { OperatorError } from '../errors.ts'
 
 export interface Line {
@@ -8,10 +8,10 @@ export interface Line {
   text: string
 }
 
-/** In UTF-16 units. No row comes near it; what has no newlines is no archive. */
+/** In UTF-16 code units. No row comes near it. */
 const maxLineLength = 1_000_000
 
-/** @throws OperatorError where bytes are no UTF-8, a line is too long, or the last one breaks off */
+/** @throws OperatorError for bytes that are not UTF-8, a line that is too long, and a last line without a newline */
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   let number = 0
@@ -27,23 +27,21 @@ export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
     rest = rest.slice(from)
     if (rest.length > maxLineLength) throw refusedLine(number + 1, 'is too long for a row')
   }
-  if (rest !== '')
-    throw new OperatorError(`The archive is cut off: line ${number + 1} breaks off in its middle.`)
-  // A character that has begun and does not end is in the decoder still.
+  if (rest !== '') throw new OperatorError(`The archive is cut off: line ${number + 1} breaks off.`)
+  // The decoder may still hold an incomplete character.
   decode(decoder, null, number + 1)
 }
 
-/** @param chunk null: that was all */
+/** @param chunk null at the end */
 function decode(decoder: TextDecoder, chunk: Uint8Array | null, number: number): string {
   try {
     return chunk === null ? decoder.decode() : decoder.decode(chunk, { stream: true })
   } catch {
     throw new OperatorError(
-      `This is no archive, or a damaged one: from line ${number} on it is no UTF-8 text.`,
+      `This is not an archive, or a damaged one: from line ${number} on it is not UTF-8 text.`,
     )
   }
 }
 
-/** What a line of an archive is refused for, by its number. */
 export const refusedLine = (number: number, why: string): OperatorError =>
   new OperatorError(`Line ${number} of the archive ${why}. Nothing was imported.`)

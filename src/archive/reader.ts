@@ -1,4 +1,4 @@
-/** Reads an archive (format.ts) and lets nothing through that is not as an export writes it. */
+/** Reads an archive (format.ts) and refuses everything that an export would not have written. */
 
 import { createHash } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
@@ -15,27 +15,28 @@ import {
   noRows,
   type RowCounts,
   type TableName,
+  Trailer,
   tableNames,
 } from './format.ts'
 import { type Line, linesOf, refusedLine } from './lines.ts'
 
 export interface ArchiveRow {
-  /** Of its line, from 1. */
+  /** Line number, from 1. */
   number: number
   table: TableName
-  /** The line: the row as JSON, `table` beside its columns. */
+  /** The line itself: a JSON object with `table` and the columns. */
   text: string
 }
 
 export interface Archive {
   header: Header
-  /** Every row, once. Ends only when the trailer fits what came before it. @throws OperatorError */
+  /** For one pass. Ends only if the trailer matches the rows. @throws OperatorError */
   rows: AsyncGenerator<ArchiveRow>
-  /** What the trailer said, once the rows have ended. */
+  /** Of the rows read so far; verified against the trailer at their end. */
   counts: RowCounts
 }
 
-/** Reads the header. @throws OperatorError when this is no archive, or one of a format this program does not know */
+/** Reads the header. @throws OperatorError when this is not an archive, or has a format this release cannot read */
 export async function openArchive(bytes: AsyncIterable<Uint8Array>): Promise<Archive> {
   const lines = linesOf(bytes)
   const first = await lines.next()
@@ -48,18 +49,18 @@ export async function openArchive(bytes: AsyncIterable<Uint8Array>): Promise<Arc
 function readHeader({ text }: Line): Header {
   const header = parse(text)
   if (header?.['minimart'] !== 'archive')
-    throw new OperatorError('This is no MiniMart archive: its first line is not the header of one.')
+    throw new OperatorError('This is not a MiniMart archive: its first line is not a header.')
   if (header['version'] !== archiveVersion) throw otherVersion(header)
-  if (!Header.Check(header)) throw refusedLine(1, 'is not the header of an archive')
-  if (header.tenant.id === platformTenantId) throw refusedLine(1, 'names the tenant of the platform itself')
-  return { ...header, version: archiveVersion }
+  if (!Header.Check(header)) throw refusedLine(1, 'is not a valid header')
+  if (header.tenant.id === platformTenantId) throw refusedLine(1, 'names the platform itself as the tenant')
+  return header
 }
 
 function otherVersion({ version, program: writer }: Record<string, unknown>): OperatorError {
   const known = typeof writer === 'string' && /^[\w.+-]{1,32}$/.test(writer)
   const format = Number.isSafeInteger(version) ? `format ${version}` : 'an unknown format'
   return new OperatorError(
-    `This archive is in ${format}; this program (MiniMart ${program}) reads format ${archiveVersion}. ` +
+    `This archive has ${format}; this release (MiniMart ${program}) reads format ${archiveVersion}. ` +
       `Import it with ${known ? `MiniMart ${writer}, which wrote it, or a later one` : 'the release that wrote it'}.`,
   )
 }
@@ -71,24 +72,24 @@ async function* readRows(
   counts: RowCounts,
 ): AsyncGenerator<ArchiveRow> {
   const hash = createHash('sha256').update(`${first.text}\n`)
-  const inPlace = orderCheck()
-  const check = rowCheck(credentials)
+  const checkOrder = createOrderCheck()
+  const checkRow = createRowCheck(credentials)
   let ended = false
   let last = first.number
   for await (const { number, text } of lines) {
-    if (ended) throw refusedLine(number, 'stands behind the end of the archive')
+    if (ended) throw refusedLine(number, 'comes after the end of the archive')
     last = number
     const row = parse(text)
-    if (row === null) throw refusedLine(number, 'is no JSON object')
+    if (row === null) throw refusedLine(number, 'is not a JSON object')
     if (row['minimart'] === 'end') {
-      ensureWhole(row, counts, hash.digest('hex'))
+      ensureComplete(number, row, counts, hash.digest('hex'))
       ended = true
       continue
     }
     const { table } = row
-    if (!isTableName(table)) throw refusedLine(number, 'is a row of no table that this program knows')
-    check(number, table, row)
-    inPlace(number, table, row)
+    if (!isTableName(table)) throw refusedLine(number, 'is a row of a table that this release does not know')
+    checkRow(number, table, row)
+    checkOrder(number, table, row)
     ensureOwn(number, table, row, tenant.id)
     hash.update(`${text}\n`)
     counts[table] += 1
@@ -97,32 +98,32 @@ async function* readRows(
   if (!ended) throw new OperatorError(`The archive is cut off: its end is missing after line ${last}.`)
 }
 
-function ensureWhole(trailer: Record<string, unknown>, counts: RowCounts, sha256: string): void {
-  const rows = trailer['rows']
-  const asTold = (table: TableName): boolean =>
-    typeof rows === 'object' && rows !== null && Reflect.get(rows, table) === counts[table]
-  if (!tableNames.every(asTold))
-    throw new OperatorError('The archive is not whole: it holds other numbers of rows than its end says.')
-  if (trailer['sha256'] !== sha256)
-    throw new OperatorError('The archive was changed after it was written: its checksum does not fit.')
+function ensureComplete(number: number, trailer: object, counts: RowCounts, sha256: string): void {
+  if (!Trailer.Check(trailer)) throw refusedLine(number, 'is not a valid end')
+  if (!tableNames.every((table) => trailer.rows[table] === counts[table]))
+    throw new OperatorError(
+      'The archive is incomplete: its numbers of rows do not match those in its last line.',
+    )
+  if (trailer.sha256 !== sha256)
+    throw new OperatorError('The archive was changed after it was written: its checksum does not match.')
 }
 
-/** Every column must be there, as it should be, and no other. */
-function rowCheck(credentials: boolean) {
+/** Every column must be present and valid, and there may be no others. */
+function createRowCheck(credentials: boolean) {
   const checks = new Map<TableName, TypeCheck<ReturnType<typeof rowSchema>>>()
   return (number: number, table: TableName, row: object): void => {
     const check = checks.get(table) ?? TypeCompiler.Compile(rowSchema(table, credentials))
     checks.set(table, check)
     if (check.Check(row)) return
     const names = columnsOf(table, credentials).map(([name]) => name)
-    const stranger = Object.keys(row).find((name) => name !== 'table' && !names.includes(name))
-    if (stranger !== undefined) throw refusedLine(number, `has a column that ${table} does not have`)
+    const unknown = Object.keys(row).find((name) => name !== 'table' && !names.includes(name))
+    if (unknown !== undefined) throw refusedLine(number, `has a column that ${table} does not have`)
     const missing = names.find((name) => !Object.hasOwn(row, name))
     if (missing !== undefined) throw refusedLine(number, `lacks the column ${missing} of ${table}`)
     const fault = check.Errors(row).First()
     throw refusedLine(
       number,
-      `is no row of ${table}: ${fault?.path.split('/')[1]} ${fault?.schema['expects']}`,
+      `is not a row of ${table}: ${fault?.path.split('/')[1]} ${fault?.schema['expects']}`,
     )
   }
 }
@@ -136,17 +137,17 @@ const rowSchema = (table: TableName, credentials: boolean) =>
     { additionalProperties: false },
   )
 
-/** What no key of the database would notice. */
+/** What no key in the database would catch. */
 function ensureOwn(number: number, table: TableName, row: Record<string, unknown>, tenantId: string): void {
   if (table === 'tenants' && row['id'] !== tenantId)
-    throw refusedLine(number, 'is another tenant than the header names')
+    throw refusedLine(number, 'is a tenant other than the header names')
   const { payload } = row
   if (table === 'list_events' && !(isRecord(payload) && payload['list_id'] === row['list_id']))
-    throw refusedLine(number, 'is an event that tells of another list')
+    throw refusedLine(number, 'is an event whose payload belongs to another list')
 }
 
-/** Tables one after the other, rows by their key: so no row can come twice. */
-function orderCheck() {
+/** Tables in their order and rows by their key, so that no row can appear twice. */
+function createOrderCheck() {
   let current: TableName = 'tenants'
   let previous: unknown[] | null = null
   return (number: number, table: TableName, row: Readonly<Record<string, unknown>>): void => {
@@ -160,13 +161,13 @@ function orderCheck() {
     if (previous !== null && !isBefore(previous, key))
       throw refusedLine(
         number,
-        `does not come after the ${table} row before it: rows stand in order, each once`,
+        `does not sort after the ${table} row before it: rows are sorted by key, each once`,
       )
     previous = key
   }
 }
 
-/** Ids by their text, which is their order in the database too; numbers as numbers. */
+/** Ids compare as text, as they do in the database; numbers as numbers. */
 function isBefore(left: unknown[], right: unknown[]): boolean {
   const place = left.findIndex((value, index) => value !== right[index])
   const [a, b] = [left[place], right[place]]

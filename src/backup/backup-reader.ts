@@ -1,9 +1,10 @@
-/** Reads a backup from its beginning to its end, once, and holds every byte against the manifest. */
+/** Reads a backup once, from beginning to end, and checks every byte against the manifest. */
 
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { type Extract, extract } from 'tar-stream'
+import { errorCode } from '../db/errors.ts'
 import { OperatorError } from '../errors.ts'
 import {
   type BackupFile,
@@ -14,29 +15,30 @@ import {
   readManifest,
 } from './manifest.ts'
 
-type Source = Extract extends AsyncIterable<infer Entry> ? Entry : never
+type Entry = Extract extends AsyncIterable<infer Entry> ? Entry : never
 
-export interface Taker {
+export interface BackupVisitor {
   begin(manifest: Manifest): void | Promise<void>
-  /** A file is over, and its bytes were the right ones, when the next begins or readBackup returns. */
-  file(file: BackupFile): Promise<FileTaker>
+  /** The file's bytes are verified once the next file begins or readBackup returns. */
+  file(file: BackupFile): Promise<FileSink>
+  /** So many more bytes were read. */
   advance(bytes: number): void
 }
 
-export interface FileTaker {
+export interface FileSink {
   write(chunk: Uint8Array): Promise<void>
   end(): Promise<void>
 }
 
-/** @throws OperatorError at the first thing that is not as the manifest says, or when the end is missing */
-export async function readBackup(path: string, taker: Taker): Promise<Manifest> {
+/** @throws OperatorError where the backup first differs from its manifest, or is cut off */
+export async function readBackup(path: string, visitor: BackupVisitor): Promise<Manifest> {
   const entries = extract()
   entries.on('error', () => undefined)
   const flowing = pipeline(createReadStream(path), createGunzip(), entries)
-  // Its failure reaches the loop below as well.
+  // A failure of the pipeline reaches the loop over the entries too.
   flowing.catch(() => undefined)
   try {
-    const manifest = await takeEntries(entries[Symbol.asyncIterator](), taker)
+    const manifest = await readEntries(entries[Symbol.asyncIterator](), visitor)
     await flowing
     return manifest
   } catch (error) {
@@ -46,23 +48,23 @@ export async function readBackup(path: string, taker: Taker): Promise<Manifest> 
   }
 }
 
-async function takeEntries(entries: AsyncIterator<Source>, taker: Taker): Promise<Manifest> {
-  const next = async (): Promise<Source | null> => {
+async function readEntries(entries: AsyncIterator<Entry>, visitor: BackupVisitor): Promise<Manifest> {
+  const next = async (): Promise<Entry | null> => {
     const { value, done } = await entries.next()
     return done ? null : value
   }
-  const manifest = await takeManifest(await next())
-  await taker.begin(manifest)
+  const manifest = await readManifestEntry(await next())
+  await visitor.begin(manifest)
   for (const path of manifest.folders) {
     const entry = expectEntry(await next(), { path: `${path}/`, size: 0 }, 'directory')
     entry.resume()
   }
-  for (const file of manifest.files) await takeFile(expectEntry(await next(), file, 'file'), file, taker)
-  if ((await next()) !== null) throw new OperatorError('The backup holds more than its manifest says.')
+  for (const file of manifest.files) await readFile(expectEntry(await next(), file, 'file'), file, visitor)
+  if ((await next()) !== null) throw new OperatorError('The backup holds more than its manifest lists.')
   return manifest
 }
 
-async function takeManifest(entry: Source | null): Promise<Manifest> {
+async function readManifestEntry(entry: Entry | null): Promise<Manifest> {
   if (entry?.header.name !== manifestName || entry.header.size > maxManifestBytes) throw notABackup()
   const chunks: Uint8Array[] = []
   for await (const chunk of bytesOf(entry)) chunks.push(chunk)
@@ -70,50 +72,47 @@ async function takeManifest(entry: Source | null): Promise<Manifest> {
 }
 
 function expectEntry(
-  entry: Source | null,
+  entry: Entry | null,
   { path, size }: { path: string; size: number },
   type: string,
-): Source {
+): Entry {
   if (entry === null) throw new OperatorError(`The backup is cut off: ${path} is missing.`)
   const { header } = entry
   if (header.name !== path || header.type !== type || header.size !== size)
-    throw new OperatorError(`The backup is damaged: where its manifest has ${path}, something else stands.`)
+    throw new OperatorError(
+      `The backup is damaged: its manifest lists ${path} where it holds something else.`,
+    )
   return entry
 }
 
-async function takeFile(entry: Source, file: BackupFile, taker: Taker): Promise<void> {
+async function readFile(entry: Entry, file: BackupFile, visitor: BackupVisitor): Promise<void> {
   const hash = new Bun.CryptoHasher('sha256')
-  const target = await taker.file(file)
+  const sink = await visitor.file(file)
   try {
     for await (const chunk of bytesOf(entry)) {
       hash.update(chunk)
-      await target.write(chunk)
-      taker.advance(chunk.length)
+      await sink.write(chunk)
+      visitor.advance(chunk.length)
     }
   } finally {
-    await target.end()
+    await sink.end()
   }
   if (hash.digest('hex') !== file.sha256)
-    throw new OperatorError(`The backup is damaged: ${file.path} is not what it was when it was written.`)
+    throw new OperatorError(`The backup is damaged: the checksum of ${file.path} does not match.`)
 }
 
-async function* bytesOf(entry: Source): AsyncGenerator<Uint8Array> {
+async function* bytesOf(entry: Entry): AsyncGenerator<Uint8Array> {
   for await (const chunk of entry) if (chunk instanceof Uint8Array) yield chunk
 }
 
-/** zlib tells by code, the tar reader by nothing but its words; its errors have no code at all. */
+/** zlib's errors have codes; the tar reader's are plain Errors without one. */
 function explainDamage(error: unknown): unknown {
   if (error instanceof OperatorError || !(error instanceof Error)) return error
-  const code = 'code' in error ? String(error.code) : ''
+  const code = errorCode(error)
   if (code === 'Z_BUF_ERROR')
     return new OperatorError('The backup is cut off: its end is missing.', { cause: error })
-  if (code.startsWith('Z_'))
-    return new OperatorError('This is not a MiniMart backup, or it is damaged (it cannot be decompressed).', {
-      cause: error,
-    })
-  return code === '' && error.name === 'Error'
-    ? new OperatorError('This is not a MiniMart backup, or it is damaged (it is no whole tar archive).', {
-        cause: error,
-      })
-    : error
+  const isTarError = code === '' && error.name === 'Error'
+  if (!code.startsWith('Z_') && !isTarError) return error
+  const reason = isTarError ? 'it is not a complete tar archive' : 'it cannot be decompressed'
+  return new OperatorError(`This is not a MiniMart backup, or it is damaged (${reason}).`, { cause: error })
 }

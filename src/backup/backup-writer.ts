@@ -1,4 +1,4 @@
-/** A backup as a gzipped tar that any tar can read: manifest.json, the folders, the files, each file's bytes checked. */
+/** Writes a backup: a gzipped tar of manifest.json, the folders and the files, each read against its checksum. */
 
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
@@ -19,9 +19,9 @@ import {
   totalBytes,
 } from './manifest.ts'
 
-export interface Watch {
-  /** How many bytes there are, each of which is read twice: for its checksum and for the archive. */
-  expect(bytes: number): void
+export interface BackupProgress {
+  /** The size of all files. Each byte is read twice: for its checksum and for the archive. */
+  begin(bytes: number): void
   /** So many more bytes were read. */
   advance(bytes: number): void
   signal: AbortSignal
@@ -29,19 +29,19 @@ export interface Watch {
 
 const chunkBytes = 256 * 2 ** 10
 
-/** Reads every file in the folder for its checksum. */
+/** Makes the manifest, which takes reading every file. */
 export async function describeBackup(
   folder: string,
   { at, postgres, migrations, wal }: Omit<Checkpoint, 'checkpointMs'>,
-  watch: Watch,
+  progress: BackupProgress,
 ): Promise<Manifest> {
   const contents = await listContents(folder, wal)
-  watch.expect(totalBytes(contents.files))
+  progress.begin(totalBytes(contents.files))
   const files: BackupFile[] = []
   for (const { path } of contents.files) {
     const hash = new Bun.CryptoHasher('sha256')
     let size = 0
-    for await (const chunk of chunksOf(join(folder, path), watch)) {
+    for await (const chunk of chunksOf(join(folder, path), progress)) {
       hash.update(chunk)
       size += chunk.length
     }
@@ -61,41 +61,44 @@ export async function describeBackup(
   }
 }
 
-/** @param write is waited for, so that little is held in memory */
+/** @param write awaited before more is read, which bounds the memory used */
 export async function writeArchive(
   folder: string,
   manifest: Manifest,
   write: (chunk: Uint8Array) => Promise<void>,
-  watch: Watch,
+  progress: BackupProgress,
 ): Promise<void> {
   const archive = pack()
+  // pipeline() reports its failures; without a listener of its own the stream would end the process.
+  archive.on('error', () => undefined)
   let cause: unknown
   const failed = (error: unknown): never => {
     cause ??= error
     throw error
   }
-  // The pipeline tells of failures; without a listener of its own the stream would end the process.
-  archive.on('error', () => undefined)
   const flowing = pipeline(archive, createGzip(), async (compressed: AsyncIterable<Uint8Array>) => {
     for await (const chunk of compressed) await write(chunk).catch(failed)
   })
-  const filling = fill(archive, folder, manifest, watch)
-    .catch(failed)
-    .catch((error: unknown) => {
-      archive.destroy(error instanceof Error ? error : new Error(String(error)))
-      throw error
-    })
+  const filling = fill(archive, folder, manifest, progress).catch((error: unknown) => {
+    archive.destroy(error instanceof Error ? error : new Error(String(error)))
+    return failed(error)
+  })
   try {
     await Promise.all([filling, flowing])
   } catch (error) {
-    // Nothing is being written any more once this returns.
+    // No write may be under way once this returns.
     await flowing.catch(() => undefined)
-    // When one end fails the other only tells that it was cut off.
+    // Whichever end fails first, the other one only reports that it was cut off.
     throw cause ?? error
   }
 }
 
-async function fill(archive: Pack, folder: string, manifest: Manifest, watch: Watch): Promise<void> {
+async function fill(
+  archive: Pack,
+  folder: string,
+  manifest: Manifest,
+  progress: BackupProgress,
+): Promise<void> {
   const mtime = new Date(manifest.created_at)
   archive.entry({ name: manifestName, mode: 0o600, mtime }, `${JSON.stringify(manifest, null, 1)}\n`)
   for (const path of manifest.folders)
@@ -104,20 +107,20 @@ async function fill(archive: Pack, folder: string, manifest: Manifest, watch: Wa
     const hash = new Bun.CryptoHasher('sha256')
     const entry = archive.entry({ name: path, size, mode: 0o600, mtime })
     entry.on('error', () => undefined)
-    for await (const chunk of chunksOf(join(folder, path), watch)) {
+    for await (const chunk of chunksOf(join(folder, path), progress)) {
       hash.update(chunk)
       if (!entry.write(chunk)) await once(entry, 'drain')
     }
     entry.end(null)
     if (hash.digest('hex') !== sha256)
       throw new OperatorError(
-        `${path} was changed while it was being read; something else writes to the folder.`,
+        `${path} changed while it was read: another program writes to the folder. Stop it and try again.`,
       )
   }
   archive.finalize()
 }
 
-async function* chunksOf(path: string, { advance, signal }: Watch): AsyncGenerator<Buffer> {
+async function* chunksOf(path: string, { advance, signal }: BackupProgress): AsyncGenerator<Buffer> {
   for await (const chunk of createReadStream(path, { highWaterMark: chunkBytes })) {
     signal.throwIfAborted()
     advance(chunk.length)

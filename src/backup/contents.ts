@@ -1,29 +1,28 @@
-/** What of a data folder is in a backup. */
+/** The files of a data folder that belong into a backup. */
 import type { Dirent } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { secretFile } from '../data-dir/data-dir.ts'
 import { databaseFolder } from '../data-dir/layout.ts'
 import type { Checkpoint } from '../db/embedded/quiesce.ts'
+import { errorCode } from '../db/errors.ts'
 
 export interface ContentFile {
-  /** Below the data folder, with slashes. */
+  /** Relative to the data folder, with slashes. */
   path: string
   size: number
-  /** Differs once the file was changed, if it was not changed within `freshMs` of the look at it. */
+  /** Changes with the file, unless that changed again within the resolution of its times (see copy.ts). */
   stamp: string
   modifiedMs: number
 }
 
 export interface Contents {
-  /** Each after the one it is in. */
+  /** Parents before their children. */
   folders: string[]
   files: ContentFile[]
 }
 
-/**
- * @param wal which segments of the write-ahead log are needed; null for none of them
- */
+/** @param wal which segments of the write-ahead log to include; null for none */
 export async function listContents(dataDir: string, wal: Checkpoint['wal'] | null): Promise<Contents> {
   const entries = await readdir(join(dataDir, databaseFolder), { recursive: true, withFileTypes: true })
   const pathOf = ({ parentPath, name }: Dirent): string =>
@@ -33,7 +32,7 @@ export async function listContents(dataDir: string, wal: Checkpoint['wal'] | nul
     .filter((entry) => entry.isFile() && isNeeded(entry.name, wal))
     .map(pathOf)
     .toSorted()
-  const found = await Promise.all([secretFile, ...files].map((path) => look(dataDir, path)))
+  const found = await Promise.all([secretFile, ...files].map((path) => inspect(dataDir, path)))
   return {
     folders: [databaseFolder, ...folders.toSorted()],
     files: found.filter((file) => file !== null),
@@ -41,16 +40,16 @@ export async function listContents(dataDir: string, wal: Checkpoint['wal'] | nul
 }
 
 const segment = /^[0-9A-F]{24}$/
-/** Of the process that has the folder open, and what a query spilled. */
-const ofTheMoment = /^(postmaster\.(pid|opts)|pgsql_tmp.*)$/
+/** Of the process that has the folder open, and temporary files of its queries. */
+const transient = /^(postmaster\.(pid|opts)|pgsql_tmp.*)$/
 
 function isNeeded(name: string, wal: Checkpoint['wal'] | null): boolean {
   if (segment.test(name)) return wal !== null && name >= wal.first && name <= wal.last
-  return !ofTheMoment.test(name)
+  return !transient.test(name)
 }
 
-/** Null where there is none. */
-async function look(dataDir: string, path: string): Promise<ContentFile | null> {
+/** Null where there is no such file. */
+async function inspect(dataDir: string, path: string): Promise<ContentFile | null> {
   try {
     const { size, mtimeNs, ctimeNs, ino } = await lstat(join(dataDir, path), { bigint: true })
     const stamp = [size, mtimeNs, ctimeNs, ino].join(':')
@@ -61,5 +60,4 @@ async function look(dataDir: string, path: string): Promise<ContentFile | null> 
   }
 }
 
-export const isGone = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ENOENT'
+export const isGone = (error: unknown): boolean => errorCode(error) === 'ENOENT'

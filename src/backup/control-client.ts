@@ -1,112 +1,131 @@
-import { connect, type Socket } from 'node:net'
+import { explainFileError } from '../data-dir/disk-error.ts'
+import { errorCode } from '../db/errors.ts'
 import { OperatorError } from '../errors.ts'
-import { controlSocket } from './control-address.ts'
 import {
+  type CopyEvent,
   type CopyFor,
-  type CopyMade,
+  type CopyResult,
+  controlSocket,
+  copiesPath,
   type ExportRecord,
-  type Reply,
-  type Request,
-  readReply,
-} from './control-messages.ts'
+  exportsPath,
+  type RecordRequest,
+  readCopyEvent,
+  readRefusal,
+} from './control-protocol.ts'
 
-export interface CopyLine {
-  copy: CopyMade
-  /** Aborted when the server went away, and the copy with it. */
-  gone: AbortSignal
-  /** Has the server write the export into its audit trail. @throws OperatorError when it is not written */
+/** A copy of its data folder that the server keeps for this process. */
+export interface CopyLease {
+  readonly copy: CopyResult
+  /** Aborted when the server stops, and removes the copy. */
+  readonly stopped: AbortSignal
+  /** Whether the server still keeps the copy. `stopped` may be late: a file can be missed before it is aborted. */
+  isHeld(): Promise<boolean>
+  /** Has the server record the export in its audit trail. @throws OperatorError when it could not */
   record(entry: ExportRecord): Promise<void>
   /** Lets the server remove the copy. */
   release(): void
 }
 
+export const serverStopped = (): OperatorError =>
+  new OperatorError('The server stopped meanwhile. Try again.')
+
 /**
- * Asks the server that has the data folder for a copy, and waits for it.
- * @param asked called when a server is there
+ * Asks the server that has the data folder open for a copy and waits for it, however long that takes.
+ * @param onServer called when a server answers
  * @returns null where nobody listens
- * @throws OperatorError when the server says no or goes away
+ * @throws OperatorError when the server refuses or stops
  */
 export async function requestCopy(
   dataDir: string,
   copyFor: CopyFor,
-  asked: () => void,
-): Promise<CopyLine | null> {
-  const socket = await reach(controlSocket(dataDir))
-  if (socket === null) return null
-  asked()
-  const gone = new AbortController()
-  socket.setEncoding('utf8')
-  socket.on('error', () => undefined)
-  socket.on('close', () => gone.abort(new OperatorError('The server stopped meanwhile. Try again.')))
+  onServer: () => void,
+): Promise<CopyLease | null> {
+  const leaving = new AbortController()
+  const response = await call(dataDir, copiesPath, { ...post({ for: copyFor }), signal: leaving.signal })
+  if (response === null) return null
+  onServer()
   try {
-    const reply = await ask(socket, { request: copyFor }, gone.signal)
-    if (!('copied' in reply)) throw unknownReply()
+    await ensureOk(response)
+    const events = eventsOf(response)
+    const id = await nextOf(events, (event) => ('accepted' in event ? event.accepted : undefined))
+    const copy = await nextOf(events, (event) => ('copied' in event ? event.copied : undefined))
     return {
-      copy: reply.copied,
-      gone: gone.signal,
-      record: async (entry) => {
-        const answer = await ask(socket, { request: 'record', ...entry }, gone.signal)
-        if (!('recorded' in answer)) throw unknownReply()
+      copy,
+      stopped: endOf(events),
+      isHeld: async () => (await call(dataDir, `${copiesPath}/${id}`).catch(() => null))?.ok === true,
+      async record(entry) {
+        const request: RecordRequest = { copy: id, ...entry }
+        const recorded = await call(dataDir, exportsPath, post(request))
+        if (recorded === null) throw serverStopped()
+        await ensureOk(recorded)
       },
-      release: () => socket.destroy(),
+      release: () => leaving.abort(),
     }
   } catch (error) {
-    socket.destroy()
+    leaving.abort()
     throw error
   }
 }
 
-const nobodyThere: ReadonlySet<unknown> = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK'])
+const post = (message: object): RequestInit => ({ method: 'POST', body: JSON.stringify(message) })
 
-async function reach(path: string): Promise<Socket | null> {
-  const socket = connect(path)
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  socket.once('connect', resolve)
-  socket.once('error', reject)
+const notListening: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED'])
+
+/** @returns null where nobody listens */
+async function call(dataDir: string, path: string, init: RequestInit = {}): Promise<Response | null> {
+  const unix = controlSocket(dataDir)
   try {
-    await promise
-    return socket
+    return await fetch(`http://localhost${path}`, { ...init, unix, timeout: false })
   } catch (error) {
-    socket.destroy()
-    if (error instanceof Error && 'code' in error && nobodyThere.has(error.code)) return null
-    throw error
+    const code = errorCode(error)
+    if (notListening.has(code)) return null
+    if (code === 'ECONNRESET') throw serverStopped()
+    if (code === 'Malformed_HTTP_Response') throw unknownAnswer()
+    return explainFileError(error, unix)
   }
 }
 
-async function ask(
-  socket: Socket,
-  request: Request,
-  gone: AbortSignal,
-): Promise<Exclude<Reply, { refused: string }>> {
-  gone.throwIfAborted()
-  const answered = nextLine(socket, gone)
-  socket.write(`${JSON.stringify(request)}\n`)
-  const reply = readReply(await answered)
-  if (reply === null) throw unknownReply()
-  if ('refused' in reply) throw new OperatorError(reply.refused)
-  return reply
+async function ensureOk(response: Response): Promise<void> {
+  if (response.ok) return
+  const refusal = readRefusal(await response.text())
+  throw refusal === null ? unknownAnswer() : new OperatorError(refusal.refused)
 }
 
-const unknownReply = (): OperatorError =>
+const unknownAnswer = (): OperatorError =>
   new OperatorError('The server answered something unknown: is it of another release?')
 
-/** However long it takes: the server may have gigabytes to copy. */
-async function nextLine(socket: Socket, gone: AbortSignal): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>()
-  let text = ''
-  const read = (chunk: string): void => {
-    text += chunk
-    if (text.includes('\n')) resolve(text)
+async function* eventsOf({ body }: Response): AsyncGenerator<CopyEvent> {
+  let rest = ''
+  for await (const text of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    const lines = `${rest}${text}`.split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      const event = readCopyEvent(line)
+      if (event === null) throw unknownAnswer()
+      yield event
+    }
   }
-  const stop = (): void => reject(gone.reason)
-  socket.on('data', read)
-  gone.addEventListener('abort', stop)
-  try {
-    return await promise
-  } finally {
-    socket.off('data', read)
-    gone.removeEventListener('abort', stop)
-    // Else its end would not be seen between two lines.
-    socket.resume()
-  }
+}
+
+async function nextOf<T>(
+  events: AsyncGenerator<CopyEvent>,
+  pick: (event: CopyEvent) => T | undefined,
+): Promise<T> {
+  const { value, done } = await events.next().catch((error: unknown) => {
+    throw error instanceof OperatorError ? error : serverStopped()
+  })
+  if (done === true) throw serverStopped()
+  if ('refused' in value) throw new OperatorError(value.refused)
+  const picked = pick(value)
+  if (picked === undefined) throw unknownAnswer()
+  return picked
+}
+
+/** Aborted when the answer ends or breaks off. */
+function endOf(events: AsyncGenerator<CopyEvent>): AbortSignal {
+  const ended = new AbortController()
+  const abort = (): void => ended.abort(serverStopped())
+  events.next().then(abort, abort)
+  return ended.signal
 }

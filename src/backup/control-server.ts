@@ -1,164 +1,218 @@
-/**
- * How other processes of this program reach the server that has the embedded database: `minimart backup` and `export`
- * ask it for a copy of its data folder. The copy is removed when the asking connection closes, however it closes; what
- * an export would write into the copy's audit trail, it asks the server to write into its own.
- */
+/** The server's end of the control socket (control-protocol.ts): copies of its data folder, one at a time. */
 
-import { chmod, rm } from 'node:fs/promises'
-import { createServer, type Server, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { BunRequest, Server } from 'bun'
+import pTimeout from 'p-timeout'
 import { ownerOnlyFolder } from '../data-dir/data-dir.ts'
 import { copyFolder } from '../data-dir/layout.ts'
 import type { EmbeddedDatabase } from '../db/embedded/database.ts'
 import { OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { controlFolder, controlSocket } from './control-address.ts'
-import { type CopyFor, type ExportRecord, type Reply, readRequest } from './control-messages.ts'
+import {
+  type CopyEvent,
+  type CopyFor,
+  type CopyResult,
+  controlFolder,
+  controlSocket,
+  copiesPath,
+  type ExportRecord,
+  exportsPath,
+  readCopyRequest,
+  readRecordRequest,
+} from './control-protocol.ts'
 import { copyDataDir } from './copy.ts'
 
 export interface Control {
+  /** Ends the copy there may be and closes the socket. */
   close(): Promise<void>
 }
 
 export interface ControlOptions {
   dataDir: string
   db: Pick<EmbeddedDatabase, 'whileQuiesced'>
-  /** Writes an export that was made of a copy into the audit trail. */
+  /** Records an export of a copy in the audit trail. */
   recordExport(entry: ExportRecord): Promise<void>
   log: Logger
 }
 
-const maxRequestBytes = 1000
-const requestWithinMs = 5000
+/** A copy, from its request until it is removed. */
+interface Lease {
+  readonly id: string
+  /** Whether an export of this copy may still be recorded. */
+  mayRecord: boolean
+  /** Aborted when the client leaves or the server stops. */
+  readonly over: AbortController
+  readonly removed: Promise<void>
+}
 
-/** Where no socket can be had, says so in the log; the service goes on without. */
+const maxRequestBytes = 1000
+const finishRequestsMs = 1000
+
+/** Where there can be no socket, the service goes on without one and the log says so. */
 export async function openControl(options: ControlOptions): Promise<Control> {
   const { dataDir, log } = options
-  const connections = new Set<Socket>()
-  const answering = new Set<Promise<void>>()
-  const stopping = new AbortController()
-  let busy = false
+  let lease: Lease | null = null
+  let stopping = false
 
-  const makeCopy = async (socket: Socket, copyFor: CopyFor): Promise<void> => {
-    if (busy) return send(socket, { refused: 'Another backup or export is being made; wait for it to end.' })
-    busy = true
-    const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-    const asker = new AbortController()
-    void gone.then(() => asker.abort())
-    try {
-      send(socket, await copy(options, copyFor, AbortSignal.any([asker.signal, stopping.signal])))
-      await gone
-    } finally {
-      // Where it cannot be removed, the next copy begins with that, and tells why it fails.
-      await rm(join(dataDir, copyFolder), { recursive: true, force: true }).finally(() => {
-        busy = false
+  const createCopy = async (request: Request): Promise<Response> => {
+    const message = readCopyRequest(await request.text())
+    if (message === null) return unknownRequest()
+    if (stopping) return refuse(503, 'The server is stopping.')
+    if (lease !== null)
+      return refuse(409, 'Another backup or export is running; wait for it to finish and try again.')
+    const over = new AbortController()
+    const answer = createAnswer(() => over.abort())
+    const removed = holdCopy(options, message.for, over.signal, answer)
+      .catch((error: unknown) => log.error('The copy for a backup or export could not be removed', { error }))
+      .finally(() => {
+        lease = null
       })
-    }
+    lease = { id: crypto.randomUUID(), mayRecord: message.for === 'export', over, removed }
+    answer.send({ accepted: lease.id })
+    return new Response(answer.body, { headers: { 'content-type': 'application/jsonl' } })
   }
-  /** What one connection asks for: a copy, and if that was for an export, one entry. */
-  const conversation = (socket: Socket) => {
-    let mayRecord = false
-    return async (line: string): Promise<void> => {
-      const request = readRequest(line)
-      if (request === null || (request.request === 'record' && !mayRecord))
-        return void socket.end(
-          `${JSON.stringify({ refused: 'The server does not know this request: is it of another release?' })}\n`,
-        )
-      mayRecord = request.request === 'export'
-      if (request.request === 'record') send(socket, await record(options, request))
-      else await makeCopy(socket, request.request)
-    }
+  const recordExport = async (request: Request): Promise<Response> => {
+    const message = readRecordRequest(await request.text())
+    if (message === null || message.copy !== lease?.id || !lease.mayRecord) return unknownRequest()
+    lease.mayRecord = false
+    const { copy: _, ...entry } = message
+    return await record(options, entry)
   }
-  const server = createServer((socket) => {
-    connections.add(socket)
-    socket.on('close', () => connections.delete(socket))
-    socket.on('error', (error) => log.debug('A control connection broke', { error }))
-    const take = conversation(socket)
-    onLines(socket, (line) => {
-      const answer = take(line)
-        .catch((error: unknown) => log.error('A copy for a backup or export failed', { error }))
-        .finally(() => answering.delete(answer))
-      answering.add(answer)
-    })
+  const server = await listen(options, {
+    [copiesPath]: { POST: createCopy },
+    [`${copiesPath}/:id`]: {
+      GET: ({ params }) =>
+        params['id'] === lease?.id && !stopping ? new Response(null, { status: 204 }) : unknownRequest(),
+    },
+    [exportsPath]: { POST: recordExport },
+  }).catch((error: unknown) => {
+    log.warn('No control socket: minimart backup and export work only while the server is stopped', { error })
+    return null
   })
-  await listen(server, options).catch((error: unknown) =>
-    log.warn('No control socket: minimart backup and export work only while the server is stopped', {
-      error,
-    }),
-  )
   return {
     async close() {
-      stopping.abort()
-      server.close()
-      for (const socket of connections) socket.destroy()
-      await Promise.all(answering)
+      stopping = true
+      const last = lease?.removed
+      lease?.over.abort()
+      if (server)
+        await pTimeout(server.stop(), { milliseconds: finishRequestsMs, fallback: () => server.stop(true) })
+      await last
       await rm(controlSocket(dataDir), { force: true })
     },
   }
+}
+
+/** Ends the answer before it removes the copy, so that a client that misses a file can learn why. */
+async function holdCopy(
+  options: ControlOptions,
+  copyFor: CopyFor,
+  over: AbortSignal,
+  answer: Answer,
+): Promise<void> {
+  try {
+    answer.send({ copied: await copy(options, copyFor, over) })
+    if (!over.aborted) await once(over, 'abort')
+  } catch (error) {
+    if (!over.aborted) answer.send({ refused: explainCopy(error, copyFor, options.log) })
+  }
+  answer.end()
+  await rm(join(options.dataDir, copyFolder), { recursive: true, force: true })
 }
 
 async function copy(
   { dataDir, db, log }: ControlOptions,
   copyFor: CopyFor,
   signal: AbortSignal,
-): Promise<Reply> {
+): Promise<CopyResult> {
   const startedAt = performance.now()
-  try {
-    const copied = await copyDataDir({ dataDir, db, signal })
-    const { bytes, pausedMs } = copied
-    const ms = Math.round(performance.now() - startedAt)
-    log.info('Copied the database', { for: copyFor, bytes, ms, paused_ms: pausedMs })
-    return { copied: { ...copied, migrations: [...copied.migrations] } }
-  } catch (error) {
-    if (signal.aborted) return { refused: 'The server is being stopped.' }
-    if (!(error instanceof OperatorError))
-      log.error('The database could not be copied', { for: copyFor, error })
-    const reason = error instanceof Error ? error.message : String(error)
-    return {
-      refused: error instanceof OperatorError ? reason : `The server could not copy its data: ${reason}`,
-    }
-  }
+  const copied = await copyDataDir({ dataDir, db, signal })
+  const { bytes, pausedMs } = copied
+  const ms = Math.round(performance.now() - startedAt)
+  log.info('Copied the database', { for: copyFor, bytes, ms, paused_ms: pausedMs })
+  return { ...copied, migrations: [...copied.migrations] }
 }
 
-async function record({ recordExport, log }: ControlOptions, entry: ExportRecord): Promise<Reply> {
+function explainCopy(error: unknown, copyFor: CopyFor, log: Logger): string {
+  if (error instanceof OperatorError) return error.message
+  log.error('The database could not be copied', { for: copyFor, error })
+  return `The server could not copy its data: ${reasonOf(error)}`
+}
+
+async function record({ recordExport, log }: ControlOptions, entry: ExportRecord): Promise<Response> {
   try {
     await recordExport(entry)
-    return { recorded: true }
+    return new Response(null, { status: 204 })
   } catch (error) {
     log.error('An export could not be recorded', { error })
-    const reason = error instanceof Error ? error.message : String(error)
-    return { refused: `The server could not record the export, so it is not completed: ${reason}` }
+    return refuse(500, `The server could not record the export, so it is not completed: ${reasonOf(error)}`)
   }
 }
 
-async function listen(server: Server, { dataDir, log }: ControlOptions): Promise<void> {
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const refuse = (status: number, refused: string): Response => Response.json({ refused }, { status })
+
+const unknownRequest = (): Response =>
+  refuse(404, 'The server does not know this request: is it of another release?')
+
+/**
+ * For a copy is kept as long as it is needed; by default Bun ends an answer that is silent for 10 seconds. Its types do
+ * not know the option for Unix sockets. Connections that send no request are closed after 12 seconds all the same.
+ */
+const noIdleTimeout: object = { idleTimeout: 0 }
+
+type Handler = (request: BunRequest) => Response | Promise<Response>
+
+async function listen(
+  { dataDir, log }: ControlOptions,
+  routes: Record<string, { [method in 'GET' | 'POST']?: Handler }>,
+): Promise<Server<undefined>> {
   ownerOnlyFolder(controlFolder(dataDir))
   const path = controlSocket(dataDir)
-  // The folder's lock is ours, so one that is there is of a process that was killed.
+  // We hold the folder's lock, so this one was left by a process that was killed.
   await rm(path, { force: true })
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  server.once('error', reject)
-  server.listen(path, resolve)
-  await promise
-  server.off('error', reject)
-  server.on('error', (error) => log.warn('The control socket failed', { error }))
-  await chmod(path, 0o600)
-}
-
-/** The first line must come soon. */
-function onLines(socket: Socket, take: (line: string) => void): void {
-  let text = ''
-  const timer = setTimeout(() => socket.destroy(), requestWithinMs)
-  socket.once('close', () => clearTimeout(timer))
-  socket.on('data', (chunk: Buffer) => {
-    const lines = `${text}${chunk.toString('latin1')}`.split('\n')
-    text = lines.pop() ?? ''
-    if (text.length > maxRequestBytes) return void socket.destroy()
-    for (const line of lines) {
-      clearTimeout(timer)
-      take(line)
-    }
+  const server = Bun.serve({
+    unix: path,
+    ...noIdleTimeout,
+    maxRequestBodySize: maxRequestBytes,
+    routes,
+    fetch: unknownRequest,
+    error(error) {
+      log.error('A control request failed', { error })
+      return refuse(500, `The server failed: ${reasonOf(error)}`)
+    },
   })
+  chmodSync(path, 0o600)
+  return server
 }
 
-const send = (socket: Socket, reply: Reply): void => void socket.write(`${JSON.stringify(reply)}\n`)
+/** The body of a streamed answer. What is sent after the client has left is dropped. */
+interface Answer {
+  readonly body: ReadableStream<string>
+  send(event: CopyEvent): void
+  end(): void
+}
+
+function createAnswer(onClientLeft: () => void): Answer {
+  let controller: ReadableStreamDefaultController<string> | null = null
+  const body = new ReadableStream<string>({
+    start(opened) {
+      controller = opened
+    },
+    cancel() {
+      controller = null
+      onClientLeft()
+    },
+  })
+  return {
+    body,
+    send: (event) => controller?.enqueue(`${JSON.stringify(event)}\n`),
+    end() {
+      controller?.close()
+      controller = null
+    },
+  }
+}

@@ -1,39 +1,37 @@
 /**
- * A copy of the data folder, made by the server that has it open. Most of it is copied while the server goes on; then,
- * with no statement running, what has changed since is copied again. Only that second part makes anybody wait.
- * The copy is a file system's, not fsynced: it is read at once and removed.
+ * Copies the data folder while the server has it open. A first pass runs beside the server's work; a second one, with
+ * the database quiesced, copies what has changed since, and only that makes statements wait. The copy is not fsynced:
+ * it is read right away and removed.
  */
 
 import { constants } from 'node:fs'
-import { copyFile, mkdir, rm, statfs } from 'node:fs/promises'
+import { copyFile, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copyFolder } from '../data-dir/layout.ts'
 import type { EmbeddedDatabase } from '../db/embedded/database.ts'
 import type { Checkpoint } from '../db/embedded/quiesce.ts'
-import { OperatorError } from '../errors.ts'
 import { type ContentFile, isGone, listContents } from './contents.ts'
+import { ensureRoom } from './disk-room.ts'
 import { totalBytes } from './manifest.ts'
 
 export interface DataDirCopy extends Omit<Checkpoint, 'checkpointMs'> {
   bytes: number
-  /** How long no statement ran, in milliseconds. */
+  /** For how many milliseconds no statement ran. */
   pausedMs: number
 }
 
-/** A file that was changed so shortly before it was looked at may change again without a new time of change. */
+/** A file modified more recently than this may change again without a new mtime, so it waits for the second pass. */
 const freshMs = 2000
-const together = 4
-/** Left to the server for its own writes. */
-const spareBytes = 64 * 2 ** 20
+const parallelCopies = 4
 
 export interface CopyOptions {
   dataDir: string
   db: Pick<EmbeddedDatabase, 'whileQuiesced'>
-  /** Gives up between two files. */
+  /** Checked before each file. */
   signal: AbortSignal
 }
 
-/** Into `backup-copy` below the data folder, which the caller removes. @throws OperatorError when there is no room */
+/** Copies into `backup-copy` in the data folder; the caller removes it. @throws OperatorError when the disk is too full */
 export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise<DataDirCopy> {
   const target = join(dataDir, copyFolder)
   await rm(target, { recursive: true, force: true })
@@ -52,8 +50,8 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
         }
       }
     }
-    // All of them end before this does: nobody writes into the copy any more when it is removed.
-    const ended = await Promise.allSettled(Array.from({ length: together }, copySome))
+    // Waits for all of them even when one fails, so that none still writes when the caller removes the copy.
+    const ended = await Promise.allSettled(Array.from({ length: parallelCopies }, copySome))
     for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
   }
   const makeFolders = async (folders: string[]): Promise<void> => {
@@ -61,7 +59,11 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
   }
 
   const early = await listContents(dataDir, null)
-  await ensureRoom(dataDir, totalBytes(early.files))
+  await ensureRoom(dataDir, {
+    bytes: totalBytes(early.files),
+    what: 'a copy of the database',
+    remedy: 'Make room, or stop the server: without one, no copy is needed.',
+  })
   await makeFolders(early.folders)
   const settled = early.files.filter(({ modifiedMs }) => modifiedMs < Date.now() - freshMs)
   await copyAll(settled, true)
@@ -80,14 +82,3 @@ export async function copyDataDir({ dataDir, db, signal }: CopyOptions): Promise
     return { ...checkpoint, bytes: totalBytes(files), pausedMs }
   })
 }
-
-async function ensureRoom(dataDir: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dataDir)
-  if (bavail * bsize >= bytes + spareBytes) return
-  throw new OperatorError(
-    `The server's disk has no room for a copy of its database: ${inMegabytes(bytes + spareBytes)} are needed in ` +
-      `${dataDir}, and ${inMegabytes(bavail * bsize)} are free. Make room, or stop the server and try again.`,
-  )
-}
-
-const inMegabytes = (bytes: number): string => `${Math.ceil(bytes / 1_000_000)} MB`

@@ -1,7 +1,7 @@
 /**
- * The first entry of a backup, manifest.json: what the others are, in their order. A path names nothing but the key
- * or something below the database's folder, so that no backup, whoever made it, can write elsewhere; and no text is
- * other than a backup has it, for some of it is shown on a terminal.
+ * manifest.json, the first entry of a backup: lists the other entries in their order. A backup may come from anyone, so
+ * a path names the signing key or something in the database's folder and nothing else, and texts that are shown on a
+ * terminal have patterns.
  */
 
 import { type Static, Type } from '@sinclair/typebox'
@@ -11,12 +11,13 @@ import { databaseFolder } from '../data-dir/layout.ts'
 import { ensureKnown } from '../db/migrations/migrate.ts'
 import { migrations } from '../db/migrations/migrations.ts'
 import { OperatorError } from '../errors.ts'
+import { jsonReader } from '../lib/json.ts'
 
 export const manifestName = 'manifest.json'
 export const format = 'minimart-backup'
-/** Counts up when an older program could no longer restore what a newer one writes. */
+/** Raised when older releases can no longer restore what this one writes. */
 export const formatVersion = 1
-/** Some 100,000 files. */
+/** Enough for some 100,000 files. */
 export const maxManifestBytes = 32 * 2 ** 20
 
 const Path = Type.String({
@@ -39,70 +40,67 @@ const Manifest = Type.Object({
   format_version: Type.Literal(formatVersion),
   minimart: Release,
   postgres: Release,
-  /** The newest, for people; null before the first. */
+  /** Name of the newest, for people; null before the first. */
   migration: Type.Union([MigrationName, Type.Null()]),
   migrations: Type.Array(Migration),
   created_at: Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$' }),
-  /** Whether the key that signs tokens is in it, as it is where it was generated into DATA_DIR. */
+  /** Whether the backup contains the signing key; it does where the key was generated into DATA_DIR. */
   signing_key: Type.Boolean(),
   folders: Type.Array(Path),
   files: Type.Array(File),
 })
 
+/** What says which release can read the rest. */
+const readHead = jsonReader(
+  Type.Object({
+    format: Type.Literal(format),
+    format_version: Type.Optional(Type.Unknown()),
+    minimart: Type.Optional(Type.Unknown()),
+  }),
+)
+
 export type BackupFile = Static<typeof File>
 export type Manifest = Static<typeof Manifest>
 
-/** @throws OperatorError when this program cannot restore such a backup */
+/** @throws OperatorError when it is malformed, or this release cannot restore the backup */
 export function readManifest(text: string): Manifest {
-  const value = parse(text)
-  const { format: found, format_version: version, minimart } = value
-  if (found !== format) throw notABackup()
+  const value = readHead(text)
+  if (value === null) throw notABackup()
+  const { format_version: version, minimart } = value
   if (typeof version === 'number' && version > formatVersion)
     throw new OperatorError(
-      `This backup has format ${version}, and this program knows ${formatVersion}: restore it with the release that ` +
-        `made it${Value.Check(Release, minimart) ? `, MiniMart ${minimart}` : ''}, or a newer one.`,
+      `This backup has format ${version}, and this release reads format ${formatVersion}: restore it with the release ` +
+        `that made it${Value.Check(Release, minimart) ? `, MiniMart ${minimart}` : ''}, or a newer one.`,
     )
   if (!Value.Check(Manifest, value)) {
     const fault = Value.Errors(Manifest, value).First()
-    throw new OperatorError(`The backup's manifest is not well-formed (${fault?.path} ${fault?.message}).`)
+    throw new OperatorError(`The backup's manifest is malformed (${fault?.path} ${fault?.message}).`)
   }
   ensureSound(value)
   return value
 }
 
 export const notABackup = (): OperatorError =>
-  new OperatorError('This is not a MiniMart backup; minimart backup FILE makes one.')
+  new OperatorError('This is not a MiniMart backup. Create one with: minimart backup FILE')
 
 export const totalBytes = (files: readonly { size: number }[]): number =>
   files.reduce((sum, { size }) => sum + size, 0)
-
-function parse(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
-  } catch {
-    // Said below.
-  }
-  throw notABackup()
-}
 
 function ensureSound(manifest: Manifest): void {
   const { folders, files } = manifest
   const names = [...folders, ...files.map(({ path }) => path)]
   const known = new Set(folders)
-  const homeless = names.find(
-    (path) => path.includes('/') && !known.has(path.slice(0, path.lastIndexOf('/'))),
-  )
-  if (new Set(names).size !== names.length || homeless !== undefined || !known.has(databaseFolder))
+  const orphan = names.find((path) => path.includes('/') && !known.has(path.slice(0, path.lastIndexOf('/'))))
+  if (new Set(names).size !== names.length || orphan !== undefined || !known.has(databaseFolder))
     throw new OperatorError(
-      "The backup's manifest is not well-formed (a name twice, or one without its folder).",
+      "The backup's manifest is malformed (a name appears twice, or without its folder).",
     )
   try {
     ensureKnown(manifest.migrations, migrations)
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     throw new OperatorError(
-      `This backup was made by MiniMart ${manifest.minimart}, and this program cannot use it. ${error.message}`,
+      `This backup was made by MiniMart ${manifest.minimart}; this release cannot restore it. ${error.message}`,
     )
   }
 }

@@ -1,67 +1,78 @@
-/** A data folder that holds still: the running server's copy of it, or the folder itself where no server has it. */
+/** Files of the embedded database that nothing changes: the folder itself, or the copy a running server makes of it. */
 
 import { join } from 'node:path'
+import pRetry from 'p-retry'
 import { copyFolder } from '../data-dir/layout.ts'
 import { DataDirTaken } from '../data-dir/lock.ts'
 import type { Checkpoint } from '../db/embedded/quiesce.ts'
 import { withQuiescedDataDir } from '../db/open.ts'
 import type { Logger } from '../log.ts'
-import { type CopyLine, requestCopy } from './control-client.ts'
-import type { CopyFor } from './control-messages.ts'
+import { type CopyLease, requestCopy, serverStopped } from './control-client.ts'
+import type { CopyFor } from './control-protocol.ts'
 
-export interface StillFolder extends Omit<Checkpoint, 'checkpointMs'> {
+export interface QuiescedFolder extends Omit<Checkpoint, 'checkpointMs'> {
   folder: string
-  /** For how many milliseconds the running server let its clients wait; null where none was running. */
+  /** For how many milliseconds the running server's statements waited; null where none was running. */
   pausedMs: number | null
-  /** Aborted when the server that made the copy went away. */
+  /** Aborted when the server that made the copy stops. */
   signal: AbortSignal
 }
 
-const tries = 20
-const pauseMs = 250
+/** Five seconds. */
+const retries = { retries: 20, minTimeout: 250, factor: 1 }
 
-export interface WhoeverHasIt {
+export interface SourceOptions {
   dataDir: string
-  /** Called once when a running server is asked. */
-  asked: () => void
+  /** Called once, when a running server answers. */
+  onServer: () => void
 }
 
-/** @throws OperatorError, DataDirTaken when whoever has it never answers, OperatorError */
-export async function withStillFolder<T>(
-  { dataDir, log, asked }: WhoeverHasIt & { log: Logger },
-  work: (source: StillFolder) => Promise<T>,
+/** @throws OperatorError; DataDirTaken when another process has the folder and does not answer */
+export async function withQuiescedFolder<T>(
+  { dataDir, log, onServer }: SourceOptions & { log: Logger },
+  work: (source: QuiescedFolder) => Promise<T>,
 ): Promise<T> {
-  const signal = new AbortController().signal
+  const { signal } = new AbortController()
   return await onFolderOrCopy(
-    { dataDir, copyFor: 'backup', asked },
+    { dataDir, copyFor: 'backup', onServer },
     () =>
       withQuiescedDataDir({ dataDir, log }, (checkpoint) =>
         work({ ...checkpoint, folder: dataDir, pausedMs: null, signal }),
       ),
-    (folder, { copy, gone }) => work({ ...copy, folder, signal: gone }),
+    (folder, { copy, stopped }) => work({ ...copy, folder, signal: stopped }),
   )
 }
 
 /**
- * Works on the data folder itself where no server has it, else on a copy that the server makes and removes afterwards.
- * @param own takes the folder for this process first of all
- * @throws DataDirTaken when whoever has the folder never answers, OperatorError when the server makes no copy
+ * Works on the data folder itself, or where a server has it open on a copy that the server makes and then removes.
+ * @param onFolder locks the folder before anything else
+ * @throws DataDirTaken when whoever has the folder does not answer; OperatorError when the server refuses or stops
  */
 export async function onFolderOrCopy<T>(
-  { dataDir, copyFor, asked }: WhoeverHasIt & { copyFor: CopyFor },
-  own: () => Promise<T>,
-  onCopy: (folder: string, line: CopyLine) => Promise<T>,
+  { dataDir, copyFor, onServer }: SourceOptions & { copyFor: CopyFor },
+  onFolder: () => Promise<T>,
+  onCopy: (folder: string, lease: CopyLease) => Promise<T>,
 ): Promise<T> {
-  // Whoever has the folder may be starting or stopping, and not be listening for that moment.
-  for (let attempt = 1; ; attempt++) {
+  const attempt = async (): Promise<T> => {
     try {
-      return await own()
+      return await onFolder()
     } catch (error) {
-      if (!(error instanceof DataDirTaken)) throw error
-      const line = await requestCopy(dataDir, copyFor, asked)
-      if (line) return await onCopy(join(dataDir, copyFolder), line).finally(line.release)
-      if (attempt === tries) throw error
-      await Bun.sleep(pauseMs)
+      const lease = error instanceof DataDirTaken ? await requestCopy(dataDir, copyFor, onServer) : null
+      if (lease === null) throw error
+      return await whileHeld(lease, onCopy(join(dataDir, copyFolder), lease))
     }
+  }
+  // A server that is starting or stopping has the folder but does not listen.
+  return await pRetry(attempt, { ...retries, shouldRetry: ({ error }) => error instanceof DataDirTaken })
+}
+
+/** The copy goes when its server stops, so whatever fails after that failed because of it. */
+async function whileHeld<T>(lease: CopyLease, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw (await lease.isHeld()) ? error : serverStopped()
+  } finally {
+    lease.release()
   }
 }

@@ -12,22 +12,22 @@ import type { Database } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
 import { OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { tellAsked } from './embedded-only.ts'
+import { reportServer } from './embedded-database.ts'
 import { setUp } from './setup.ts'
 
-/** For one transaction over everything a tenant has. */
+/** For a transaction over all rows of a tenant. */
 const deadlineMs = 24 * 60 * 60 * 1000
 
 export type Source = { db: Database } & Pick<ExportOptions, 'record'>
 type Settings = { config: Config; log: Logger }
 type Migrations = 'apply' | 'refuse pending'
 
-/** What is logged goes to standard error, for standard output may carry an archive. */
+/** Logs to standard error: standard output may carry an archive. */
 const readSettings = (): Settings => setUp({}, 'warn', process.stderr)
 
 /**
- * Gives `work` the database that the settings name, and closes it; of an embedded one that a server has, a copy.
- * Nothing is migrated but a copy.
+ * Opens the database that the settings name for `work`; if a running server has it open, a copy, which is the only
+ * thing that is ever migrated here.
  */
 export async function withDatabaseToExport<T>(work: (source: Source) => Promise<T>): Promise<T> {
   const { config, log } = readSettings()
@@ -42,21 +42,16 @@ export async function withDatabaseToExport<T>(work: (source: Source) => Promise<
       `There is no embedded database in ${dataDir}. Set DATA_DIR to the folder of one, or DATABASE_URL for PostgreSQL.`,
     )
   return await onFolderOrCopy(
-    { dataDir, copyFor: 'export', asked: tellAsked },
+    { dataDir, copyFor: 'export', onServer: reportServer },
     own,
-    (folder, { gone, record }) =>
-      withDatabase({ config: { ...config, dataDir: folder }, log }, 'apply', (db) =>
-        work({ db, record }),
-      ).catch((error: unknown) => {
-        // The copy went with the server, and what was being read of it is not what is at fault.
-        throw gone.aborted ? gone.reason : error
-      }),
+    (folder, { record }) =>
+      withDatabase({ config: { ...config, dataDir: folder }, log }, 'apply', (db) => work({ db, record })),
   )
 }
 
 /**
- * The same for an import, which has an embedded database to itself; where there is none it is made.
- * @param dryRun changes nothing of the schema, and makes no database but one that is removed
+ * Opens the database that the settings name for an import, and creates an embedded one that does not exist yet.
+ * @param dryRun migrates nothing, and creates nothing but a temporary database
  */
 export async function withDatabaseToImport<T>(
   dryRun: boolean,
@@ -65,7 +60,7 @@ export async function withDatabaseToImport<T>(
   const settings = readSettings()
   const { config } = settings
   if (dryRun && config.databaseUrl === null && !hasDatabase(config.dataDir))
-    return await inPassing((dataDir) =>
+    return await withTemporaryFolder((dataDir) =>
       withDatabase({ ...settings, config: { ...config, dataDir } }, 'apply', work),
     )
   try {
@@ -73,8 +68,8 @@ export async function withDatabaseToImport<T>(
   } catch (error) {
     if (!(error instanceof DataDirTaken)) throw error
     throw new OperatorError(
-      `A running MiniMart holds the embedded database in ${config.dataDir}. Stop it for the import, or import into ` +
-        'PostgreSQL, where it may go on serving.',
+      `A running MiniMart has the embedded database in ${config.dataDir} open. Stop it for the import; only an import ` +
+        'into PostgreSQL can run beside a server.',
     )
   }
 }
@@ -87,12 +82,12 @@ function hasDatabase(dataDir: string): boolean {
   }
 }
 
-async function inPassing<T>(work: (folder: string) => Promise<T>): Promise<T> {
+async function withTemporaryFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'minimart-dry-run-'))
   return await work(folder).finally(() => rm(folder, { recursive: true, force: true }))
 }
 
-/** One transaction is all there is, so what is slow about it is no news. */
+/** Without slow-query warnings: the one transaction is expected to take long. */
 async function withDatabase<T>(
   { config, log }: Settings,
   migrations: Migrations,

@@ -1,36 +1,33 @@
-/** Archives as they lie in files, compressed or not, or come from standard input. */
+/** Archives in files or on standard streams, gzipped or not. */
 
-import { once } from 'node:events'
 import { createReadStream, statSync } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import { createGunzip, createGzip } from 'node:zlib'
+import { createGunzip } from 'node:zlib'
 import { explainFileError } from '../data-dir/disk-error.ts'
 import { OperatorError } from '../errors.ts'
 
 export interface ArchiveWriter {
-  /** Settles when there is room for more. */
+  /** Resolves when there is room for more. */
   write(text: string): Promise<void>
-  /** Settles when all of it is written. */
+  /** Resolves when everything is written. */
   end(): Promise<void>
 }
 
-export function plainInto(write: (chunk: Uint8Array) => Promise<void>): ArchiveWriter {
-  return { write: (text) => write(Buffer.from(text)), end: async () => undefined }
-}
+export const plainWriter = (write: (chunk: Uint8Array) => Promise<void>): ArchiveWriter => ({
+  write: (text) => write(Buffer.from(text)),
+  end: async () => undefined,
+})
 
-export function compressedInto(write: (chunk: Uint8Array) => Promise<void>): ArchiveWriter {
-  const gzip = createGzip()
-  const written = pipeline(gzip, async (compressed: AsyncIterable<Uint8Array>) => {
-    for await (const chunk of compressed) await write(chunk)
-  })
-  // Whoever writes hears of it.
+export function gzipWriter(write: (chunk: Uint8Array) => Promise<void>): ArchiveWriter {
+  const gzip = new CompressionStream('gzip')
+  const input = gzip.writable.getWriter()
+  const written = gzip.readable.pipeTo(new WritableStream({ write }))
   written.catch(() => undefined)
   return {
-    async write(text) {
-      if (!gzip.write(text)) await Promise.race([once(gzip, 'drain'), written])
-    },
+    // When `write` fails, `written` has its error and Bun's rejections of the input do not.
+    write: (text) => input.write(Buffer.from(text)).catch(() => written),
     async end() {
-      gzip.end()
+      await input.close().catch(() => undefined)
       await written
     },
   }
@@ -38,26 +35,29 @@ export function compressedInto(write: (chunk: Uint8Array) => Promise<void>): Arc
 
 export interface ArchiveInput {
   bytes: AsyncIterable<Uint8Array>
-  /** Of the file as it lies there; unknown of a stream. */
+  /** Of the file, compressed or not; undefined for standard input. */
   size: number | undefined
-  /** Reads no more, though there may be more to come. */
+  /** Stops reading, though more may come. */
   close(): void
 }
 
-/** @param onBytes called with how many bytes were read, as they lie in the file */
+/**
+ * @param source a path, or `-` for standard input
+ * @param onBytes called with the number of bytes read, before decompression
+ */
 export function openInput(source: string, onBytes: (count: number) => void): ArchiveInput {
   const isStream = source === '-'
   const stream = isStream ? process.stdin : createReadStream(source)
-  // Where nobody listens, one that comes after the end of reading would end the process.
+  // Without a listener, an error after the end of reading would end the process.
   stream.on('error', () => undefined)
   return {
-    bytes: unpacked(counted(stream, isStream ? 'Standard input' : source, onBytes), source),
+    bytes: decompressed(counted(stream, isStream ? 'Standard input' : source, onBytes), source),
     size: isStream ? undefined : sizeOf(source),
     close: () => void stream.destroy(),
   }
 }
 
-/** What cannot be looked at cannot be read either, and that is where it is told. */
+/** Undefined where it cannot be read: reading the file reports why. */
 function sizeOf(path: string): number | undefined {
   try {
     return statSync(path).size
@@ -81,18 +81,18 @@ async function* counted(
   }
 }
 
-/** Told by its first bytes, so that a stream may be compressed too. */
-async function* unpacked(bytes: AsyncGenerator<Uint8Array>, source: string): AsyncGenerator<Uint8Array> {
+/** Recognises gzip by its magic number, so that standard input may be compressed too. */
+async function* decompressed(bytes: AsyncGenerator<Uint8Array>, source: string): AsyncGenerator<Uint8Array> {
   const first = await bytes.next()
   if (first.done === true) return
-  const all = joined(first.value, bytes)
+  const all = prepend(first.value, bytes)
   if (first.value[0] !== 0x1f || first.value[1] !== 0x8b) return yield* all
   const gunzip = createGunzip()
-  const fed = pipeline(all, gunzip)
-  fed.catch(() => undefined)
+  const flowing = pipeline(all, gunzip)
+  flowing.catch(() => undefined)
   try {
     for await (const chunk of gunzip) yield chunk
-    await fed
+    await flowing
   } catch (error) {
     if (error instanceof OperatorError) throw error
     throw new OperatorError(
@@ -101,7 +101,7 @@ async function* unpacked(bytes: AsyncGenerator<Uint8Array>, source: string): Asy
   }
 }
 
-async function* joined(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* prepend(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   yield first
   yield* rest
 }

@@ -1,4 +1,4 @@
-/** What `minimart check` tries, one thing after the other, each whether or not those before it were well. */
+/** The checks of `minimart check`, in order. Each runs whether or not the ones before it passed. */
 
 import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,7 +15,7 @@ import {
   type MigrationStatus,
   migrationStatus,
 } from '../db/migrations/status.ts'
-import { openDatabase, withMigrationConnection } from '../db/open.ts'
+import { type DatabaseOptions, openDatabase, withMigrationConnection } from '../db/open.ts'
 import { AppError, OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { type Logger, redactText } from '../log.ts'
@@ -24,32 +24,32 @@ import { isErrorReply, openRedisStore } from '../store/redis.ts'
 
 export interface CheckLine {
   check: string
-  /** Null where it could not be tried because of something told before. */
+  /** Null when an earlier fault kept it from being tested. */
   ok: boolean | null
   detail: string
-  /** What to do, where it is not ok. */
+  /** How to fix it, when it is not ok. */
   remedy?: string
 }
 
 interface Probe {
   what: string
   remedy: string | ((error: unknown) => string)
-  /** Answers what was found. @throws Error saying what is wrong */
-  try: () => Promise<string>
+  /** @returns what was found. @throws Error saying what is wrong */
+  run: () => Promise<string>
 }
 
 export async function* probes(config: Config, log: Logger): AsyncGenerator<CheckLine> {
-  const made = [config.dataDir, join(config.dataDir, 'outbox')].filter((folder) => !existsSync(folder))
+  const created = [config.dataDir, join(config.dataDir, 'outbox')].filter((folder) => !existsSync(folder))
   try {
-    yield* tryAll(config, log)
+    yield* runAll(config, log)
   } finally {
-    // Inside first; what somebody else has put something into meanwhile stays.
-    for (const folder of made.toReversed())
+    // The inner one first. One that is in use meanwhile stays.
+    for (const folder of created.toReversed())
       if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
   }
 }
 
-async function* tryAll(config: Config, log: Logger): AsyncGenerator<CheckLine> {
+async function* runAll(config: Config, log: Logger): AsyncGenerator<CheckLine> {
   const { folders, database, role, migrations, services } = probesOf(config, log)
   for (const probe of folders) yield await outcomeOf(probe)
   const reached = await outcomeOf(database)
@@ -57,22 +57,22 @@ async function* tryAll(config: Config, log: Logger): AsyncGenerator<CheckLine> {
   if (reached.ok === true) for (const probe of [role, migrations]) yield await outcomeOf(probe)
   else
     for (const { what } of [role, migrations])
-      yield { check: what, ok: null, detail: 'not tried: the database cannot be used' }
+      yield { check: what, ok: null, detail: 'not tested: the database cannot be used' }
   for (const probe of services) yield await outcomeOf(probe)
 }
 
-const outcomeOf = ({ what, remedy, try: attempt }: Probe): Promise<CheckLine> =>
-  attempt().then(
+const outcomeOf = ({ what, remedy, run }: Probe): Promise<CheckLine> =>
+  run().then(
     (detail) => ({ check: what, ok: true, detail }),
     (error: unknown) => ({
       check: what,
       ok: false,
-      detail: wordsOf(error),
+      detail: messageOf(error),
       remedy: typeof remedy === 'string' ? remedy : remedy(error),
     }),
   )
 
-const wordsOf = (error: unknown): string =>
+const messageOf = (error: unknown): string =>
   error instanceof ConfigError
     ? error.faults.join('; ')
     : error instanceof Error
@@ -81,83 +81,103 @@ const wordsOf = (error: unknown): string =>
 
 function probesOf(config: Config, log: Logger) {
   const options = { ...config, log, autoMigrate: false, waitSeconds: 0 }
-  const none = config.databaseUrl === null && !holdsDatabase(config.dataDir)
-  const folders: Probe[] = [
-    {
-      what: 'data folder',
-      remedy: 'Set DATA_DIR to a folder that this user may write to, with room in it.',
-      try: async () => {
-        prepareDataDir(config.dataDir)
-        tryWriting('DATA_DIR', config.dataDir)
-        return `${config.dataDir} is writable`
-      },
-    },
-    {
-      what: 'temporary',
-      remedy: 'Set TMPDIR to a folder that this user may write to, on a file system not mounted noexec.',
-      try: async () => {
-        tryWriting('TMPDIR', tmpdir())
-        const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
-        await passwords.hash('a password to try the hasher')
-        return `${tmpdir()} is writable, and the password hasher works from there`
-      },
-    },
-  ]
-  const database: Probe = {
-    what: 'database',
-    remedy: (error) =>
-      error instanceof SignInRefused
-        ? "Mend DATABASE_URL, or the server's users, databases and pg_hba.conf."
-        : config.databaseUrl
-          ? 'Check DATABASE_URL, that the server runs, and that this machine may reach it.'
-          : 'Stop the MiniMart that uses DATA_DIR, or mend what the message names.',
-    try: async () => {
-      if (none) return 'embedded, none yet: serve will make it'
-      const version = await withMigrationConnection(options, async (connection) => {
-        const [row] = await connection.query(`select current_setting('server_version') as version`)
-        return String(row?.['version'])
-      })
-      return config.databaseUrl
-        ? `PostgreSQL ${version} at ${new URL(config.databaseUrl).host}`
-        : `embedded, PostgreSQL ${version}`
-    },
+  const target = {
+    config,
+    options,
+    isMissing: config.databaseUrl === null && !holdsDatabase(config.dataDir),
   }
-  const role: Probe = {
-    what: 'role',
-    remedy:
-      'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or let it take minimart_app.',
-    try: async () => (none ? roleWillBeMade : await tryRole(options)),
+  return {
+    folders: [dataDirProbe(config), temporaryProbe],
+    database: databaseProbe(target),
+    role: roleProbe(target),
+    migrations: migrationsProbe(target),
+    services: [redisProbe(config), mailProbe(config, log)],
   }
-  const migrations: Probe = {
-    what: 'migrations',
-    remedy: (error) =>
-      error instanceof OperatorError
-        ? 'Do what the message says; minimart migrate status lists how each migration stands.'
-        : 'Apply what is pending with: minimart migrate up.',
-    try: async () => {
-      const steps = none ? compareMigrations([]) : await withMigrationConnection(options, stepsToTake)
-      const pending = steps.filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
-      if (pending.length === 0) return `all ${steps.length} applied`
-      if (config.autoMigrate) return `pending, serve will apply them: ${pending.join(', ')}`
-      throw new Error(`pending, and AUTO_MIGRATE is false: ${pending.join(', ')}`)
-    },
-  }
-  return { folders, database, role, migrations, services: [redisProbe(config), mailProbe(config, log)] }
 }
 
-/** @throws OperatorError where what is pending could not be applied */
-async function stepsToTake(connection: MigrationConnection): Promise<MigrationStatus[]> {
+const dataDirProbe = ({ dataDir }: Config): Probe => ({
+  what: 'data folder',
+  remedy: 'Set DATA_DIR to a folder that this user may write to, on a disk with free space.',
+  run: async () => {
+    prepareDataDir(dataDir)
+    tryWriting('DATA_DIR', dataDir)
+    return `${dataDir} is writable`
+  },
+})
+
+const temporaryProbe: Probe = {
+  what: 'temporary',
+  remedy: 'Set TMPDIR to a folder that this user may write to, on a file system not mounted noexec.',
+  run: async () => {
+    tryWriting('TMPDIR', tmpdir())
+    const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
+    await passwords.hash('a password to test the hasher')
+    return `${tmpdir()} is writable, and the password hasher works from there`
+  },
+}
+
+interface DatabaseTarget {
+  config: Config
+  options: DatabaseOptions
+  /** An embedded database that serve would create. */
+  isMissing: boolean
+}
+
+const databaseProbe = ({ config, options, isMissing }: DatabaseTarget): Probe => ({
+  what: 'database',
+  remedy: (error) =>
+    error instanceof SignInRefused
+      ? "Correct DATABASE_URL, or the server's users, databases and pg_hba.conf."
+      : config.databaseUrl
+        ? 'Check DATABASE_URL, that the server runs, and that this machine can reach it.'
+        : 'Stop the MiniMart that uses DATA_DIR, or fix what the message names.',
+  run: async () => {
+    if (isMissing) return 'embedded, none yet: serve will create it'
+    const version = await withMigrationConnection(options, async (connection) => {
+      const [row] = await connection.query(`select current_setting('server_version') as version`)
+      return String(row?.['version'])
+    })
+    return config.databaseUrl
+      ? `PostgreSQL ${version} at ${new URL(config.databaseUrl).host}`
+      : `embedded, PostgreSQL ${version}`
+  },
+})
+
+const roleProbe = ({ options, isMissing }: DatabaseTarget): Probe => ({
+  what: 'role',
+  remedy:
+    'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or grant it minimart_app.',
+  run: async () => (isMissing ? roleWillBeCreated : await checkRole(options)),
+})
+
+const migrationsProbe = ({ config, options, isMissing }: DatabaseTarget): Probe => ({
+  what: 'migrations',
+  remedy: (error) =>
+    error instanceof OperatorError
+      ? 'Do what the message says; minimart migrate status lists the state of each migration.'
+      : 'Apply the pending ones with: minimart migrate up.',
+  run: async () => {
+    const steps = isMissing ? compareMigrations([]) : await withMigrationConnection(options, readSteps)
+    const pending = steps.filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
+    if (pending.length === 0) return `all ${steps.length} applied`
+    if (config.autoMigrate) return `pending, serve will apply them: ${pending.join(', ')}`
+    throw new Error(`pending, and AUTO_MIGRATE is false: ${pending.join(', ')}`)
+  },
+})
+
+/** @throws OperatorError when pending migrations could not be applied */
+async function readSteps(connection: MigrationConnection): Promise<MigrationStatus[]> {
   const steps = await migrationStatus(connection)
   if (steps.some(({ appliedAt }) => appliedAt === null)) await ensureMayMigrate(connection)
   return steps
 }
 
-const roleWillBeMade = 'minimart_app: the migrations will make it'
+const roleWillBeCreated = 'minimart_app: the migrations will create it'
 
-/** Opening it finds a role that row-level security applies to, or refuses; the table says whether it does apply. */
-async function tryRole(options: Parameters<typeof openDatabase>[0]): Promise<string> {
-  const [made] = await withMigrationConnection(options, (connection) => connection.query(roleToCome))
-  if (made?.['missing'] === true) return roleWillBeMade
+/** Opening the database chooses the role, or refuses; here the table confirms that row-level security applies to it. */
+async function checkRole(options: DatabaseOptions): Promise<string> {
+  const [role] = await withMigrationConnection(options, (connection) => connection.query(selectRole))
+  if (role?.['missing'] === true) return roleWillBeCreated
   const db = await openDatabase(options)
   try {
     const [row] = await db.read<{ user: string; active: boolean | null }>(
@@ -167,26 +187,26 @@ async function tryRole(options: Parameters<typeof openDatabase>[0]): Promise<str
     if (row?.active === false) throw new Error(`row-level security does not apply to ${row.user}`)
     return row?.active === true
       ? `${row.user}: row-level security applies`
-      : `${row?.user}: row-level security will apply once the tables are there`
+      : `${row?.user}: row-level security will apply once the tables exist`
   } finally {
     await db.close()
   }
 }
 
-const roleToCome = `select to_regrole('minimart_app') is null and (rolsuper or rolcreaterole)
+const selectRole = `select to_regrole('minimart_app') is null and (rolsuper or rolcreaterole)
   and to_regclass('tenants') is null as missing from pg_roles where rolname = current_user`
 
-/** A server that answers, and says no. */
+/** Redis answers, but refuses the credentials or the database. */
 class RedisRefused extends Error {}
 
 const redisProbe = ({ redisUrl }: Config): Probe => ({
   what: 'redis',
   remedy: (error) =>
     error instanceof RedisRefused
-      ? 'Mend user, password and database number in REDIS_URL.'
-      : 'Check REDIS_URL (rediss:// is for TLS alone), that the server runs, and that this machine may reach it.',
-  try: async () => {
-    if (redisUrl === null) return 'not used: state is kept in the database, for one instance'
+      ? 'Correct user, password and database number in REDIS_URL.'
+      : 'Check REDIS_URL (rediss:// is for TLS only), that the server runs, and that this machine can reach it.',
+  run: async () => {
+    if (redisUrl === null) return 'not used: one instance, with its state in the database'
     const { host } = new URL(redisUrl)
     let reason: unknown
     const ignore = (): void => undefined
@@ -201,8 +221,8 @@ const redisProbe = ({ redisUrl }: Config): Probe => ({
     try {
       await store.ping()
     } catch (error) {
-      const words = `Redis at ${host} cannot be used: ${redactText(wordsOf(reason ?? error))}`
-      throw isErrorReply(reason) ? new RedisRefused(words) : new Error(words)
+      const message = `Redis at ${host} cannot be used: ${redactText(messageOf(reason ?? error))}`
+      throw isErrorReply(reason) ? new RedisRefused(message) : new Error(message)
     } finally {
       await store.close()
     }
@@ -213,15 +233,17 @@ const redisProbe = ({ redisUrl }: Config): Probe => ({
 const mailProbe = (config: Config, log: Logger): Probe => ({
   what: 'mail',
   remedy: config.smtpHost
-    ? 'Check the SMTP_ settings, and that this machine may reach the mail server.'
-    : 'Mend the folder outbox in DATA_DIR.',
-  try: async () => {
+    ? 'Check the SMTP_ settings, and that this machine can reach the mail server.'
+    : 'Make the folder outbox in DATA_DIR writable.',
+  run: async () => {
     const mailer = createMailer({ config, dataDir: config.dataDir, log })
     try {
       await mailer.check()
     } finally {
       await mailer.drain(0)
     }
-    return config.smtpHost ? `${config.smtpHost} lets us in` : 'no SMTP_HOST: mails go to the outbox folder'
+    return config.smtpHost
+      ? `${config.smtpHost}: connected`
+      : 'no SMTP_HOST: mails are written to the outbox folder'
   },
 })

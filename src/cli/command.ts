@@ -6,16 +6,16 @@ export interface Arguments {
 }
 
 export interface Command {
-  /** One line for the list of commands. */
+  /** One line, for the list of commands. */
   summary: string
-  /** What follows the command's name. */
+  /** Follows the command's name in its usage line. */
   usage?: string
-  /** Lines that teach, for `minimart help COMMAND`. */
+  /** For `minimart help COMMAND`. */
   details?: string
   options?: NonNullable<ParseArgsConfig['options']>
-  /** How many positional arguments it takes at most. */
+  /** Maximum number of positional arguments. */
   positionals?: number
-  /** Answers the exit code. */
+  /** @returns the exit code */
   run(args: Arguments): Promise<number>
 }
 

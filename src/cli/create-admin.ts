@@ -11,14 +11,14 @@ import { print } from './print.ts'
 import { setUp } from './setup.ts'
 
 export const createAdmin: Command = {
-  summary: 'make a super admin',
+  summary: 'create a super admin',
   usage: '--email ADDRESS [--name NAME]',
   details: [
-    'The password, 8 to 128 characters, is asked for, or read from standard input (its first line):',
+    'Prompts for the password, 8 to 128 characters, or reads it from the first line of standard input:',
     '  minimart create-admin --email me@example.com --name "Me Myself" < file',
     '',
-    'The address counts as verified. Pending migrations are applied first, unless AUTO_MIGRATE=false. With the',
-    'embedded database the server must be stopped meanwhile, for one process at a time has it.',
+    'The address counts as verified. Pending migrations are applied first, unless AUTO_MIGRATE=false. Stop the server',
+    'first if it uses the embedded database, which only one process at a time can open.',
   ].join('\n'),
   options: { email: { type: 'string' }, name: { type: 'string' } },
   async run({ values }) {
@@ -37,7 +37,7 @@ export const createAdmin: Command = {
     } finally {
       await db.close()
     }
-    await print(`${email} can sign in as super admin now.`)
+    await print(`${email} can now sign in as super admin.`)
     return 0
   },
 }

@@ -3,27 +3,27 @@ import { start } from '../server.ts'
 import type { Command } from './command.ts'
 import { fillDemo } from './demo/fill.ts'
 import { setUp } from './setup.ts'
-import { stopAfter, stopSignal, unlessStopped } from './stopping.ts'
+import { shutdownSignal, startUnlessSignalled, stopOn } from './shutdown.ts'
 
 export const demo: Command = {
   summary: 'run the embedded server with a sample tenant to play with',
   details: [
-    'Two users and three lists with groceries, in ./minimart-demo unless DATA_DIR says otherwise; DATABASE_URL and',
-    'REDIS_URL are not used. The passwords are made anew at each start and printed with calls ready to paste.',
+    'Two users and three lists of groceries, in ./minimart-demo unless DATA_DIR is set; DATABASE_URL and REDIS_URL are',
+    'ignored. Each start generates new passwords and prints them with commands ready to paste.',
   ].join('\n'),
   async run() {
-    const signal = stopSignal()
+    const signal = shutdownSignal()
     const { config, log } = setUp({
       DATABASE_URL: undefined,
       REDIS_URL: undefined,
       DATA_DIR: process.env['DATA_DIR'] ?? './minimart-demo',
       LOG_LEVEL: process.env['LOG_LEVEL'] ?? 'warn',
     })
-    const server = await unlessStopped(signal, log, start(config, log))
+    const server = await startUnlessSignalled(signal, log, start(config, log))
     const password = randomBytes(16).toString('base64url')
     const sample = await fillDemo(server.deps, password)
     process.stdout.write(instructions(server.url, password, sample))
-    await stopAfter(signal, server)
+    await stopOn(signal, server)
     return 0
   },
 }
@@ -42,7 +42,7 @@ Sign in as the admin   ${admin}
 or as a member         ${member}
 both with the password ${password}
 
-Paste these, one after the other:
+Commands to paste, one after the other:
 
 TOKEN=$(curl -s ${url}/api/v1/auth/login -H 'Content-Type: application/json' \\
   -d '{"email":"${member}","password":"${password}"}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')

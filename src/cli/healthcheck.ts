@@ -9,14 +9,14 @@ const timeoutMs = 3000
 export const healthcheck: Command = {
   summary: 'ask the running server whether it is ready, for containers',
   details: [
-    'Asks /readyz at HOST and PORT of the environment, within 3 seconds, and prints its answer, which is JSON.',
-    'Exit code 0 when it is ready, 1 when not, while it stops, or when nothing answers.',
+    'Requests /readyz at HOST and PORT, with a timeout of 3 seconds, and prints the answer, which is JSON.',
+    'Exit code 0 when the server is ready, 1 when it is not, is stopping, or does not answer.',
     '',
     '  HEALTHCHECK CMD ["minimart", "healthcheck"]',
   ].join('\n'),
   async run() {
     const { config } = setUp()
-    // A server that listens on all addresses is asked on the loopback one.
+    // A server that listens on all addresses is reachable on the loopback one.
     const host = config.host === '0.0.0.0' ? '127.0.0.1' : config.host === '::' ? '::1' : config.host
     const url = `http://${hostInUrl(host)}:${config.port}/readyz`
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((error: unknown) => {

@@ -14,9 +14,9 @@ export function helpText(commands: Record<string, Command>, name?: string): stri
     '',
     ...lines,
     '',
-    'Without a command it serves. Settings are environment variables; minimart help settings lists them all.',
-    'With none set it runs on an embedded database in ./minimart-data, at http://127.0.0.1:8000.',
-    'minimart help COMMAND tells more about one. Exit codes: 0 fine, 1 failed (wrong settings too), 2 wrong usage.',
+    'The default command is serve. Settings are environment variables; minimart help settings lists them.',
+    'Without any, it runs on an embedded database in ./minimart-data, at http://127.0.0.1:8000.',
+    'minimart help COMMAND explains one. Exit codes: 0 success, 1 failure (wrong settings too), 2 wrong usage.',
   ].join('\n')
 }
 

@@ -13,25 +13,25 @@ import { print } from './print.ts'
 import { createProgress } from './progress.ts'
 
 export const importCommand: Command = {
-  summary: 'bring in the tenant of an archive that export wrote',
+  summary: 'import the tenant of an archive that export wrote',
   usage: 'FILE|- [--slug SLUG] [--dry-run] [--json]',
   details: `  minimart import corner-house.jsonl.gz
 
-All of the archive comes in, or nothing of it. The tenant keeps its ids, lists their versions, numbers and events, so
-that clients go on where they were; into a running PostgreSQL service too, where it is there at once. It must not be
-there yet, and none of its people's addresses may belong to an account here.
+Imports the whole archive or nothing. The tenant keeps its ids, and its lists their versions, sequence numbers and
+events, so clients continue where they were. PostgreSQL may be serving meanwhile: the tenant appears immediately.
+The tenant must not exist yet, and no account may have one of its users' e-mail addresses.
 
---slug SLUG   give the tenant this slug, where its own is taken
---dry-run     try everything, keep nothing; a database that lacks migrations is refused, and where there is none yet
-              it is tried in one that is made for it and removed
---json        tell the outcome as one JSON line
--             read the archive from standard input; compressed or not is told by its first bytes
+--slug SLUG   give the tenant this slug, if its own is taken
+--dry-run     check everything and keep nothing. A database with pending migrations is refused; if there is no
+              database yet, a temporary one is used
+--json        print the result as one line of JSON
+-             read the archive from standard input; gzip is recognised by itself
 
-An archive is refused when it is cut off, was changed after it was written, or is of a later format. People sign in
-with their passwords where it was written with --with-credentials; else they ask for a new one ("forgot password"),
-and until then no password works. Everyone signs in anew either way.
+An archive that is cut off, was changed after it was written, or has a newer format is refused. If it was written with
+--with-credentials, people keep their passwords; otherwise no password works until its owner has reset it ("forgot
+password"). Everyone has to sign in again either way.
 
-minimart help export tells the format.`,
+The format is described by minimart help export.`,
   options: { slug: { type: 'string' }, 'dry-run': { type: 'boolean' }, json: { type: 'boolean' } },
   positionals: 1,
   async run({ values, positionals: [file] }) {
@@ -41,9 +41,9 @@ minimart help export tells the format.`,
     const dryRun = values['dry-run'] === true
     const slug = values['slug']?.toString()
     const { archive, imported } = await withProgress(file, async (bytes) => {
-      // A file that is none is told before a database is opened, or made.
+      // Before a database is opened or created: the file may be no archive at all.
       const opened = await openArchive(bytes)
-      const options = { slug, dryRun, unusableHash: await hashOfNothing() }
+      const options = { slug, dryRun, unusableHash: await unusableHash() }
       const work = (db: Database) => importTenant(db, opened, options)
       return { archive: opened, imported: await withDatabaseToImport(dryRun, work) }
     })
@@ -64,8 +64,8 @@ async function withProgress<T>(
   })
 }
 
-/** Of a password that is forgotten as soon as it is made. */
-async function hashOfNothing(): Promise<string> {
+/** The hash of a random password that nobody knows. */
+async function unusableHash(): Promise<string> {
   const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
   return await passwords.hash(randomBytes(32).toString('base64url'))
 }
@@ -75,9 +75,9 @@ const asJson = ({ header }: Archive, { tenant, rows }: Imported, dryRun: boolean
 
 function asText({ header }: Archive, { tenant, rows }: Imported, dryRun: boolean): string {
   const what = `${tenant.name} (${tenant.slug}), ${allRows(rows).toLocaleString('en')} rows`
-  if (dryRun) return `${what}, can be imported: nothing stands in the way. Nothing was kept of this try.`
+  if (dryRun) return `${what}, can be imported. Nothing was kept of this dry run.`
   const people = header.credentials
-    ? 'Its people sign in with their passwords.'
-    : 'Its people have no passwords here: each asks for one with "forgot password".'
+    ? 'Its users sign in with their passwords.'
+    : 'Its users have no passwords here: each has to reset theirs with "forgot password".'
   return `Imported ${what}. ${people}`
 }

@@ -1,7 +1,7 @@
-/** Where log lines go: a stream that may be full, closed or on a full disk, none of which is a reason not to serve. */
+/** Writes log lines to a stream that may be full, closed or on a full disk: none of that may stop the service. */
 
-/** What waits for a reader that does not read is kept up to this much; then lines are dropped, and counted. */
-const maxWaitingBytes = 1024 * 1024
+/** Buffered for a slow reader; beyond it lines are dropped and counted. */
+const maxBufferedBytes = 1024 * 1024
 
 interface Output {
   readonly writableLength: number
@@ -9,13 +9,13 @@ interface Output {
   on(event: 'error', listener: () => void): unknown
 }
 
-/** Writes whole lines, in order. What cannot be written is lost without a word: there is nowhere left to tell it. */
+/** Writes whole lines, in order. Lines that cannot be written are lost silently: there is nowhere to report it. */
 export function createLogOutput(output: Output): (line: string) => void {
   let dropped = 0
-  // Without a listener the first line after its reader has gone would end the process.
+  // Without a listener, the first line after its reader has gone would end the process.
   output.on('error', () => undefined)
   return (line) => {
-    if (output.writableLength > maxWaitingBytes) {
+    if (output.writableLength > maxBufferedBytes) {
       dropped += 1
       return
     }
@@ -24,7 +24,7 @@ export function createLogOutput(output: Output): (line: string) => void {
     try {
       output.write(lines)
     } catch {
-      // As above: some streams throw where others emit.
+      // Some streams throw where others emit an error; both are ignored.
     }
   }
 }

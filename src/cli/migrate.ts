@@ -9,19 +9,19 @@ import { print } from './print.ts'
 import { setUp } from './setup.ts'
 
 export const migrate: Command = {
-  summary: 'bring the database up to date, take steps back, or tell how it stands',
+  summary: 'apply or revert migrations, or show their status',
   usage: 'up | down [n] | status [--json]',
   details: [
-    'up       applies what is pending, each migration in a transaction of its own',
-    'down n   takes the last n steps back (1 if left out); what those steps hold is lost',
-    'status   lists the migrations and when each was applied; exit code 1 where the database has one that this program',
-    '         does not know, or had another text of',
-    '--json   prints one JSON object instead of words, for scripts',
+    'up       apply pending migrations, each in a transaction of its own',
+    'down n   revert the last n migrations (default 1); data that only they can hold is lost',
+    'status   list the migrations and when each was applied; exit code 1 if the database has one that this release does',
+    '         not know or has with a different text',
+    '--json   print one JSON object instead of text',
     '',
-    'Instances and operators wait for each other, so it may be called while others serve or start. Progress goes to',
-    'standard error. serve applies what is pending by itself, unless AUTO_MIGRATE=false. Take a backup before down.',
+    'Migrations take a lock, so this is safe while instances serve or start. Progress goes to standard error. serve applies',
+    'pending migrations by itself, unless AUTO_MIGRATE=false. Take a backup before down.',
     '',
-    'Before going back to an older release, let the newer one undo what it added:',
+    'Before going back to an older release, revert what the newer one added:',
     '  minimart migrate status',
     '  minimart migrate down',
   ].join('\n'),
@@ -30,26 +30,26 @@ export const migrate: Command = {
   async run({ values, positionals: [direction, count, ..._] }) {
     const steps = direction === 'down' ? readSteps(count) : null
     if (!['up', 'down', 'status'].includes(direction ?? '') || (steps === null && count !== undefined))
-      throw new UsageError('Say: minimart migrate up, minimart migrate down [n], or minimart migrate status.')
+      throw new UsageError('Use minimart migrate up, minimart migrate down [n], or minimart migrate status.')
     const { config, log } = setUp({}, undefined, process.stderr)
     const options = { ...config, log, autoMigrate: false }
-    const { result, words, code } = await (direction === 'status'
-      ? readStatus(options).then(tellStatus)
+    const { result, text, code } = await (direction === 'status'
+      ? readStatus(options).then(describeStatus)
       : withMigrationConnection(options, (connection) => move(connection, log, steps)))
-    await print(values['json'] === true ? JSON.stringify(result) : words)
+    await print(values['json'] === true ? JSON.stringify(result) : text)
     return code
   },
 }
 
-interface Told {
+interface Outcome {
   /** For `--json`. */
   result: object
-  words: string
+  text: string
   /** The exit code. */
   code: number
 }
 
-/** Where there is no embedded database yet, none is made for this. */
+/** Does not create an embedded database that is missing. */
 const readStatus = async (options: DatabaseOptions): Promise<MigrationStatus[]> =>
   compareMigrations(
     options.databaseUrl === null && !holdsDatabase(options.dataDir)
@@ -57,7 +57,7 @@ const readStatus = async (options: DatabaseOptions): Promise<MigrationStatus[]> 
       : await withMigrationConnection(options, readApplied),
   )
 
-function tellStatus(steps: MigrationStatus[]): Told {
+function describeStatus(steps: MigrationStatus[]): Outcome {
   const line = ({ version, name, appliedAt, state }: MigrationStatus): string =>
     `${String(version).padStart(4, '0')}  ${name.padEnd(32)}  ${appliedAt ?? ''}${remarks[state]}`
   return {
@@ -65,7 +65,7 @@ function tellStatus(steps: MigrationStatus[]): Told {
       current: steps.every(({ state }) => state === 'applied'),
       migrations: steps.map(({ appliedAt, ...step }) => ({ ...step, applied_at: appliedAt })),
     },
-    words: steps.map(line).join('\n'),
+    text: steps.map(line).join('\n'),
     code: steps.some(({ state }) => state === 'unknown' || state === 'changed') ? 1 : 0,
   }
 }
@@ -73,24 +73,24 @@ function tellStatus(steps: MigrationStatus[]): Told {
 const remarks: Record<MigrationStatus['state'], string> = {
   applied: '',
   pending: 'pending',
-  unknown: '  unknown to this program: the release that made it can take it back',
-  changed: '  changed: applied with another text than this program has',
+  unknown: '  unknown to this program: the release that applied it can revert it',
+  changed: '  changed: applied with a different text than this release has',
 }
 
-/** @param steps how many to take back; null: up */
-async function move(connection: MigrationConnection, log: Logger, steps: number | null): Promise<Told> {
+/** @param steps how many to revert; null: up */
+async function move(connection: MigrationConnection, log: Logger, steps: number | null): Promise<Outcome> {
   const direction = steps === null ? 'up' : 'down'
   const done =
     steps === null ? await migrateUp(connection, { log }) : await migrateDown(connection, { log }, steps)
   return {
     result: { direction, migrations: done },
-    words: done.length === 0 ? 'Nothing to do.' : `${direction}: ${done.join(', ')}`,
+    text: done.length === 0 ? 'Nothing to do.' : `${direction}: ${done.join(', ')}`,
     code: 0,
   }
 }
 
 function readSteps(count = '1'): number {
   if (!/^[1-9]\d{0,3}$/.test(count))
-    throw new UsageError('The number of steps must be a whole number from 1.')
+    throw new UsageError('The number of migrations to revert must be an integer from 1.')
   return Number(count)
 }

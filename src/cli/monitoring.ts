@@ -10,7 +10,7 @@ export const dashboard: Command = {
   summary: 'print a Grafana dashboard for its metrics',
   details: [
     'Needs no settings and no database: minimart dashboard > minimart-dashboard.json',
-    'Then in Grafana: Dashboards, New, Import; it asks which Prometheus to read from.',
+    'Then in Grafana: Dashboards, New, Import; it asks which Prometheus to use.',
     metricsDetails,
   ].join('\n'),
   async run() {

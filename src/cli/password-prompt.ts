@@ -2,16 +2,16 @@ import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { OperatorError } from '../errors.ts'
 
-/** From a prompt that shows nothing of it, or the first line of standard input. */
+/** Reads a password from a prompt without echo, or from the first line of standard input if that is no terminal. */
 export async function readPassword(prompt: string): Promise<string> {
   if (!process.stdin.isTTY) return ((await Bun.stdin.text()).split('\n')[0] ?? '').replace(/\r$/, '')
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: process.stdin, output: silent, terminal: true })
-  // Only now: the terminal shows what is typed before the interface has told it not to.
+  // Only now: until the interface has switched the echo off, the terminal shows what is typed.
   process.stderr.write(prompt)
   try {
     return await new Promise<string>((resolve, reject) => {
-      lines.on('close', () => reject(new OperatorError('No password was given, so nothing was made.')))
+      lines.on('close', () => reject(new OperatorError('No password was given, so no account was created.')))
       lines.question('', resolve)
     })
   } finally {

@@ -2,8 +2,8 @@ import { diskFault } from '../data-dir/disk-error.ts'
 import { OperatorError } from '../errors.ts'
 
 /**
- * A command's result, on standard output: there as a whole when this resolves. What is cut short, on a full disk
- * perhaps, must not look like success.
+ * Prints a command's result and resolves once all of it is written: output cut short, by a full disk perhaps, must not
+ * look like success.
  * @throws OperatorError
  */
 export function print(text: string): Promise<void> {
@@ -12,7 +12,7 @@ export function print(text: string): Promise<void> {
   })
 }
 
-// The callback above has it; without a listener it would end the process as well.
+// The callback above has the error; without a listener it would also end the process.
 process.stdout.on('error', () => undefined)
 
 const notPrinted = (error: Error): OperatorError =>

@@ -1,28 +1,28 @@
 /**
- * Progress of long work on a stream: a bar where it is a terminal; where it is not, a line for each quarter, or one
- * every few seconds where nobody knows how much there is.
+ * Shows the progress of long work: a bar on a terminal; elsewhere a line per quarter, or one every few seconds when the
+ * total is unknown.
  */
 import type { WriteStream } from 'node:tty'
 
 export interface Progress {
-  /** That much more is done. */
+  /** So much more is done. */
   advance(amount: number): void
-  /** Shows where it ended and takes the bar away. */
+  /** Draws the final state and removes the bar. */
   done(): void
 }
 
 export interface ProgressOptions {
-  /** What is going on, like "Exporting". */
+  /** Such as "Exporting". */
   label: string
-  /** How much there is to do, in the unit of `advance`; without it only what is done is told. */
+  /** In the unit of `advance`; undefined when unknown. */
   total?: number | undefined
-  /** Of `advance`, in the plural. */
+  /** Plural name of what `advance` counts. */
   unit: string
 }
 
 const barWidth = 30
 const redrawMs = 100
-const tellMs = 3000
+const printMs = 3000
 
 export function createProgress(
   stream: Pick<WriteStream, 'write'> & { isTTY?: boolean },
@@ -31,7 +31,7 @@ export function createProgress(
   const isTerminal = stream.isTTY === true
   let reached = 0
   let quarters = 0
-  // A bar is there at once; what is quickly done and of no known length puts no line into a log.
+  // A bar appears immediately; work of unknown length that ends soon prints no line at all.
   let shownAt = isTerminal ? -redrawMs : performance.now()
   const share = (): number | null =>
     total === undefined ? null : total === 0 ? 1 : Math.min(1, reached / total)
@@ -46,15 +46,15 @@ export function createProgress(
     const bar = part === null ? '' : `${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)} `
     stream.write(`\r\x1b[K${label} ${bar}${amount()}`)
   }
-  const isTime = (): boolean => {
+  const isDue = (): boolean => {
     const now = performance.now()
-    if (now - shownAt < (isTerminal ? redrawMs : tellMs)) return false
+    if (now - shownAt < (isTerminal ? redrawMs : printMs)) return false
     shownAt = now
     return true
   }
-  const tell = (): void => {
+  const printLine = (): void => {
     const reachedQuarters = Math.floor((share() ?? 0) * 4)
-    if (total === undefined ? !isTime() : reachedQuarters <= quarters) return
+    if (total === undefined ? !isDue() : reachedQuarters <= quarters) return
     quarters = reachedQuarters
     stream.write(`${label} ${amount()}\n`)
   }
@@ -62,8 +62,8 @@ export function createProgress(
   return {
     advance(amountDone) {
       reached += amountDone
-      if (!isTerminal) tell()
-      else if (isTime()) draw()
+      if (!isTerminal) printLine()
+      else if (isDue()) draw()
     },
     done() {
       if (!isTerminal) return

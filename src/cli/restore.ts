@@ -1,29 +1,29 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { totalBytes } from '../backup/manifest.ts'
-import { type Restored, type RestoreProgress, restoreBackup } from '../backup/unpack.ts'
+import { type Restored, type RestoreProgress, restoreBackup } from '../backup/restore.ts'
 import { type Arguments, type Command, UsageError } from './command.ts'
-import { embeddedOnly, fileArgument } from './embedded-only.ts'
+import { fileArgument, requireEmbedded } from './embedded-database.ts'
 import { print } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { setUp } from './setup.ts'
 
 export const restore: Command = {
-  summary: 'bring back the embedded database from a file that backup made',
+  summary: 'restore the embedded database from a backup',
   usage: 'FILE [--force] [--json]',
   details: [
-    'Stop the server first. The whole FILE is checked before anything is touched; then it is unpacked into DATA_DIR beside',
-    'what is there, opened once to see that it works, and put in its place. Cut off at any moment, DATA_DIR holds either',
-    'what it held before or all of the backup: the next start completes what was begun.',
+    'Stop the server first. FILE is checked as a whole before anything is touched; then it is unpacked into DATA_DIR,',
+    'opened once to make sure that it works, and moved into place. If a restore is interrupted at any point, DATA_DIR',
+    'holds either what it held before or the whole backup: the next start finishes the job.',
     '',
     '  DATA_DIR=./restored minimart restore minimart-2026-11-22.tar.gz',
     '',
-    'DATA_DIR must be empty or not there, or:',
-    '--force  sets aside the database, the signing key and the outbox that are there, in DATA_DIR/replaced-<time>;',
-    '         nothing is deleted: remove that folder when you no longer need it',
-    '--json   tells the result as one line of JSON',
+    'DATA_DIR must be empty or missing, or:',
+    '--force  move the database, the signing key and the outbox in it to DATA_DIR/replaced-<time>; nothing is deleted,',
+    '         so remove that folder when you no longer need it',
+    '--json   print the result as one line of JSON',
     '',
-    'A backup of an older release is brought up to date by the next start; one of a newer release is refused.',
+    'The next start migrates a backup of an older release. A backup of a newer release is refused.',
   ].join('\n'),
   options: { force: { type: 'boolean' }, json: { type: 'boolean' } },
   positionals: 1,
@@ -34,10 +34,10 @@ async function run({ positionals, values }: Arguments): Promise<number> {
   const file = fileArgument('restore', positionals)
   if (file === '-' || (await isStream(file)))
     throw new UsageError(
-      'restore reads its file twice, to check it before it touches anything: give it a file.',
+      'restore reads its file twice, to check it before it changes anything: give it a regular file.',
     )
   const { config } = setUp({}, 'error')
-  embeddedOnly('restore', config)
+  requireEmbedded('restore', config)
   const { dataDir } = config
   const restored = await restoreBackup({
     file,
@@ -46,13 +46,11 @@ async function run({ positionals, values }: Arguments): Promise<number> {
     progress: progress(),
   })
   const result = describe(dataDir, restored)
-  await print(
-    values['json'] === true ? JSON.stringify(result) : inWords(result, config.jwtSecretKey !== null),
-  )
+  await print(values['json'] === true ? JSON.stringify(result) : asText(result, config.jwtSecretKey !== null))
   return 0
 }
 
-/** What is not there, or a folder, is told about where it is opened. */
+/** A missing file and a folder are reported where they are opened. */
 async function isStream(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => null)
   return found !== null && !found.isFile() && !found.isDirectory()
@@ -96,13 +94,15 @@ function describe(dataDir: string, { manifest, replaced }: Restored): Result {
   }
 }
 
-function inWords({ data_dir, created_at, minimart, signing_key, replaced }: Result, hasKey: boolean): string {
+function asText({ data_dir, created_at, minimart, signing_key, replaced }: Result, hasKey: boolean): string {
   return [
-    `Restored the backup of ${created_at} (MiniMart ${minimart}) into ${data_dir}.`,
+    `Restored the backup of ${created_at} (MiniMart ${minimart}) to ${data_dir}.`,
     ...(replaced === null ? [] : [`What was there before is in ${replaced}.`]),
     ...(signing_key || hasKey
       ? []
-      : ['It holds no signing key: set JWT_SECRET_KEY to what it was, or everybody has to sign in anew.']),
+      : [
+          'It contains no signing key: set JWT_SECRET_KEY to its old value, or everyone has to sign in again.',
+        ]),
     'Start it with: minimart serve',
   ].join('\n')
 }

@@ -7,48 +7,48 @@ import { type RunningServer, start } from '../server.ts'
 import { version } from '../version.ts'
 import type { Command } from './command.ts'
 import { setUp } from './setup.ts'
-import { stopAfter, stopSignal, unlessStopped } from './stopping.ts'
+import { shutdownSignal, startUnlessSignalled, stopOn } from './shutdown.ts'
 import { ownCommand, startWorkers } from './workers.ts'
 
 export const serve: Command = {
-  summary: 'run the service (what happens without a command)',
+  summary: 'run the service (the default command)',
   details: [
-    'Without settings: an embedded database in ./minimart-data, mails as files in its outbox, an admin whose password',
-    'is printed once, at http://127.0.0.1:8000. With settings, for example:',
+    'Without settings it serves http://127.0.0.1:8000 from an embedded database in ./minimart-data, writes mails to files',
+    'in its outbox, and creates an admin whose password is printed once. With settings, for example:',
     '',
     '  DATABASE_URL=postgres://… REDIS_URL=redis://… JWT_SECRET_KEY=$(cat key) HOST=0.0.0.0 minimart',
     '',
-    'Pending migrations are applied first, one instance at a time, unless AUTO_MIGRATE=false. A PostgreSQL that is',
-    'away is waited for, 30 seconds. minimart check tries all of it beforehand.',
-    'SIGTERM and SIGINT stop it within 10 seconds: requests that have begun are finished. SIGHUP is ignored. Logs go',
-    'to standard output, JSON lines unless it is a terminal.',
+    'Pending migrations are applied first, one instance at a time, unless AUTO_MIGRATE=false. If PostgreSQL is',
+    'unreachable, it waits up to 30 seconds for it. minimart check tests the settings and connections beforehand.',
+    'SIGTERM and SIGINT stop it within 10 seconds, after finishing the requests under way. SIGHUP is ignored. Logs go to',
+    'standard output, as JSON lines unless that is a terminal.',
   ].join('\n'),
   options: { worker: { type: 'boolean' } },
   async run({ values }) {
-    const signal = stopSignal()
+    const signal = shutdownSignal()
     const { config, log, pretty } = setUp()
     if (values['worker']) return work(signal, config, log)
     if (config.workers > 1) return watchWorkers(signal, config, log, pretty)
-    const server = await unlessStopped(signal, log, start(config, log))
+    const server = await startUnlessSignalled(signal, log, start(config, log))
     process.stdout.write(greeting(config, server, pretty))
-    await stopAfter(signal, server)
+    await stopOn(signal, server)
     return 0
   },
 }
 
-/** One of several processes on the port; ends with the process that started it, however that one ended. */
+/** One of several processes on the port. It stops when the process that started it goes away, however that ended. */
 async function work(signal: Promise<void>, config: Config, log: Logger): Promise<number> {
   const orphaned = (): void => void process.kill(process.pid, 'SIGTERM')
-  // First of all: whoever started this may be gone before it serves.
+  // Before anything else: the parent may be gone before this serves.
   process.once('disconnect', orphaned)
   try {
     const options = { sharePort: true, gatherMetrics: gatherOverWorkers(log) }
-    const server = await unlessStopped(signal, log, start(config, log, options))
+    const server = await startUnlessSignalled(signal, log, start(config, log, options))
     process.send?.(server.url)
-    await stopAfter(signal, server)
+    await stopOn(signal, server)
     return 0
   } finally {
-    // Listening keeps the process alive.
+    // The IPC channel keeps the process alive.
     process.off('disconnect', orphaned)
     if (process.connected) process.disconnect?.()
   }
@@ -69,20 +69,20 @@ async function watchWorkers(
   pretty: boolean,
 ): Promise<number> {
   const workers = startWorkers(config, log, [...ownCommand(), 'serve', '--worker'])
-  const stopped = stopAfter(signal, workers)
+  const stopped = stopOn(signal, workers)
   try {
     const url = await Promise.race([workers.ready, stopped])
     if (url !== undefined) process.stdout.write(greeting(config, { url, firstAdmin: null }, pretty))
     await stopped
     return 0
   } catch (error) {
-    // One that could not start is given up, and so are those that still try.
+    // One worker could not start: the others are stopped, even those still starting.
     await workers.stop()
     throw error
   }
 }
 
-/** What a newcomer wants to know: where things are and how to sign in. The password is shown this once. */
+/** Where things are and how to sign in. A generated password is shown only here. */
 function greeting(
   config: Config,
   { url, firstAdmin }: Pick<RunningServer, 'url' | 'firstAdmin'>,
@@ -95,7 +95,7 @@ function greeting(
     if (firstAdmin?.generatedPassword)
       lines.push({
         message:
-          'First super admin made: sign in with this e-mail address and password, which is shown this once',
+          'Created the first super admin: sign in with this e-mail address and password, which is shown only once',
         email: firstAdmin.email,
         password: firstAdmin.generatedPassword,
       })
@@ -105,10 +105,10 @@ function greeting(
   }
   const bold = (text: string): string => `\x1b[1m${text}\x1b[0m`
   const signIn = firstAdmin?.generatedPassword
-    ? `${firstAdmin.email} with the password ${bold(firstAdmin.generatedPassword)} (shown this once)`
+    ? `${firstAdmin.email} with the password ${bold(firstAdmin.generatedPassword)} (shown only once)`
     : firstAdmin
       ? `${firstAdmin.email} with the password you set`
-      : 'with your super admin; minimart create-admin makes another'
+      : 'as your super admin; minimart create-admin creates another'
   return [
     '',
     bold(`MiniMart ${version} is ready.`),

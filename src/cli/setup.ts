@@ -3,9 +3,9 @@ import { createLogger, type Logger, type LogLevel } from '../log.ts'
 import { createLogOutput } from './log-output.ts'
 
 /**
- * The settings from the environment, and the log they ask for.
- * @param level in place of LOG_LEVEL, where a command's own words matter more; LOG_LEVEL is checked all the same
- * @param output where the log goes: standard error where standard output is for a command's result
+ * Reads the settings from the environment and creates the logger they ask for.
+ * @param level overrides LOG_LEVEL (which is validated all the same) for commands whose own output matters more
+ * @param output where the log goes: standard error if standard output is for a command's result
  * @throws ConfigError
  */
 export function setUp(

@@ -1,21 +1,21 @@
-/** What failed about a file or folder, told by the operating system's, SQLite's or Emscripten's code, never by text. */
+/** Explains errors of files and folders to the operator, by the code of the operating system, SQLite or Emscripten. */
 import { OperatorError } from '../errors.ts'
 
 /**
- * What the operator can do about it, as the end of a sentence that names the file or folder; null where the error is
- * none of the disk's.
+ * What is wrong and what to do about it, completing a sentence that begins with the path; null for errors that do not
+ * come from the file system.
  */
 export function diskFault(error: unknown): string | null {
   const code = codeOf(error)
-  for (const [pattern, words] of faults) if (pattern.test(code)) return `${words} (${code})`
+  for (const [pattern, fault] of faults) if (pattern.test(code)) return `${fault} (${code})`
   return null
 }
 
-/** What the operating system said about a path, in words that say what to do; anything else is thrown as it came. */
+/** @throws OperatorError for an error of the file system, explained for `path`; any other error as it is */
 export function explainFileError(error: unknown, path: string): never {
-  const words = diskFault(error)
-  if (words === null) throw error
-  throw new OperatorError(`${path} ${words}.`, { cause: error })
+  const fault = diskFault(error)
+  if (fault === null) throw error
+  throw new OperatorError(`${path} ${fault}.`, { cause: error })
 }
 
 const faults: readonly (readonly [RegExp, string])[] = [
@@ -26,26 +26,26 @@ const faults: readonly (readonly [RegExp, string])[] = [
   [/^(EROFS|SQLITE_READONLY)/, 'is on a read-only file system; mount it writable or choose another place'],
   [
     /^(EACCES|EPERM|SQLITE_CANTOPEN)/,
-    'cannot be used: this user may not read or write it, or something in it; mend the permissions and the owner, or ' +
+    'cannot be used: this user may not read or write it, or something in it; fix its owner and permissions, or ' +
       'choose another place',
   ],
-  [/^ENOENT$/, 'cannot be found or made: there is no such file or folder; choose another'],
+  [/^ENOENT$/, 'cannot be found or created: there is no such file or folder; choose another'],
   [/^(EEXIST|ENOTDIR)$/, 'is a file, or leads through one, where a folder is needed; choose another'],
   [/^EISDIR$/, 'is a folder; name a file'],
-  [/^ENAMETOOLONG$/, 'has too long a path; choose a shorter one'],
-  [/^EFBIG$/, 'cannot be written: a limit on the size of files is in the way (ulimit -f)'],
+  [/^ENAMETOOLONG$/, 'has a path that is too long; choose a shorter one'],
+  [/^EFBIG$/, 'cannot be written: it would exceed the limit on file sizes (ulimit -f)'],
   [
     /^(EMFILE|ENFILE)$/,
     'cannot be opened: too many files are open; raise the limit (ulimit -n, LimitNOFILE)',
   ],
   [
     /^(EIO|SQLITE_IOERR)/,
-    'cannot be read or written: the disk fails; see the system log, and restore a backup elsewhere',
+    'cannot be read or written: the disk is failing; see the system log, and restore a backup on another one',
   ],
-  [/^EPIPE$/, 'was closed before its end: the program that reads it has stopped'],
+  [/^EPIPE$/, 'was closed early: the program that reads it has ended'],
 ]
 
-/** Emscripten's own numbers, which its errors carry instead of names (WASI's errno). */
+/** Emscripten's errors carry WASI's errno instead of a name. */
 const wasiErrors: Readonly<Record<number, string>> = {
   2: 'EACCES',
   19: 'EDQUOT',

@@ -1,8 +1,8 @@
 /**
- * What may be in a data folder besides the database, and how a restored one comes into its place. Everything happens
- * within DATA_DIR, for that may be a volume's root, which cannot be renamed, in a folder that this user may not write
- * to. Several things are moved, so the moves are one only by a journal: from the rename to `restored-…` on, whoever
- * takes the folder next completes what is missing. All of this needs the folder's lock.
+ * The layout of a data folder, and how a restored backup is moved into place. Everything happens within DATA_DIR: it
+ * may be the root of a volume, which cannot be renamed, in a folder this user may not write to. Several renames are
+ * needed, and folder names serve as the journal that makes them atomic: from the rename to `restored-…` on, whoever
+ * locks the folder next completes the rest. All of this requires the folder's lock.
  */
 
 import {
@@ -23,23 +23,23 @@ import { lockDataDir } from './lock.ts'
 
 /** The folder of the embedded database under DATA_DIR. */
 export const databaseFolder = 'database'
-/** What a restored backup takes the place of. */
+/** What a restored backup replaces. */
 const replaceable = [databaseFolder, secretFile, 'outbox']
-/** Made while the running server copies itself. */
+/** The copy that a running server makes for a backup or an export. */
 export const copyFolder = 'backup-copy'
-/** Holds a backup that is being unpacked; worth nothing until all of it was checked. */
+/** A backup that is being unpacked; not trusted until all of it is verified. */
 export const unpackFolder = 'restoring'
 
 const stampOf = (prefix: string) => new RegExp(`^${prefix}-(.+)$`)
 const [unpacked, placing] = [stampOf('restored'), stampOf('placing')]
 
 /**
- * Puts what was unpacked into `restoring` into its place; what was there before goes into `replaced-…`.
- * @returns the name of that folder, null where nothing was there
+ * Moves what was unpacked into `restoring` into place, and what was there before into `replaced-…`.
+ * @returns the name of that folder; null when there was nothing before
  */
 export function placeRestored(dataDir: string): string | null {
   const stamp = freeStamp(dataDir)
-  // A folder that cannot be moved had better be known now.
+  // Detects folders that cannot be moved before anything is.
   for (const name of present(dataDir)) accessSync(join(dataDir, name), constants.W_OK)
   renameSync(join(dataDir, unpackFolder), join(dataDir, `restored-${stamp}`))
   syncFolder(dataDir)
@@ -47,7 +47,7 @@ export function placeRestored(dataDir: string): string | null {
   return existsSync(join(dataDir, `replaced-${stamp}`)) ? `replaced-${stamp}` : null
 }
 
-/** As settleDataDir, for who does not hold the folder. @throws DataDirTaken when another process does */
+/** Locks the folder for settleDataDir. @throws DataDirTaken when another process has it */
 export function completeRestore(dataDir: string): void {
   const lock = lockDataDir(dataDir)
   try {
@@ -58,8 +58,8 @@ export function completeRestore(dataDir: string): void {
 }
 
 /**
- * Completes a restore that was cut off, and removes what was cut off before it was whole.
- * @throws OperatorError when something cannot be moved; it goes on from there once it can
+ * Completes an interrupted restore, and removes copies and unpacked backups that were left incomplete.
+ * @throws OperatorError when something cannot be moved; the next call continues from there
  */
 export function settleDataDir(dataDir: string): void {
   try {
@@ -73,24 +73,24 @@ export function settleDataDir(dataDir: string): void {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new OperatorError(
-      `${dataDir} holds a backup or a restore that was cut off and that cannot be cleared up (${reason}). ` +
-        'Mend the permissions of what is in this folder and try again: it is completed then.',
+      `${dataDir} holds an interrupted backup or restore that cannot be cleaned up (${reason}). ` +
+        'Fix the permissions of what is in this folder and try again: that completes it.',
     )
   }
 }
 
-/** Whether opening the folder would find something, a database or what stands in its way, rather than make one. */
+/** Whether opening the folder would find something, a database or an obstacle, rather than create a database. */
 export const holdsDatabase = (dataDir: string): boolean =>
   !isEmpty(join(dataDir, databaseFolder)) ||
   (existsSync(dataDir) && readdirSync(dataDir).some((name) => unpacked.test(name) || placing.test(name)))
 
 const isEmpty = (folder: string): boolean => !existsSync(folder) || readdirSync(folder).length === 0
 
-/** What keeps a restore from being into an empty place. */
+/** What makes a restore refuse the folder as not empty. */
 export const occupants = (dataDir: string): string[] =>
-  existsSync(dataDir) ? readdirSync(dataDir).filter((name) => !unimportant.test(name)) : []
+  existsSync(dataDir) ? readdirSync(dataDir).filter((name) => !ignored.test(name)) : []
 
-const unimportant = /^(lock(-journal)?|control|lost\+found|backup-copy|restoring)$/
+const ignored = /^(lock(-journal)?|control|lost\+found|backup-copy|restoring)$/
 
 const present = (dataDir: string): string[] => replaceable.filter((name) => existsSync(join(dataDir, name)))
 
@@ -102,7 +102,7 @@ function setAside(dataDir: string, stamp: string): void {
     syncFolder(aside)
   }
   syncFolder(dataDir)
-  // Only from here on is what stands in DATA_DIR the restored and not the old.
+  // From here on, what is in DATA_DIR is restored data, and no longer the old data.
   renameSync(join(dataDir, `restored-${stamp}`), join(dataDir, `placing-${stamp}`))
   syncFolder(dataDir)
 }

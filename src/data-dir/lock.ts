@@ -1,9 +1,8 @@
 /**
- * Keeps a second process out of an embedded data folder, which PGlite does not.
- * The lock is SQLite's on an empty file, that is the operating system's (fcntl, LockFileEx): taken without a race,
- * gone with the process however it ends, and untroubled by reused process ids and by containers that share a volume.
- * A lock file with a pid in it has all of these troubles. Nothing else may open the file, since closing any handle
- * to it in this process would let the lock go.
+ * Keeps a second process out of an embedded data folder, which PGlite does not. SQLite's exclusive lock on an empty
+ * file is one of the operating system's (fcntl, LockFileEx): free of races, released however the process ends, and
+ * unlike a pid file immune to reused process ids and containers that share a volume. Nothing else may open the file:
+ * closing any handle to it in this process would release the lock.
  */
 
 import { SQLiteError, Database as Sqlite } from 'bun:sqlite'
@@ -19,46 +18,46 @@ export interface DataDirLock {
   release(): void
 }
 
-/** SQLite's bound is 512, its own journal's name included. */
+/** SQLite's limit is 512, including the name of its journal. */
 const maxPathBytes = 500
 
 /**
- * Makes the folder (0700) if it is not there and takes it for this process, at once or not at all.
- * @throws DataDirTaken when another process holds it; OperatorError when its path is too long or the disk says no
+ * Creates the folder (0700) if it is missing and locks it for this process, without waiting.
+ * @throws DataDirTaken when another process has it; OperatorError when its path is too long or the disk refuses
  */
 export function lockDataDir(dataDir: string): DataDirLock {
   try {
     return takeLock(dataDir)
   } catch (error) {
-    throw refusedByDisk(error, dataDir)
+    throw explainDiskError(error, dataDir)
   }
 }
 
-/** An OperatorError that tells the operator what to do where the disk is at fault, and the error itself elsewhere. */
-function refusedByDisk(error: unknown, dataDir: string): unknown {
-  const words = diskFault(error)
-  return words === null ? error : new OperatorError(`DATA_DIR: ${dataDir} ${words}`, { cause: error })
+/** An OperatorError for errors of the disk; any other error as it is. */
+function explainDiskError(error: unknown, dataDir: string): unknown {
+  const fault = diskFault(error)
+  return fault === null ? error : new OperatorError(`DATA_DIR: ${dataDir} ${fault}`, { cause: error })
 }
 
-/** What opening the database there failed with, told to the operator; the cause is for the log. */
+/** Explains to the operator why the database in the folder does not open; the cause is for the log. */
 export function cannotOpen(error: unknown, dataDir: string): OperatorError {
   if (error instanceof OperatorError) return error
-  const told = refusedByDisk(isFull(dataDir) ? { code: 'ENOSPC', cause: error } : error, dataDir)
-  if (told instanceof OperatorError) return told
+  const explained = explainDiskError(isFull(dataDir) ? { code: 'ENOSPC', cause: error } : error, dataDir)
+  if (explained instanceof OperatorError) return explained
   return new OperatorError(
     `DATA_DIR: the database in ${dataDir} does not open. See that this user may read and write all of it ` +
-      'and that the disk has room; if it has and still does not open, restore a backup.',
+      'and that the disk has free space; if it still does not open, restore a backup.',
     { cause: error },
   )
 }
 
-/** PostgreSQL says so in words alone where it wants to make another file of its log, of this size. */
-const logFileBytes = 16 * 1024 * 1024
+/** Of a WAL segment: where there is no room for another one, PostgreSQL's error has no code that says so. */
+const walSegmentBytes = 16 * 1024 * 1024
 
 function isFull(dataDir: string): boolean {
   try {
     const { bavail, bsize } = statfsSync(dataDir)
-    return bavail * bsize < logFileBytes
+    return bavail * bsize < walSegmentBytes
   } catch {
     return false
   }
@@ -69,7 +68,7 @@ function takeLock(dataDir: string): DataDirLock {
   const path = join(dataDir, 'lock')
   if (Buffer.byteLength(path) > maxPathBytes)
     throw new OperatorError(
-      `DATA_DIR: ${dataDir} has too long a path: ${maxPathBytes} bytes with what lies in it is the most. ` +
+      `DATA_DIR: ${dataDir} has a path that is too long: at most ${maxPathBytes} bytes, with the name of a file in it. ` +
         'Choose a shorter one.',
     )
   const file = new Sqlite(path, { create: true })

@@ -73,13 +73,13 @@ describeBackends('an import refuses', (backend) => {
   test('what was altered, added to or put together, by its checksum', async () => {
     await refused(archive.replace('"milk"', '"silk"'), /changed after it was written/)
     await refused(archive.replaceAll('\n', '\r\n'), /changed after it was written/)
-    await refused(lines().toSpliced(-2, 1).join(''), /other numbers of rows/)
-    await refused(`${archive}{"table":"users"}\n`, /stands behind the end/)
+    await refused(lines().toSpliced(-2, 1).join(''), /numbers of rows do not match/)
+    await refused(`${archive}{"table":"users"}\n`, /comes after the end/)
     // A character that has begun and does not end.
-    await refused(Buffer.concat([Buffer.from(archive), Buffer.from([0xe2, 0x82])]), /no UTF-8 text/)
-    await refused(archive.replace('"name":', 'name:'), /no MiniMart archive|no JSON object/)
-    await refused(lines().toSpliced(4, 1, 'milk\n').join(''), /Line 5 .*no JSON object/)
-    await refused('PK\u0003\u0004\n', /no MiniMart archive/)
+    await refused(Buffer.concat([Buffer.from(archive), Buffer.from([0xe2, 0x82])]), /not UTF-8 text/)
+    await refused(archive.replace('"name":', 'name:'), /not a MiniMart archive|not a JSON object/)
+    await refused(lines().toSpliced(4, 1, 'milk\n').join(''), /Line 5 .*not a JSON object/)
+    await refused('PK\u0003\u0004\n', /not a MiniMart archive/)
     await refused('x'.repeat(1_100_000), /Line 1 .*too long/)
   })
 
@@ -100,7 +100,7 @@ describeBackends('an import refuses', (backend) => {
     const id = crypto.randomUUID()
     const text = emptyArchive({ id, slug })
     await expect(importText(db, text)).rejects.toThrow(
-      /slug .* here already: choose one for this with --slug/,
+      /here already has the slug .*: choose another one with --slug/,
     )
     const moved = await importText(db, text, { slug: `other-${id}` })
     expect(moved.tenant.slug).toBe(`other-${id}`)

@@ -41,16 +41,16 @@ describeExecutable('places of archives', (program) => {
         const full = await program.run(command, { env, under: inShell('exec "$@" >/dev/full') })
         expectRefused(full, 'Standard output cannot be written: the disk or its quota is full')
         const unread = await program.run(command, { env, under: inShell('"$@" | true; exit $PIPESTATUS') })
-        expectRefused(unread, 'Standard output was closed before its end')
+        expectRefused(unread, 'Standard output was closed early')
       }
       const nowhere = join(folder, 'no/such/place')
       expectRefused(
         await exportTo(nowhere),
-        `${nowhere} cannot be found or made: there is no such file or folder`,
+        `${nowhere} cannot be found or created: there is no such file or folder`,
       )
       expectRefused(
         await exportTo('house.jsonl'),
-        'house.jsonl is there already; name another file, or remove it.',
+        'house.jsonl exists already; name another file, or remove it.',
       )
       const closed = join(await closedFolder(), 'x.jsonl')
       expectRefused(await exportTo(closed), `${closed} cannot be used: this user may not`)
@@ -91,7 +91,7 @@ describeExecutable('places of archives', (program) => {
       await writer.write('nonsense\n')
       const told = await program.run(['import', '-'], { env, under: inShell(`exec "$@" <'${fifo}'`) })
       await writer.close()
-      expectRefused(told, 'no MiniMart archive')
+      expectRefused(told, 'not a MiniMart archive')
     })
 
     test('of a file in a folder that this user may not look into', async () => {
@@ -116,7 +116,10 @@ describeExecutable('places of archives', (program) => {
     expectRefused(await exportTo('old.jsonl', { env: old }), /lacks migrations .*minimart migrate up/)
     const archive = join(folder, 'house.jsonl')
     expectRefused(await program.run(['import', '--dry-run', archive], { env: old }), 'lacks migrations')
-    expectRefused(await program.run(['import', '-'], { env: old, stdin: 'letter\n' }), 'no MiniMart archive')
+    expectRefused(
+      await program.run(['import', '-'], { env: old, stdin: 'letter\n' }),
+      'not a MiniMart archive',
+    )
     expect(await status()).toBe(before)
     expect((await program.run(['import', archive], { env: old })).code).toBe(0)
     expect(await status()).not.toContain('pending')

@@ -46,7 +46,7 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
       const held = await program.run(['import', 'served.jsonl'], { cwd, env: small })
       expect([held.code, held.stdout]).toEqual([1, ''])
       expect(held.stderr).toContain(
-        `A running MiniMart holds the embedded database in ${small['DATA_DIR']}. Stop it`,
+        `A running MiniMart has the embedded database in ${small['DATA_DIR']} open. Stop it`,
       )
       expect(held.stderr).not.toMatch(stack)
       first.signal('SIGTERM')
@@ -69,7 +69,7 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
       // What was exported while it served is what it held when it was stopped, but for the entry of that very export.
       expect(lines(stopped).slice(0, -1)).toEqual(lines(served.stdout))
       const again = await program.run(args, { cwd, env: small })
-      expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('is there already')])
+      expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('exists already')])
 
       const [postgres, redis] = await Promise.all([testPostgres(), testRedis()])
       const [{ url }, redisUrl] = await Promise.all([postgres.createDatabase(), redis.freshDatabase()])
@@ -123,10 +123,10 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
     }
     for (const [name, bytes] of Object.entries(files)) await writeFile(join(cwd, name), bytes)
     const told: Record<string, RegExp> = {
-      'later.jsonl': /format 7; this program \(MiniMart [\d.]+\) reads format 1/,
-      'foreign.txt': /no MiniMart archive/,
-      'foreign.bin': /no archive/,
-      'missing.jsonl': /missing\.jsonl cannot be found or made: there is no such file/,
+      'later.jsonl': /format 7; this release \(MiniMart [\d.]+\) reads format 1/,
+      'foreign.txt': /not a MiniMart archive/,
+      'foreign.bin': /not an archive/,
+      'missing.jsonl': /missing\.jsonl cannot be found or created: there is no such file/,
       '.': /is a folder; name a file/,
     }
     for (const [name, reason] of Object.entries(told)) {
@@ -162,7 +162,7 @@ describe.skipIf(!executableBuilt)('archives (executable)', () => {
       const shown = await program.run(['import', 'whole.jsonl'], { cwd, env, terminal: true })
       expect(shown.code).toBe(0)
       expect(shown.stdout).toMatch(/Importing █+ 100 %/)
-      expect(shown.stdout).toContain('asks for one with "forgot password"')
+      expect(shown.stdout).toContain('reset theirs with "forgot password"')
       expect((await readdir(cwd)).sort()).toEqual([...Object.keys(files), 'whole.jsonl'].sort())
     })
   })

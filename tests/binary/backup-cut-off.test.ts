@@ -2,6 +2,7 @@
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type CopyLease, requestCopy } from '../../src/backup/control-client.ts'
 import { createClient } from '../support/client.ts'
 import type { Running } from '../support/program.ts'
 import { until } from '../support/until.ts'
@@ -10,12 +11,16 @@ import { describeExecutable, expectRefused, giveToProgram, resultOf, serve, stop
 const strace = Bun.which('strace')
 /** To `restored-…`, two things set aside, to `placing-…`, two things into place. */
 const movesOfARestore = 6
+/** Past the 10 seconds after which Bun ends an answer that is silent, and the 4 within which it looks for such. */
+const longMs = 15_000
 /** Of the kills below, one that leaves neither a database nor a key in its place. */
 const servedAfter = 4
 
 describeExecutable('cut off', (program) => {
   let folder: string
   let file: string
+  /** Taken first and looked at last, so that the rest of this file is what passes the time. */
+  let held: { lease: CopyLease | null; since: number; server: Running }
   const envOf = (name: string) => ({ DATA_DIR: join(folder, name), PORT: '0' })
   const keyOf = (name: string) => join(folder, name, 'jwt-secret-key')
   const writeKey = async (name: string, key: string): Promise<void> => {
@@ -30,6 +35,9 @@ describeExecutable('cut off', (program) => {
     expect((await program.run(['backup', file], { env: envOf('old') })).code).toBe(0)
     expect((await program.run(['migrate', 'down'], { env: envOf('old') })).code).toBe(0)
     await writeKey('old', 'old '.repeat(16))
+    const dataDir = await program.dataDir('migrated')
+    const server = await serve(program, { DATA_DIR: dataDir, PORT: '0' })
+    held = { lease: await requestCopy(dataDir, 'backup', () => undefined), since: performance.now(), server }
   }, 60_000)
 
   /** Which of the two it is; there is no third. */
@@ -147,7 +155,7 @@ describeExecutable('cut off', (program) => {
     }
     const first = await stalled(1)
     const refused = await program.run(['backup', join(folder, 'second.tar.gz')], { env: envOf('old') })
-    expectRefused(refused, 'Another backup or export is being made')
+    expectRefused(refused, 'Another backup or export is running')
     expect(await hasCopy()).toBe(true)
     first.child.kill('SIGKILL')
     await until(async () => !(await hasCopy()), 'the end of the copy')
@@ -163,4 +171,11 @@ describeExecutable('cut off', (program) => {
       'The server stopped meanwhile. Try again.',
     )
   }, 60_000)
+
+  test('a copy is there for as long as it is needed', async () => {
+    await until(() => performance.now() - held.since > longMs, 'time to pass', longMs)
+    expect([await held.lease?.isHeld(), held.lease?.stopped.aborted]).toEqual([true, false])
+    await stop(held.server)
+    await until(() => held.lease?.stopped.aborted, 'the end of the copy')
+  })
 })

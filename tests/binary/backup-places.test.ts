@@ -88,7 +88,7 @@ describeExecutable('places', (program) => {
     test('over a file that is there, unless by force; over no folder and no device; without a place', async () => {
       const file = join(folder, 'there.tar.gz')
       await writeFile(file, 'precious', { mode: 0o644 })
-      expectRefused(await backup(file), /there already(.|\n)*--force/)
+      expectRefused(await backup(file), /exists already(.|\n)*--force/)
       expect(await readFile(file, 'utf8')).toBe('precious')
       // What an interrupted one left, and whoever may read it, does not matter.
       await copyFile(file, `${file}.part`)
@@ -105,7 +105,7 @@ describeExecutable('places', (program) => {
           .map((line) => line.replace(/ of .*/, '')),
       ).toEqual([25, 50, 75, 100].map((part) => `Backing up ${part} %`))
       const total = Number(/of ([\d,]+) bytes/.exec(stderr)?.[1]?.replaceAll(',', ''))
-      expect(stdout).toContain(`whole: ${(total / 1_000_000).toFixed(1)} MB of data`)
+      expect(stdout).toContain(`complete: ${(total / 1_000_000).toFixed(1)} MB of data`)
       expect(stdout).toContain('keep it as secret as the server')
       expect((await readdir(folder)).filter((name) => name.endsWith('.part'))).toEqual([])
       expect(Bun.spawnSync(['tar', '-tzf', file]).stdout.toString()).toStartWith('manifest.json\n')
@@ -116,14 +116,17 @@ describeExecutable('places', (program) => {
 
     test('to a terminal; and it tells which key must be kept', async () => {
       const shown = await program.run(['backup', '-'], { env, terminal: true })
-      expect([shown.code, shown.stdout]).toEqual([2, expect.stringContaining('nothing for a terminal')])
+      expect([shown.code, shown.stdout]).toEqual([
+        2,
+        expect.stringContaining('cannot be printed on a terminal'),
+      ])
       const keyless = { DATA_DIR: await program.dataDir('migrated') }
       const file = join(await program.folder(), 'x.tar.gz')
       const unset = await program.run(['backup', file], { env: keyless })
       expect(unset.stdout).toContain('there is none in DATA_DIR')
       const set = { ...keyless, JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789' }
       expect((await program.run(['backup', file, '--force'], { env: set })).stdout).toContain(
-        'It holds no signing key: keep JWT_SECRET_KEY too.',
+        'It does not contain the signing key: keep JWT_SECRET_KEY as well.',
       )
     })
 

@@ -33,7 +33,7 @@ describePrograms('the command line', (program) => {
       stdin: endOfTransmission,
     })
     expect(code).toBe(1)
-    expect(stdout).toContain('No password was given, so nothing was made.')
+    expect(stdout).toContain('No password was given, so no account was created.')
   })
 
   test('help lists every command with a line on each, and tells more about one', async () => {

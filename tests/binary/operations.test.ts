@@ -81,7 +81,7 @@ describePrograms('operating', (program) => {
       expect(none.code).toBe(1)
       const { code, stdout } = await create(`${password}\n`)
       expect(code).toBe(0)
-      expect(stdout).toContain('boss@platform.example can sign in as super admin now.')
+      expect(stdout).toContain('boss@platform.example can now sign in as super admin.')
       const again = await create(`${password}\n`)
       expect([again.code, again.stdout]).toEqual([1, ''])
       expect(again.stderr).toContain('There is an account with this e-mail address already')
@@ -139,7 +139,7 @@ describePrograms('operating', (program) => {
     await child.stdin.flush()
     expect(await child.exited).toBe(0)
     await reading
-    expect(shown).toContain('can sign in as super admin now.')
+    expect(shown).toContain('can now sign in as super admin.')
     expect(shown).not.toContain(password)
   })
 

@@ -66,7 +66,7 @@ describePrograms('serve', (program) => {
     expect(shown).toContain(`API      ${url}/api/v1`)
     expect(shown).toContain(`Docs     ${url}/docs`)
     expect(shown).toMatch(/Mails {4}\/\S+\/outbox/)
-    expect(shown).toMatch(/Sign in {2}admin@minimart\.local with the password \S+ \(shown this once\)/)
+    expect(shown).toMatch(/Sign in {2}admin@minimart\.local with the password \S+ \(shown only once\)/)
     expect(shown).not.toMatch(/^\{/m)
   })
 

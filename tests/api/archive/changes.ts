@@ -14,7 +14,7 @@ export const changes: Change[] = [
     ([head]) => Object.assign(head ?? {}, { version: 2, program: '0.9.0' }),
     /format 2.*reads format 1.*MiniMart 0\.9\.0/,
   ],
-  ['no header', (all) => all.shift(), /no MiniMart archive/],
+  ['no header', (all) => all.shift(), /not a MiniMart archive/],
   ['an unknown field in the header', ([head]) => Object.assign(head ?? {}, { more: 1 }), /Line 1 /],
   [
     'the platform as its tenant',
@@ -24,7 +24,7 @@ export const changes: Change[] = [
   [
     'another tenant than its header',
     (all) => Object.assign(firstOf(all, 'tenants'), { id: elsewhere }),
-    /Line 2 .*another tenant/,
+    /Line 2 .*a tenant other than the header/,
   ],
   [
     'no tenant',
@@ -34,7 +34,7 @@ export const changes: Change[] = [
   [
     'a table nobody knows',
     (all) => all.splice(3, 0, { table: 'secrets', id: elsewhere }),
-    /Line 4 .*no table/,
+    /Line 4 .*table that this release does not know/,
   ],
   [
     'a column nobody knows',
@@ -102,7 +102,7 @@ export const changes: Change[] = [
   [
     'half a character',
     (all) => Object.assign(firstOf(all, 'items'), { name: '\ud83e' }),
-    /lines \d+ to \d+ .*row of items with a value that the database does not take/,
+    /lines \d+ to \d+ .*row of items with a value that the database does not accept/,
   ],
   [
     'a time that never was',
@@ -112,10 +112,10 @@ export const changes: Change[] = [
   [
     'a quantity of nothing',
     (all) => Object.assign(firstOf(all, 'items'), { quantity: '0.000' }),
-    /lines \d+ to \d+ .*table does not take/,
+    /lines \d+ to \d+ .*table does not accept/,
   ],
   ['a row twice', (all) => all.splice(4, 0, { ...all[3] }), /Line 5 .*each once/],
-  ['rows out of order', (all) => all.splice(2, 2, ...[all[3] ?? {}, all[2] ?? {}]), /Line 4 .*in order/],
+  ['rows out of order', (all) => all.splice(2, 2, ...[all[3] ?? {}, all[2] ?? {}]), /Line 4 .*sorted by key/],
   [
     'tables out of order',
     (all) => all.splice(2, 0, firstOf(all, 'audit_log')),
@@ -124,12 +124,12 @@ export const changes: Change[] = [
   [
     'an item of a list that is not there',
     (all) => Object.assign(firstOf(all, 'items'), { list_id: elsewhere }),
-    /row of items that belongs to something/,
+    /row of items that refers to something/,
   ],
   [
     'an event of another list',
     (all) => Object.assign(firstOf(all, 'list_events')['payload'], { list_id: elsewhere }),
-    /Line \d+ .*tells of another list/,
+    /Line \d+ .*payload belongs to another list/,
   ],
   [
     'an item bought by nobody',
@@ -149,12 +149,12 @@ export const changes: Change[] = [
   [
     'a hole in the events',
     (all) => all.splice(all.indexOf(firstOf(all, 'list_events')) + 1, 1),
-    /without a hole/,
+    /without a gap/,
   ],
   [
     'a list that is ahead of its events',
     (all) => (firstOf(all, 'shopping_lists')['seq'] += 1),
-    /without a hole/,
+    /without a gap/,
   ],
   [
     'a list without its owner',

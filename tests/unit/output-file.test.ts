@@ -3,17 +3,17 @@ import { afterAll, expect, test } from 'bun:test'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openTarget } from '../../src/backup/target.ts'
+import { openOutputFile } from '../../src/cli/output-file.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'minimart-target-'))
 afterAll(() => rm(folder, { recursive: true, force: true }))
-const where = { force: false, instead: 'remove it' }
+const where = { force: false, remedy: 'remove it' }
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 test('two that write the same file at once: the one whose file it is has all of it, the other is told', async () => {
   const path = join(folder, 'both')
-  const first = await openTarget(path, where)
-  const second = await openTarget(path, where)
+  const first = await openOutputFile(path, where)
+  const second = await openOutputFile(path, where)
   await first.write(bytes('first'))
   await second.write(bytes('sec'))
   await expect(first.commit()).rejects.toThrow('Something else writes to')
@@ -26,10 +26,10 @@ test('two that write the same file at once: the one whose file it is has all of 
 
 test('a file that was put there meanwhile stays', async () => {
   const path = join(folder, 'meanwhile')
-  const target = await openTarget(path, where)
+  const target = await openOutputFile(path, where)
   await target.write(bytes('new'))
   await writeFile(path, 'precious')
-  await expect(target.commit()).rejects.toThrow('is there already; name another file, or remove it.')
+  await expect(target.commit()).rejects.toThrow('exists already; name another file, or remove it.')
   target.discard()
   expect(await readFile(path, 'utf8')).toBe('precious')
   expect((await readdir(folder)).filter((name) => name.startsWith('meanwhile'))).toEqual(['meanwhile'])

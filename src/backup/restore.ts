@@ -1,8 +1,8 @@
-/** Restores a backup into a data folder: all of it beside what is there, tried, on the disk, and only then in place. */
+/** Restores a backup: unpacked beside what is there, opened once, fsynced, and only then moved into place. */
 
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
-import { mkdir, rm, statfs } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { prepareDataDir } from '../data-dir/data-dir.ts'
 import { explainFileError } from '../data-dir/disk-error.ts'
 import { syncTree } from '../data-dir/fsync.ts'
@@ -10,19 +10,20 @@ import { databaseFolder, occupants, placeRestored, settleDataDir, unpackFolder }
 import { type DataDirLock, lockDataDir } from '../data-dir/lock.ts'
 import { inspectDatabase } from '../db/open.ts'
 import { OperatorError } from '../errors.ts'
-import { type FileTaker, readBackup } from './backup-reader.ts'
+import { type FileSink, readBackup } from './backup-reader.ts'
+import { ensureRoom } from './disk-room.ts'
 import { type Manifest, totalBytes } from './manifest.ts'
 
 export interface RestoreOptions {
   file: string
   dataDir: string
-  /** Whether what is there may be set aside. */
+  /** Sets aside what is in the folder, instead of refusing. */
   force: boolean
   progress: RestoreProgress
 }
 
 export interface RestoreProgress {
-  /** The file is read twice: once to check it, once to unpack it. */
+  /** The file is read twice, once for each of these. */
   begin(what: 'check' | 'unpack', bytes: number): void
   advance(bytes: number): void
   end(): void
@@ -30,23 +31,29 @@ export interface RestoreProgress {
 
 export interface Restored {
   manifest: Manifest
-  /** Where what was there before is now; null where nothing was. */
+  /** The folder, in DATA_DIR, with what was there before; null when there was nothing. */
   replaced: string | null
 }
 
-/** @throws OperatorError, OperatorError when another process has the folder; what was there is as it was then */
+/** @throws OperatorError, having changed nothing; DataDirTaken when another process has the folder */
 export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
   const { dataDir, force } = options
   ensureFree(dataDir, force)
-  // Where a server may be running, it is noticed before the file is read, which takes its time.
+  // A running server is noticed before the file is read, which may take long.
   const early = existsSync(join(dataDir, 'lock')) ? lockDataDir(dataDir) : null
-  // All of the file: one that is refused has not touched anything.
-  const checked = check(options).then(({ files }) => ensureRoom(dataDir, totalBytes(files)))
-  await checked.catch((error: unknown) => {
+  try {
+    // The whole file first: one that is refused must not have touched anything.
+    const { files } = await check(options)
+    await ensureRoom(dataDir, {
+      bytes: totalBytes(files),
+      what: 'the restored database',
+      remedy: 'Make room, or let DATA_DIR name a folder on another disk.',
+    })
+  } catch (error) {
     early?.release()
     throw error
-  })
-  const lock = early ?? takeFolder(dataDir)
+  }
+  const lock = early ?? prepareAndLock(dataDir)
   try {
     settleDataDir(dataDir)
     ensureFree(dataDir, force)
@@ -56,26 +63,26 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   }
 }
 
-function takeFolder(dataDir: string): DataDirLock {
+function prepareAndLock(dataDir: string): DataDirLock {
   prepareDataDir(dataDir)
   return lockDataDir(dataDir)
 }
 
-/** An empty folder, or with `force` one that holds what can be set aside. */
+/** @throws OperatorError when the folder is not empty, unless `force` */
 function ensureFree(dataDir: string, force: boolean): void {
   const found = occupants(dataDir)
   if (found.length === 0 || force) return
   throw new OperatorError(
     `${dataDir} is not empty (${found.slice(0, 3).join(', ')}${found.length > 3 ? ', …' : ''}). Let DATA_DIR ` +
-      'name an empty folder, or add --force: what is there is then set aside, not deleted.',
+      'name an empty folder, or add --force, which sets aside what is there and deletes nothing.',
   )
 }
 
 async function check({ file, progress }: RestoreOptions): Promise<Manifest> {
-  const nowhere: FileTaker = { write: async () => undefined, end: async () => undefined }
+  const discard: FileSink = { write: async () => undefined, end: async () => undefined }
   const manifest = await readBackup(file, {
     begin: ({ files }) => progress.begin('check', totalBytes(files)),
-    file: async () => nowhere,
+    file: async () => discard,
     advance: progress.advance,
   }).catch((error: unknown) => explainFileError(error, file))
   progress.end()
@@ -95,7 +102,7 @@ async function unpack({ file, dataDir, progress }: RestoreOptions): Promise<Rest
       advance: progress.advance,
     })
     progress.end()
-    await tryOut(join(target, databaseFolder), manifest)
+    await ensureOpens(join(target, databaseFolder), manifest)
     await syncTree(target)
     return { manifest, replaced: placeRestored(dataDir) }
   } finally {
@@ -103,8 +110,8 @@ async function unpack({ file, dataDir, progress }: RestoreOptions): Promise<Rest
   }
 }
 
-/** Nobody else waits in this process, and a thousand small files are written sooner without going to threads. */
-async function createFile(path: string): Promise<FileTaker> {
+/** Synchronous: nothing else runs in this process, and a thousand small files are faster without the thread pool. */
+async function createFile(path: string): Promise<FileSink> {
   const handle = openSync(path, 'wx', 0o600)
   return {
     write: async (chunk) => writeFileSync(handle, chunk),
@@ -112,28 +119,15 @@ async function createFile(path: string): Promise<FileTaker> {
   }
 }
 
-/** Its checksums may be right and PostgreSQL's files of another release, or the manifest not about this database. */
-async function tryOut(folder: string, { postgres, migration }: Manifest): Promise<void> {
-  const resting = await inspectDatabase(folder).catch((error: unknown) => {
+/** Right checksums do not make a database that this release can open, nor a manifest that belongs to it. */
+async function ensureOpens(folder: string, { postgres, migration }: Manifest): Promise<void> {
+  const checkpoint = await inspectDatabase(folder).catch((error: unknown) => {
     throw new OperatorError(
-      `The database in this backup (PostgreSQL ${postgres}) does not open with this program: ` +
+      `The database in this backup (PostgreSQL ${postgres}) does not open with this release: ` +
         `${error instanceof Error ? error.message : String(error)}`,
       { cause: error },
     )
   })
-  if ((resting.migrations.at(-1)?.name ?? null) !== migration)
-    throw new OperatorError("The backup's manifest is about another database than the one in it.")
-}
-
-/** Opening it writes a little more. */
-const spareBytes = 64 * 2 ** 20
-
-async function ensureRoom(dataDir: string, bytes: number): Promise<void> {
-  if (!existsSync(dataDir)) return ensureRoom(dirname(dataDir), bytes)
-  const { bavail, bsize } = await statfs(dataDir)
-  if (bavail * bsize >= bytes + spareBytes) return
-  throw new OperatorError(
-    `${dataDir}: ${Math.ceil((bytes + spareBytes) / 1_000_000)} MB are needed, and its disk has ` +
-      `${Math.floor((bavail * bsize) / 1_000_000)} MB free. Make room, or let DATA_DIR name a folder on another disk.`,
-  )
+  if ((checkpoint.migrations.at(-1)?.name ?? null) !== migration)
+    throw new OperatorError("The backup's manifest does not belong to the database in it.")
 }
