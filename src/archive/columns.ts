@@ -1,5 +1,7 @@
 /** The types of columns in an archive: their schema, and how the database writes them without loss. */
+
 import { Kind, type TSchema, Type, TypeRegistry } from '@sinclair/typebox'
+import { isEmail, slugPattern, uuidPattern } from '../lib/patterns.ts'
 import { isPosition } from '../lib/position.ts'
 
 export interface Column {
@@ -16,10 +18,7 @@ const matching = (pattern: RegExp, expects: string, written = asItIs): Column =>
   written,
 })
 
-export const uuid = matching(
-  /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
-  'must be a UUID in lower case',
-)
+export const uuid = matching(uuidPattern, 'must be a UUID in lower case')
 
 /** Lossless, since columns of time hold milliseconds, and independent of the session's time zone. */
 export const time = matching(
@@ -42,7 +41,7 @@ export const text = (min: number, max: number, { lines = false } = {}): Column =
     `must be text of ${min} to ${max} characters${lines ? '' : ' in one line'}`,
   )
 
-export const slug = matching(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'must be a slug')
+export const slug = matching(slugPattern, 'must be a slug')
 
 /** For what a pattern alone cannot check. */
 function checked(name: string, expects: string, check: (value: string) => boolean): Column {
@@ -55,7 +54,7 @@ function checked(name: string, expects: string, check: (value: string) => boolea
 export const email = checked(
   'Email',
   'must be an e-mail address in lower case',
-  (value) => /^[^\s@]{1,64}@[^\s@]{1,252}$/u.test(value) && value === value.toLowerCase(),
+  (value) => isEmail(value) && value === value.toLowerCase(),
 )
 
 export const position = checked('Position', 'must be a fractional-index key', isPosition)

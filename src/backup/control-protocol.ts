@@ -9,9 +9,11 @@
  *   GET  /v1/copies/<id>                 204 while that copy exists.
  *   POST /v1/exports {"copy":"<id>",…}   Records an export of that copy in the audit trail, once: 204.
  */
+
 import { join } from 'node:path'
 import { type Static, Type } from '@sinclair/typebox'
 import { jsonReader } from '../lib/json.ts'
+import { uuidPattern } from '../lib/patterns.ts'
 
 /** Only the server's user may enter the folder. Bun works around the 108 bytes of a socket's path on Linux. */
 export const controlFolder = (dataDir: string): string => join(dataDir, 'control')
@@ -24,7 +26,7 @@ const CopyFor = Type.Union([Type.Literal('backup'), Type.Literal('export')])
 const CopyRequest = Type.Object({ for: CopyFor })
 
 const ExportRecord = Type.Object({
-  tenantId: Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' }),
+  tenantId: Type.String({ pattern: uuidPattern.source }),
   credentials: Type.Boolean(),
   rows: Type.Integer({ minimum: 0 }),
 })

@@ -1,5 +1,7 @@
 /** What the settings table is made of: the type of a setting, and parsers of values. */
+
 import ipaddr from 'ipaddr.js'
+import { isEmail } from '../lib/patterns.ts'
 
 /** `count` per `windowSeconds`; null disables it. */
 export type RateLimit = { count: number; windowSeconds: number } | null
@@ -78,10 +80,8 @@ export const redisServer = (raw: string): string => {
     : fail('must have a database number as its path, like redis://host:6379/2, or none')
 }
 
-export const emailPattern = /^[^\s@<>,;"]+@[^\s@<>,;"]+$/
-
 export const email = (raw: string): string =>
-  emailPattern.test(raw) ? raw.toLowerCase() : fail('must be an e-mail address')
+  isEmail(raw) ? raw.toLowerCase() : fail('must be an e-mail address')
 
 export const list = (raw: string): string[] =>
   raw

@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path'
 import MailComposer from 'nodemailer/lib/mail-composer'
-import { isAddress, type Sender } from '../config/sender.ts'
+import type { Sender } from '../config/sender.ts'
+import { isEmail } from '../lib/patterns.ts'
 import type { Logger } from '../log.ts'
 import { isPermanent, RefusedAddressError, reasonOf } from './failure.ts'
 import { type Mail, type MailKind, maskAddress, singleLine } from './mail.ts'
@@ -112,8 +113,7 @@ const about = ({ mail }: Job): Record<string, string> => ({
 })
 
 async function compose({ mail, at }: Job, from: Sender): Promise<Message> {
-  if (!isAddress(mail.to.email))
-    throw new RefusedAddressError('The recipient is not a usable e-mail address.')
+  if (!isEmail(mail.to.email)) throw new RefusedAddressError('The recipient is not a usable e-mail address.')
   const message = new MailComposer({
     from,
     to: { name: plainName(mail.to.fullName), address: mail.to.email },
