@@ -47,11 +47,11 @@ export function createSession(deps: SessionDeps): AuthSession {
   /** Changes when somebody signs in or out: answers to requests of an earlier one are ignored. */
   let generation = 0
 
-  const load = async (): Promise<void> => {
+  const restore = async (): Promise<void> => {
     current ??= await storage.load()
   }
-  const restore = (): Promise<void> => {
-    restoring ??= load().catch((error: unknown) => {
+  const restored = (): Promise<void> => {
+    restoring ??= restore().catch((error: unknown) => {
       restoring = null
       throw error
     })
@@ -74,15 +74,12 @@ export function createSession(deps: SessionDeps): AuthSession {
     }
   }
 
-  const meets = (session: StoredSession, { not, minLifeMs = defaultMinLifeMs }: TokenRequirements): boolean =>
-    session.access_token !== not && session.expires_at - now() > minLifeMs
-
   const renew = async (requirements: TokenRequirements): Promise<StoredSession> => {
     const started = generation
     const stored = await storage.load()
     if (!current || generation !== started) throw signedOutError()
     if (stored && stored.user.id === current.user.id) current = stored
-    if (meets(current, requirements)) return current
+    if (isGoodFor(current, requirements, now())) return current
     try {
       const tokens = await refresh(deps, current.refresh_token)
       if (generation !== started) throw signedOutError()
@@ -96,28 +93,28 @@ export function createSession(deps: SessionDeps): AuthSession {
 
   return {
     async user() {
-      await restore()
+      await restored()
       return current?.user ?? null
     },
     knownUser: () => current?.user ?? null,
     async signIn(email, password) {
-      await restore()
+      await restored()
       const tokens = await logIn(deps, email, password)
       if (current) await end('signed_out')
       generation++
       return (await keep(tokens)).user
     },
     async signOut() {
-      await restore()
+      await restored()
       if (!current) return
       const session = current
       await end('signed_out')
-      await logOut(deps, session, meets(session, {}))
+      await logOut(deps, session, isGoodFor(session, {}, now()))
     },
     async accessToken(requirements = {}) {
-      await restore()
+      await restored()
       if (!current) throw signedOutError()
-      if (meets(current, requirements)) return current.access_token
+      if (isGoodFor(current, requirements, now())) return current.access_token
       refreshing ??= renew(requirements).finally(() => {
         refreshing = null
       })
@@ -125,6 +122,12 @@ export function createSession(deps: SessionDeps): AuthSession {
     },
   }
 }
+
+const isGoodFor = (
+  { access_token, expires_at }: StoredSession,
+  { not, minLifeMs = defaultMinLifeMs }: TokenRequirements,
+  now: number,
+): boolean => access_token !== not && expires_at - now > minLifeMs
 
 const logIn = ({ transport, timeoutMs }: SessionDeps, email: string, password: string): Promise<Tokens> =>
   transport.send<Tokens>({ method: 'POST', path: '/auth/login', body: { email, password }, timeoutMs })

@@ -57,17 +57,11 @@ const tokenBad = 4001
 const notAllowed = 4003
 
 export function createReconnectingSocket(deps: ReconnectingSocketDeps): ReconnectingSocket {
-  const { timing, session, random } = deps
   let wanted = false
   let connection: Connection | null = null
   let up = false
   let token = ''
-  /** The last token closed with 4001. */
-  let refused: string | null = null
-  let attempt = 0
-  /** Changes with each attempt: results of earlier ones are ignored. */
-  let generation = 0
-  const [retry, stable] = [createAlarm(), createAlarm()]
+  const retries = createRetries(deps)
 
   const send = (message: ClientMessage): boolean => {
     if (up) connection?.send(message)
@@ -84,9 +78,9 @@ export function createReconnectingSocket(deps: ReconnectingSocketDeps): Reconnec
   })
 
   const disconnect = (): void => {
-    for (const alarm of [retry, stable]) alarm.clear()
+    retries.cancel()
     renewal.cancel()
-    generation++
+    opener.cancel()
     up = false
     connection?.close()
     connection = null
@@ -100,59 +94,44 @@ export function createReconnectingSocket(deps: ReconnectingSocketDeps): Reconnec
 
   const reconnectLater = (): void => {
     disconnect()
-    const { firstRetryMs: firstMs, maxRetryMs: maxMs } = timing
-    retry.set(backoffMs(attempt++, { firstMs, maxMs, random }), connect)
+    retries.schedule(opener.open)
     deps.onDown()
-  }
-
-  const connect = (): void => {
-    const started = ++generation
-    session.accessToken(refused === null ? {} : { not: refused }).then(
-      (valid) => {
-        if (started !== generation || !wanted) return
-        token = valid
-        connection = openConnection(deps, token, { onMessage, onClosed })
-      },
-      (error: unknown) => {
-        if (started !== generation || !wanted) return
-        if (isMiniMartError(error) && error.status === 401) end('signed_out')
-        else reconnectLater()
-      },
-    )
-  }
-
-  const resetBackoff = (): void => {
-    attempt = 0
-    refused = null
   }
 
   const onMessage = (message: ServerMessage): void => {
     if (message.type === 'connected') {
       up = true
-      stable.set(timing.stableMs, resetBackoff)
+      retries.connected()
       deps.onUp()
     } else if (message.type === 'token_expiring') renewal.schedule(token, message.payload.expires_at)
     else deps.onMessage(message)
   }
 
   const onClosed = (code: number | null): void => {
-    // Only the first refused token is replaced immediately, as a server may refuse all of them.
-    const isFirstRefusal = code === tokenBad && refused === null
-    if (code === tokenBad) refused = token
+    const isFirstRefusal = code === tokenBad && retries.refuse(token)
     if (code === notAllowed) end('not_allowed')
     else if (isFirstRefusal) {
       disconnect()
       deps.onDown()
-      connect()
+      opener.open()
     } else reconnectLater()
   }
+
+  const opener = createOpener(deps, retries, {
+    onToken(next) {
+      token = next
+      connection = openConnection(deps, token, { onMessage, onClosed })
+    },
+    onSignedOut: () => end('signed_out'),
+    onFailed: reconnectLater,
+  })
 
   return {
     open() {
       if (wanted) return
       wanted = true
-      resetBackoff()
-      connect()
+      retries.reset()
+      opener.open()
     },
     close() {
       wanted = false
@@ -162,11 +141,77 @@ export function createReconnectingSocket(deps: ReconnectingSocketDeps): Reconnec
       if (!wanted) return
       if (up) return connection?.ping()
       if (connection) return
-      attempt = 0
-      retry.clear()
-      connect()
+      retries.skipDelay()
+      opener.open()
     },
     send,
+  }
+}
+
+interface OpenerHandlers {
+  onToken(token: string): void
+  onSignedOut(): void
+  onFailed(): void
+}
+
+/** Gets the token for each attempt. Results of an attempt before the last one, or before `cancel`, are ignored. */
+function createOpener({ session }: ReconnectingSocketDeps, retries: Retries, handlers: OpenerHandlers) {
+  let generation = 0
+  return {
+    open(): void {
+      const started = ++generation
+      const ifCurrent = (act: () => void): void => {
+        if (started === generation) act()
+      }
+      session.accessToken(retries.tokenRequirements()).then(
+        (token) => ifCurrent(() => handlers.onToken(token)),
+        (error: unknown) =>
+          ifCurrent(
+            isMiniMartError(error) && error.status === 401 ? handlers.onSignedOut : handlers.onFailed,
+          ),
+      )
+    },
+    cancel(): void {
+      generation++
+    },
+  }
+}
+
+type Retries = ReturnType<typeof createRetries>
+
+/** When the next attempt is due, and which token not to use for it. */
+function createRetries({ timing, random }: ReconnectingSocketDeps) {
+  const { firstRetryMs: firstMs, maxRetryMs: maxMs, stableMs } = timing
+  const [next, stable] = [createAlarm(), createAlarm()]
+  let attempt = 0
+  /** The last token closed with 4001. */
+  let refused: string | null = null
+  const reset = (): void => {
+    attempt = 0
+    refused = null
+  }
+  return {
+    schedule(open: () => void): void {
+      next.set(backoffMs(attempt++, { firstMs, maxMs, random }), open)
+    },
+    /** The backoff starts over once the connection has lasted. */
+    connected: (): void => stable.set(stableMs, reset),
+    cancel(): void {
+      next.clear()
+      stable.clear()
+    },
+    tokenRequirements: () => (refused === null ? {} : { not: refused }),
+    /** @returns whether it is the first: only that one is replaced immediately, as a server may refuse all of them */
+    refuse(token: string): boolean {
+      const isFirst = refused === null
+      refused = token
+      return isFirst
+    },
+    skipDelay(): void {
+      attempt = 0
+      next.clear()
+    },
+    reset,
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ListState, Self } from './apply.ts'
 import { isMiniMartError } from './error.ts'
 import type { ClientMessage, ListEvent, ServerAnswer } from './messages.ts'
-import { createReplica } from './replica.ts'
+import { createReplica, type Replica } from './replica.ts'
 import { type EndReason, endReasonOf, type SubscriptionStatus, terminalReasonOf } from './status.ts'
 import { backoffMs, createAlarm } from './timing.ts'
 import type { Id, ListDetail } from './types.ts'
@@ -37,18 +37,10 @@ export function createListSubscription(deps: ListSubscriptionDeps): ListSubscrip
   const { self } = deps
   const replica = createReplica(self, deps.onState)
   const backoff = createBackoff(deps)
-  let status: SubscriptionStatus = { phase: 'syncing' }
+  const status = createStatus(deps.onStatus)
   let isClosed = false
-  /** The gap requested last: when it is still there, a snapshot bridges it. */
-  let gapAfter = -1
   /** From the last event, when that was terminal. */
   let terminal: EndReason | null = null
-
-  const setStatus = (next: SubscriptionStatus): void => {
-    if (status.phase === next.phase) return
-    status = next
-    deps.onStatus(status)
-  }
 
   const update = (): void => {
     if (isClosed) return
@@ -57,7 +49,7 @@ export function createListSubscription(deps: ListSubscriptionDeps): ListSubscrip
       backoff.reset()
       replica.flush()
     }
-    setStatus({ phase: isLive ? 'live' : requests.isDown() ? 'offline' : 'syncing' })
+    status.set({ phase: isLive ? 'live' : requests.isDown() ? 'offline' : 'syncing' })
   }
 
   const close = (): void => {
@@ -70,7 +62,7 @@ export function createListSubscription(deps: ListSubscriptionDeps): ListSubscrip
     if (isClosed) return
     replica.flush()
     close()
-    setStatus({ phase: 'ended', reason })
+    status.set({ phase: 'ended', reason })
   }
 
   const requests = createRequests(deps, backoff, {
@@ -98,19 +90,12 @@ export function createListSubscription(deps: ListSubscriptionDeps): ListSubscrip
     snapshots.read()
   }
 
-  const fillGap = (): void => {
-    if (requests.hasPending() || replica.isWaiting()) return
-    if (gapAfter === replica.head()) readSnapshot()
-    else {
-      gapAfter = replica.head()
-      requests.send()
-    }
-  }
+  const fillGap = createGapFiller(requests, replica, readSnapshot)
 
   readSnapshot()
   return {
     state: replica.state,
-    status: () => status,
+    status: status.get,
     socketUp: requests.socketUp,
     socketDown() {
       replica.flush()
@@ -126,14 +111,40 @@ export function createListSubscription(deps: ListSubscriptionDeps): ListSubscrip
       onResync: readSnapshot,
       onUnsubscribed() {
         replica.flush()
-        const isStillVisible = terminal !== 'deleted' && self().isTenantAdmin
-        if (terminal && !isStillVisible) end(terminal)
+        if (terminal && !isVisibleAfter(terminal, self())) end(terminal)
         else requests.sendLater()
       },
       end,
     }),
     end,
     close,
+  }
+}
+
+/** An admin of the tenant sees its lists without being a member. */
+const isVisibleAfter = (terminal: EndReason, self: Self): boolean =>
+  terminal !== 'deleted' && self.isTenantAdmin
+
+function createStatus(onChange: (status: SubscriptionStatus) => void) {
+  let status: SubscriptionStatus = { phase: 'syncing' }
+  return {
+    get: () => status,
+    set(next: SubscriptionStatus): void {
+      if (status.phase === next.phase) return
+      status = next
+      onChange(status)
+    },
+  }
+}
+
+/** Requests the events after a gap; a snapshot bridges one that is still there afterwards. */
+function createGapFiller(requests: Requests, replica: Replica, readSnapshot: () => void): () => void {
+  let requestedAfter = -1
+  return () => {
+    if (requests.hasPending() || replica.isWaiting()) return
+    if (requestedAfter === replica.head()) return readSnapshot()
+    requestedAfter = replica.head()
+    requests.send()
   }
 }
 

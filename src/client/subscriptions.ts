@@ -56,14 +56,6 @@ export function createSubscriptions(deps: SubscriptionsDeps): Subscriptions {
   const linger = createAlarm()
   let isUp = false
 
-  const guard = (call: () => unknown): void => {
-    try {
-      call()
-    } catch (error) {
-      deps.onHandlerError(error)
-    }
-  }
-
   const endAll = (reason: EndReason): void => {
     linger.clear()
     isUp = false
@@ -92,28 +84,11 @@ export function createSubscriptions(deps: SubscriptionsDeps): Subscriptions {
   }
 
   const open = (listId: Id): Shared => {
-    const handlers = new Set<SubscriptionHandlers>()
-    const subscription = createListSubscription({
-      ...deps,
-      listId,
-      readList: (signal) => deps.readList(listId, signal),
-      send: socket.send,
-      onState(state, events) {
-        for (const handler of [...handlers]) {
-          guard(() => handler.onState?.(state))
-          for (const event of events) guard(() => handlers.has(handler) && handler.onEvent?.(event))
-        }
-      },
-      onStatus(status) {
-        for (const handler of [...handlers]) guard(() => handler.onStatus?.(status))
-        if (status.phase === 'ended') remove(listId, shared)
-      },
-    })
-    const shared = { subscription, handlers }
+    const shared = createShared(deps, listId, { send: socket.send, onEnded: () => remove(listId, shared) })
     lists.set(listId, shared)
     linger.clear()
     socket.open()
-    if (isUp) subscription.socketUp()
+    if (isUp) shared.subscription.socketUp()
     return shared
   }
 
@@ -129,8 +104,8 @@ export function createSubscriptions(deps: SubscriptionsDeps): Subscriptions {
       if (known)
         queueMicrotask(() => {
           if (!shared.handlers.has(own) || subscription.state() !== known) return
-          guard(() => own.onState?.(known))
-          guard(() => own.onStatus?.(subscription.status()))
+          guard(deps, () => own.onState?.(known))
+          guard(deps, () => own.onStatus?.(subscription.status()))
         })
       return {
         state: subscription.state,
@@ -146,6 +121,40 @@ export function createSubscriptions(deps: SubscriptionsDeps): Subscriptions {
     },
     wake: socket.wake,
     endAll,
+  }
+}
+
+function createShared(
+  deps: SubscriptionsDeps,
+  listId: Id,
+  { send, onEnded }: Pick<ListSubscriptionDeps, 'send'> & { onEnded: () => void },
+): Shared {
+  const handlers = new Set<SubscriptionHandlers>()
+  const subscription = createListSubscription({
+    ...deps,
+    listId,
+    readList: (signal) => deps.readList(listId, signal),
+    send,
+    onState(state, events) {
+      for (const handler of [...handlers]) {
+        guard(deps, () => handler.onState?.(state))
+        for (const event of events) guard(deps, () => handlers.has(handler) && handler.onEvent?.(event))
+      }
+    },
+    onStatus(status) {
+      for (const handler of [...handlers]) guard(deps, () => handler.onStatus?.(status))
+      if (status.phase === 'ended') onEnded()
+    },
+  })
+  return { subscription, handlers }
+}
+
+/** A handler that throws must not keep the others from being called. */
+function guard({ onHandlerError }: SubscriptionsDeps, call: () => unknown): void {
+  try {
+    call()
+  } catch (error) {
+    onHandlerError(error)
   }
 }
 

@@ -109,7 +109,6 @@ interface LinkOptions {
 
 /** The two connections of an instance, replaced as soon as one fails or goes silent. */
 function createLink(options: LinkOptions) {
-  const { log } = options
   const canaryName = `${prefix}canary:${crypto.randomUUID()}`
   let publisher: RedisConnection | null = null
   let subscriber: Subscriber | null = null
@@ -131,16 +130,14 @@ function createLink(options: LinkOptions) {
       const pair = await openPair(options.url, canaryName, publisher, replace)
       publisher = pair.publisher
       subscriber = pair.subscriber
-      const { connection, canaries } = pair.subscriber
-      for (const channel of options.channels) await connection.subscribe(channel, options.receive)
-      for (const channel of canaries.keys()) canaries.set(channel, Date.now())
+      await subscribeAll(pair.subscriber, options)
       if (closed) return disconnect()
-      if (down) log.info('Redis relays live events between instances again')
+      if (down) options.log.info('Redis relays live events between instances again')
       down = false
       options.onReconnect()
     } catch (error) {
       disconnect()
-      if (!down && !closed) log.warn(outageMessage, { error })
+      if (!down && !closed) options.log.warn(outageMessage, { error })
       down = true
     } finally {
       connecting = false
@@ -194,6 +191,14 @@ function createLink(options: LinkOptions) {
       disconnect()
     },
   }
+}
+
+async function subscribeAll(
+  { connection, canaries }: Subscriber,
+  { channels, receive }: LinkOptions,
+): Promise<void> {
+  for (const channel of channels) await connection.subscribe(channel, receive)
+  for (const channel of canaries.keys()) canaries.set(channel, Date.now())
 }
 
 const outageMessage =
