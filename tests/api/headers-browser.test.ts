@@ -1,7 +1,8 @@
 /** What the headers make of our pages and of other sites' pages, in a real browser against the real service. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Server } from 'bun'
-import { type BrowserPage, chromium, openBrowser } from '../support/browser.ts'
+import type { Page } from 'playwright-core'
+import { type Browser, chromium, openBrowser, reads } from '../support/browser.ts'
 import { makeTenant, type Person } from '../support/people.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { servicesRequired } from '../support/service.ts'
@@ -15,7 +16,8 @@ const site = (html: () => string): Server<undefined> =>
   })
 
 describe.skipIf(chromium === null && !servicesRequired)('in a browser', () => {
-  let page: BrowserPage
+  let browser: Browser
+  let page: Page
   let server: TestServer
   let admin: Person
   const friend = site(() => '<title>friend</title>')
@@ -26,10 +28,11 @@ describe.skipIf(chromium === null && !servicesRequired)('in a browser', () => {
   beforeAll(async () => {
     server = await startServer('embedded', { CORS_ORIGINS: new URL(friend.url).origin })
     admin = (await makeTenant(server)).admin
-    page = await openBrowser(chromium ?? 'chromium')
+    browser = await openBrowser(chromium ?? 'chromium')
+    page = browser.page
   }, 60_000)
   afterAll(async () => {
-    await page.close()
+    await browser.close()
     await Promise.all([friend.stop(true), foe.stop(true), server.stop()])
   })
 
@@ -39,25 +42,25 @@ describe.skipIf(chromium === null && !servicesRequired)('in a browser', () => {
       .then(async (answer) => [(await answer.json()).id, answer.headers.get('x-request-id') !== null], (error) => error.name)`)
 
   test('a site in CORS_ORIGINS can use the API, another cannot, nor show anything of it in a frame', async () => {
-    await page.open(friend.url.href)
+    await page.goto(friend.url.href)
     expect(await callApi()).toEqual([admin.id, true])
-    await page.open(foe.url.href)
+    await page.goto(foe.url.href)
     expect(await callApi()).toBe('TypeError')
     expect(
       await page.evaluate(
         `fetch('${server.url}/docs', { mode: 'no-cors' }).then(() => 'read', () => 'refused')`,
       ),
     ).toBe('refused')
-    const blocked = () => page.faults.filter((fault) => fault.includes('frame-ancestors')).length === 3
+    const blocked = () => browser.faults.filter((fault) => fault.includes('frame-ancestors')).length === 3
     await until(blocked, 'three frames that were blocked')
   }, 60_000)
 
   test('the documentation works under its policy', async () => {
-    const before = page.faults.length
-    await page.open(`${server.url}/docs`)
-    await page.reads('/api/v1/auth/login')
-    await page.open(`${server.url}/redoc`)
-    expect(page.faults.slice(before)).toEqual([])
+    const before = browser.faults.length
+    await page.goto(`${server.url}/docs`)
+    await reads(page, '/api/v1/auth/login')
+    await page.goto(`${server.url}/redoc`)
+    expect(browser.faults.slice(before)).toEqual([])
     expect(await page.evaluate('window.opener')).toBeNull()
   }, 60_000)
 })

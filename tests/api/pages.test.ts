@@ -1,17 +1,20 @@
 /** The links in mails, opened in a real browser against the real service. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { type BrowserPage, chromium, openBrowser } from '../support/browser.ts'
+import type { Page } from 'playwright-core'
+import { type Browser, chromium, openBrowser, reads } from '../support/browser.ts'
 import { goodPassword, makeList, makeTenant, makeUser, signIn } from '../support/people.ts'
 import { sharedServer } from '../support/server.ts'
 import { servicesRequired } from '../support/service.ts'
 import { linkIn } from '../support/smtp.ts'
 
 describe.skipIf(chromium === null && !servicesRequired)('the pages behind the links', () => {
-  let page: BrowserPage
+  let browser: Browser
+  let page: Page
   beforeAll(async () => {
-    page = await openBrowser(chromium ?? 'chromium')
+    browser = await openBrowser(chromium ?? 'chromium')
+    page = browser.page
   }, 30_000)
-  afterAll(() => page.close())
+  afterAll(() => browser.close())
 
   test('an invitee opens the mail, signs in, accepts and is a member', async () => {
     const server = await sharedServer('embedded')
@@ -20,16 +23,16 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
     const list = await makeList(tenant.admin, 'Saturday <b>market</b>')
     await tenant.admin.api.post(`/shopping-lists/${list.id}/invite`, { email: guest.email })
     const mail = await server.inbox.waitFor(guest.email, ({ subject }) => subject.includes('Saturday'))
-    await page.open(linkIn(mail).href)
-    await page.reads('Saturday <b>market</b>')
-    await page.fill('password', guest.password)
+    await page.goto(linkIn(mail).href)
+    await reads(page, 'Saturday <b>market</b>')
+    await page.fill('#password', guest.password)
     await page.click('#sign-in-form button[type=submit]')
-    await page.reads('Accept')
+    await reads(page, 'Accept')
     await page.click('#answer-form button[value=accept]')
-    await page.reads('You can close this page')
+    await reads(page, 'You can close this page')
     const members = await tenant.admin.api.get(`/shopping-lists/${list.id}/members`)
     expect(members.body.data.map((member: { user_id: string }) => member.user_id)).toContain(guest.id)
-    expect(page.faults).toEqual([])
+    expect(browser.faults).toEqual([])
   }, 60_000)
 
   test('whoever forgot the password sets a new one and signs in with it', async () => {
@@ -37,14 +40,14 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
     const { admin } = await makeTenant(server)
     await admin.api.post('/auth/forgot-password', { email: admin.email })
     const mail = await server.inbox.waitFor(admin.email, ({ text }) => text.includes('reset-password'))
-    await page.open(linkIn(mail).href)
+    await page.goto(linkIn(mail).href)
     const next = `${goodPassword}, again`
-    await page.fill('password', next)
-    await page.fill('again', next)
+    await page.fill('#password', next)
+    await page.fill('#again', next)
     await page.click('#form button[type=submit]')
-    await page.reads('Your password is changed')
+    await reads(page, 'Your password is changed')
     expect((await signIn(server, admin.email, next)).user.id).toBe(admin.id)
-    expect(page.faults).toEqual([])
+    expect(browser.faults).toEqual([])
   }, 60_000)
 
   const markup = '<img src=x onerror=window.taken=1><script>window.taken=1</script>'
@@ -64,17 +67,17 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
       const list = await makeList(tenant.admin, name)
       await tenant.admin.api.post(`/shopping-lists/${list.id}/invite`, { email: guest.email })
       const mail = await server.inbox.waitFor(guest.email, ({ subject }) => subject.includes('Invitation'))
-      await page.open(linkIn(mail).href)
-      await page.reads(name)
-      await page.reads(`</title>${markup}`)
-      await page.fill('password', guest.password)
+      await page.goto(linkIn(mail).href)
+      await reads(page, name)
+      await reads(page, `</title>${markup}`)
+      await page.fill('#password', guest.password)
       await page.click('#sign-in-form button[type=submit]')
-      await page.reads(`${markup}{{7*7}}`)
+      await reads(page, `${markup}{{7*7}}`)
       await page.click('#answer-form button[value=reject]')
-      await page.reads('You declined')
+      await reads(page, 'You declined')
       expect(await page.evaluate('window.taken ?? null')).toBeNull()
     }
-    expect(page.faults).toEqual([])
+    expect(browser.faults).toEqual([])
   }, 60_000)
 
   test('a hostile token or address runs nothing, leads nowhere else and leaves the address bar', async () => {
@@ -96,16 +99,16 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
     ]
     for (const path of ['/invite', '/reset-password'])
       for (const query of [...queries, ...odd, `token=a&next=https://evil.example&redirect=//evil.example`]) {
-        await page.open(`${url}${path}?${query}`)
+        await page.goto(`${url}${path}?${query}`)
         if (path === '/reset-password') {
-          await page.fill('password', goodPassword)
-          await page.fill('again', goodPassword)
+          await page.fill('#password', goodPassword)
+          await page.fill('#again', goodPassword)
           await page.click('#form button[type=submit]')
         }
-        await page.reads('This link does not work')
+        await reads(page, 'This link does not work')
         expect(await page.evaluate('window.taken ?? null'), query).toBeNull()
         expect(await page.evaluate('location.href.split("#")[0]')).toBe(`${url}${path}`)
       }
-    expect(page.faults).toEqual([])
+    expect(browser.faults).toEqual([])
   }, 60_000)
 })

@@ -6,7 +6,7 @@ const pauseMs = 20
  */
 export async function until<T>(
   look: () => T | Promise<T>,
-  what = 'it',
+  what: string | (() => string) = 'it',
   timeoutMs = 10_000,
 ): Promise<Exclude<Awaited<T>, false | null | undefined>> {
   const deadline = performance.now() + timeoutMs
@@ -14,7 +14,8 @@ export async function until<T>(
     const found = await look()
     if (found !== false && found !== null && found !== undefined)
       return found as Exclude<Awaited<T>, false | null | undefined>
-    if (performance.now() > deadline) throw new Error(`${what} did not come to be within ${timeoutMs} ms`)
+    if (performance.now() > deadline)
+      throw new Error(`${typeof what === 'string' ? what : what()} did not come to be within ${timeoutMs} ms`)
     await Bun.sleep(pauseMs)
   }
 }

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { Elysia } from 'elysia'
+import type { Page } from 'playwright-core'
 import { pagesRoutes } from '../../src/features/web/routes.ts'
-import { type BrowserPage, chromium, openBrowser } from '../support/browser.ts'
+import { type Browser, chromium, openBrowser, reads } from '../support/browser.ts'
 
 interface Call {
   path: string
@@ -50,15 +51,17 @@ const signedIn = (): [number, Record<string, unknown>] => [
 
 describe.skipIf(chromium === null)('in a browser', () => {
   const app = new Elysia().use(pagesRoutes()).use(api)
-  let page: BrowserPage
+  let browser: Browser
+  let page: Page
   let base = ''
   beforeAll(async () => {
     app.listen({ port: 0, hostname: '127.0.0.1' })
     base = `http://127.0.0.1:${app.server?.port}`
-    page = await openBrowser(chromium ?? '')
+    browser = await openBrowser(chromium ?? '')
+    page = browser.page
   }, 30_000)
   afterAll(async () => {
-    await page.close()
+    await browser.close()
     await app.stop(true)
   })
   beforeEach(() => {
@@ -78,42 +81,42 @@ describe.skipIf(chromium === null)('in a browser', () => {
       return [200, { email_verified: true }]
     }
     answers['/invitations/accept'] = () => [200, {}]
-    await page.open(`${base}/invite?token=abc`)
-    await page.reads('Ben Ode invites you')
-    await page.reads('<img src=x onerror=alert(1)>')
+    await page.goto(`${base}/invite?token=abc`)
+    await reads(page, 'Ben Ode invites you')
+    await reads(page, '<img src=x onerror=alert(1)>')
     expect(await page.evaluate('location.href')).toBe(`${base}/invite`)
-    await page.fill('password', 'wrong-password')
+    await page.fill('#password', 'wrong-password')
     await page.click('#sign-in-form button')
-    await page.reads('the password is wrong')
+    await reads(page, 'the password is wrong')
     expect(await page.evaluate(`document.getElementById('password').value`)).toBe('wrong-password')
-    await page.fill('password', 'right-password')
+    await page.fill('#password', 'right-password')
     await page.click('#sign-in-form button')
-    await page.fill('code', '111111')
+    await page.fill('#code', '111111')
     await page.click('#verify-form button[value=verify]')
-    await page.reads('This code is wrong')
+    await reads(page, 'This code is wrong')
     await page.click('#verify-form button[value=resend]')
-    await page.reads('A new code is on its way')
-    await page.fill('code', '042917')
+    await reads(page, 'A new code is on its way')
+    await page.fill('#code', '042917')
     await page.click('#verify-form button[value=verify]')
-    await page.reads('Hello, Anna Berg')
+    await reads(page, 'Hello, Anna Berg')
     await page.click('#answer-form button[value=accept]')
-    await page.reads('You are on the list')
+    await reads(page, 'You are on the list')
     expect(called().slice(-2)).toEqual(['/invitations/accept Bearer access', '/auth/logout Bearer access'])
     expect(calls.find(({ path }) => path === '/invitations/accept')?.body).toEqual({ token: 'abc' })
-    expect(page.faults).toEqual([])
+    expect(browser.faults).toEqual([])
   })
 
   test('declining is told, and the invitation of somebody else leads back to signing in', async () => {
-    await page.open(`${base}/invite?token=abc`)
-    await page.fill('password', 'right-password')
+    await page.goto(`${base}/invite?token=abc`)
+    await page.fill('#password', 'right-password')
     await page.click('#sign-in-form button')
     answers['/invitations/accept'] = () => refused(403, 'invitation_not_for_you')
     await page.click('#answer-form button[value=accept]')
-    await page.reads('The invitation is for another address')
-    await page.fill('password', 'right-password')
+    await reads(page, 'The invitation is for another address')
+    await page.fill('#password', 'right-password')
     await page.click('#sign-in-form button')
     await page.click('#answer-form button[value=reject]')
-    await page.reads('You declined')
+    await reads(page, 'You declined')
     expect(called().at(-1)).toBe('/auth/logout Bearer access')
   })
 
@@ -127,45 +130,45 @@ describe.skipIf(chromium === null)('in a browser', () => {
     }
     for (const [code, text] of Object.entries(words)) {
       answers['/invitations/preview'] = () => refused(410, code)
-      await page.open(`${base}/invite?token=abc`)
-      await page.reads(text)
+      await page.goto(`${base}/invite?token=abc`)
+      await reads(page, text)
     }
     answers['/invitations/preview'] = () => refused(429, 'rate_limited')
-    await page.open(`${base}/invite?token=abc`)
-    await page.reads('Too many tries')
+    await page.goto(`${base}/invite?token=abc`)
+    await reads(page, 'Too many tries')
     answers['/invitations/preview'] = () => [200, invitation]
     await page.click('#retry-form button')
-    await page.reads('Sign in to answer')
+    await reads(page, 'Sign in to answer')
     calls = []
-    await page.open(`${base}/invite`)
-    await page.reads('This link does not work')
+    await page.goto(`${base}/invite`)
+    await reads(page, 'This link does not work')
     expect(calls).toEqual([])
   })
 
   test('a new password is checked here first, then by the API, then saved', async () => {
-    await page.open(`${base}/reset-password?token=abc`)
+    await page.goto(`${base}/reset-password?token=abc`)
     expect(await page.evaluate('location.href')).toBe(`${base}/reset-password`)
     const send = async (password: string, again: string): Promise<void> => {
-      await page.fill('password', password)
-      await page.fill('again', again)
+      await page.fill('#password', password)
+      await page.fill('#again', again)
       await page.click('#form button')
     }
     await send('short', 'short')
-    await page.reads('this one has 5')
+    await reads(page, 'this one has 5')
     await send('long enough', 'long enougH')
-    await page.reads('The two passwords differ')
+    await reads(page, 'The two passwords differ')
     expect(calls).toEqual([])
     answers['/auth/reset-password'] = () => refused(422, 'invalid', 'Among the most common ones.')
     await send('password1', 'password1')
-    await page.reads('Among the most common ones.')
+    await reads(page, 'Among the most common ones.')
     answers['/auth/reset-password'] = () => [204, {}]
     await send('long enough', 'long enough')
-    await page.reads('Your password is changed')
+    await reads(page, 'Your password is changed')
     expect(calls.at(-1)?.body).toEqual({ token: 'abc', new_password: 'long enough' })
     answers['/auth/reset-password'] = () => refused(400, 'reset_token_invalid')
-    await page.open(`${base}/reset-password?token=abc`)
+    await page.goto(`${base}/reset-password?token=abc`)
     await send('long enough', 'long enough')
-    await page.reads('This link does not work')
-    expect(page.faults).toEqual([])
+    await reads(page, 'This link does not work')
+    expect(browser.faults).toEqual([])
   })
 })
