@@ -153,8 +153,18 @@ describe('the check itself', () => {
       value: 'listItems',
       fault: 'listItems: is not unique',
     },
-    { what: 'an example that does not fit', keys: example, value: { name: '' }, fault: 'fits none' },
-    { what: 'a foreign field', keys: example, value: { name: 'Milk', colour: 'white' }, fault: 'fits none' },
+    {
+      what: 'an example that does not fit',
+      keys: example,
+      value: { name: '' },
+      fault: 'must match a schema in anyOf',
+    },
+    {
+      what: 'a foreign field',
+      keys: example,
+      value: { name: 'Milk', colour: 'white' },
+      fault: 'must match a schema in anyOf',
+    },
     { what: 'a missing example', keys: example, fault: 'request application/json has no example' },
     {
       what: 'a dangling reference',
