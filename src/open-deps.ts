@@ -13,7 +13,7 @@ import { completeRestore } from './data-dir/layout.ts'
 import { openDatabase } from './db/open.ts'
 import { createOtps } from './features/auth/otp.ts'
 import { createPasswordResets } from './features/auth/password-resets.ts'
-import { createPasswords } from './features/auth/passwords.ts'
+import { createPasswords, type HashParameters } from './features/auth/passwords.ts'
 import { createSessions } from './features/auth/sessions.ts'
 import { createHousekeeping } from './features/housekeeping/job.ts'
 import { createJwtSigner } from './http/jwt-signer.ts'
@@ -33,6 +33,8 @@ import { openTracing } from './tracing/tracing.ts'
 export interface OpenOptions {
   /** What /metrics tells in place of this process' own figures; METRICS_PORT is then somebody else's, too. */
   gatherMetrics?: (own: Metrics) => () => Promise<string>
+  /** Cheap ones for tests that are not about passwords. */
+  hashParameters?: HashParameters
 }
 
 const maxWaitingHashes = 64
@@ -45,7 +47,7 @@ export async function openDeps(
   config: Config,
   log: Logger,
   phase: () => Phase,
-  { gatherMetrics }: OpenOptions,
+  { gatherMetrics, hashParameters }: OpenOptions,
 ) {
   prepareDataDir(config.dataDir)
   // Before the key is read: a restore brings its own.
@@ -59,6 +61,7 @@ export async function openDeps(
   const passwords = await createPasswords({
     concurrency: availableParallelism(),
     maxWaiting: maxWaitingHashes,
+    ...(hashParameters && { parameters: hashParameters }),
   })
   const tracing = await openTracing(config, log)
   const db = await openDatabase({ ...config, log, tracing, refusePending: !config.autoMigrate })

@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os'
 import { login, resetTokenFor } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import { freshEmail, goodPassword, makeList, makeTenant, makeUser, superAdmin } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, hashingServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const floodSize = 250
@@ -15,7 +15,7 @@ const capacity = availableParallelism() + 64
 describeBackends('a flood of sign-ins', (backend) => {
   let server: TestServer
   beforeAll(async () => {
-    server = await sharedServer(backend)
+    server = await hashingServer(backend)
   })
 
   test('is answered 503 with Retry-After past the bound, while other calls are answered between', async () => {

@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm'
 import { allMailed, login, makeUnverified, problemOf, storedHash, wrongCode } from '../support/auth.ts'
 import { createClient } from '../support/client.ts'
 import { freshEmail, goodPassword, makeTenant, makeUser, superAdmin, type Tenant } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, hashingServer, sharedServer, type TestServer } from '../support/server.ts'
 import { codeIn } from '../support/smtp.ts'
 
 describeBackends('login', (backend) => {
@@ -137,7 +137,8 @@ describeBackends('login', (backend) => {
   })
 
   test('a hash made with older parameters is made anew at login, and only then', async () => {
-    const ann = await makeUser(server, tenant)
+    const server = await hashingServer(backend)
+    const ann = (await makeTenant(server)).admin
     const old = await Bun.password.hash(goodPassword, {
       algorithm: 'argon2id',
       memoryCost: 4096,

@@ -2,7 +2,7 @@
 import { beforeAll, expect, test } from 'bun:test'
 import { login } from '../support/auth.ts'
 import { freshEmail, makeTenant, makeUser, type Tenant } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, hashingServer, type TestServer } from '../support/server.ts'
 
 const rounds = 20
 
@@ -10,7 +10,7 @@ describeBackends('login', (backend) => {
   let server: TestServer
   let tenant: Tenant
   beforeAll(async () => {
-    server = await sharedServer(backend)
+    server = await hashingServer(backend)
     tenant = await makeTenant(server)
   })
 

@@ -9,7 +9,7 @@ import { makeUnverified } from '../support/auth.ts'
 import { freshEmail, makeTenant, makeUser, superAdmin } from '../support/people.ts'
 import { postgresAvailable } from '../support/postgres.ts'
 import { redisAvailable } from '../support/redis.ts'
-import { sharedServer, type TestServer } from '../support/server.ts'
+import { hashingServer, type TestServer } from '../support/server.ts'
 
 /** The path through the program is one; of its backends the one that answers faster hides less. */
 const backend = postgresAvailable && redisAvailable ? 'full' : 'embedded'
@@ -22,7 +22,7 @@ describe('the time of an answer', () => {
   let addressOf: Record<Kind, () => string>
 
   beforeAll(async () => {
-    server = await sharedServer(backend)
+    server = await hashingServer(backend)
     const [tenant, closed, root] = await Promise.all([
       makeTenant(server),
       makeTenant(server),

@@ -15,7 +15,6 @@ import {
   replaceHash,
 } from './accounts.ts'
 import { recordingRefusal } from './failed-attempts.ts'
-import { isOutdated } from './passwords.ts'
 import type { Session } from './sessions.ts'
 import { newOtpMail } from './verification.ts'
 
@@ -38,7 +37,7 @@ async function beginSession(deps: Deps, email: string, password: string, device:
   if (!account || !right)
     throw new AppError('invalid_credentials', 'The e-mail address or the password is wrong.')
   await refuseUnready(deps, account, device)
-  if (isOutdated(account.passwordHash))
+  if (deps.passwords.isOutdated(account.passwordHash))
     await replaceHash(deps.db, account, await deps.passwords.hash(password))
   const { userId, tenantId, sessionEpoch, tenantEpoch } = account
   const { address, userAgent } = device
