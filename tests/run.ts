@@ -6,7 +6,7 @@
  * stands under the name of its file. A file named `*.alone.test.ts` measures, so it runs after the rest with nothing
  * beside it. Where a file or a name is asked for, there is one process.
  */
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeDataDirs } from './support/data-dir.ts'
@@ -51,6 +51,9 @@ async function run(given: string[]): Promise<number> {
   // What the tests' processes leave when they end; databases that run as another user have folders in it too.
   const folder = await mkdtemp(join(tmpdir(), 'minimart-tests-'))
   await chmod(folder, 0o1777)
+  const executable = join(folder, 'minimart')
+  await copyFile('dist/minimart', executable)
+  await chmod(executable, 0o755)
   const [postgres, redis, dataDirs] = await Promise.all([
     postgresAvailable && !process.env['TEST_DATABASE_URL'] ? startPostgres() : null,
     redisAvailable && !process.env['TEST_REDIS_URL'] ? startRedis() : null,
@@ -64,6 +67,7 @@ async function run(given: string[]): Promise<number> {
       const { code, tail } = await bunTest(args, {
         TMPDIR: folder,
         MINIMART_TEST_RUN: id,
+        MINIMART_EXECUTABLE: executable,
         ...(dataDirs ? { MINIMART_TEST_DATA_DIRS: dataDirs } : {}),
         ...(postgres ? { TEST_DATABASE_URL: postgres.url } : {}),
         ...(redis ? { TEST_REDIS_URL: redis.url } : {}),

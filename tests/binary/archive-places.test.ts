@@ -3,8 +3,8 @@ import { beforeAll, describe, expect, test } from 'bun:test'
 import { chmod, mkdir, open, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { emptyArchive } from '../support/archive.ts'
-import type { RunOptions } from '../support/program.ts'
-import { describeExecutable, expectRefused, giveToProgram } from './backup-setup.ts'
+import { describeExecutable, type RunOptions } from '../support/program.ts'
+import { expectRefused, giveToProgram } from './backup-setup.ts'
 import { mayMount, onTmpfs } from './edges-tmpfs.ts'
 
 describeExecutable('places of archives', (program) => {

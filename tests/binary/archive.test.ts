@@ -1,12 +1,12 @@
 /** `minimart export` and `minimart import` as an operator uses them, in the program as it is shipped. */
-import { afterAll, describe, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { content, emptyArchive } from '../support/archive.ts'
 import { addItem, asPerson, goodPassword, makeList, makeTenant, superAdmin } from '../support/people.ts'
 import { testPostgres } from '../support/postgres.ts'
-import { asServer, createProgram, environmentFor, executableBuilt } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor } from '../support/program.ts'
 import { testRedis } from '../support/redis.ts'
 import { describeFull } from '../support/server.ts'
 import { startInbox } from '../support/smtp.ts'
@@ -17,10 +17,7 @@ const secret = 'tests only: long enough to sign with, 0123456789'
 /** What an operator is never told. */
 const stack = /^ +at /m
 
-describe.skipIf(!executableBuilt)('archives (executable)', () => {
-  const program = createProgram('executable')
-  afterAll(program.clean)
-
+describeExecutable('archives', (program) => {
   describeFull('growing', () => {
     test('a tenant goes from the small installation into the running large one and on, losing nothing', async () => {
       const [inbox, cwd] = await Promise.all([startInbox(), program.folder()])

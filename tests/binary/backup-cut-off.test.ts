@@ -3,15 +3,20 @@ import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
-import type { Running } from '../support/program.ts'
+import { describeExecutable, type Running } from '../support/program.ts'
+import { isLong } from '../support/rounds.ts'
 import { until } from '../support/until.ts'
-import { describeExecutable, expectRefused, giveToProgram, resultOf, serve, stop } from './backup-setup.ts'
+import { expectRefused, giveToProgram, resultOf, serve, stop } from './backup-setup.ts'
 
 const strace = Bun.which('strace')
 /** To `restored-…`, two things set aside, to `placing-…`, two things into place. */
 const movesOfARestore = 6
-/** Of the kills below, one that leaves neither a database nor a key in its place. */
-const servedAfter = 4
+/** Counted from the last, the moves at which one is killed: the suite takes the one that decides, one after which neither a database nor a key is in its place, and the last. */
+const killedAt = isLong
+  ? Array.from({ length: movesOfARestore }, (_, index) => index).toReversed()
+  : [5, 2, 0]
+/** The second of those. */
+const servedAfter = 1 + killedAt.indexOf(2)
 
 describeExecutable('cut off', (program) => {
   let folder: string
@@ -70,8 +75,8 @@ describeExecutable('cut off', (program) => {
       }
       const moves = (await restore('not-killed')).match(/rename\(/g)?.length ?? 0
       expect(await whole('not-killed')).toBe('new')
-      // While the database is tried out; the move that decides; the five after it.
-      const kills = [1, ...Array.from({ length: movesOfARestore }, (_, index) => moves - index).toReversed()]
+      // While the database is tried out; the move that decides; some after it.
+      const kills = [1, ...killedAt.map((fromLast) => moves - fromLast)]
       const outcomes: string[] = []
       const remaining = kills.entries()
       const killSome = async (): Promise<void> => {
@@ -85,7 +90,7 @@ describeExecutable('cut off', (program) => {
       expect(outcomes[0]).toBe('old')
       await expectKeyInForce(`killed-${servedAfter}`)
       outcomes[servedAfter] = await whole(`killed-${servedAfter}`)
-      expect(outcomes.slice(2)).toEqual(Array.from({ length: movesOfARestore - 1 }, () => 'new'))
+      expect(outcomes.slice(2)).toEqual(killedAt.slice(1).map(() => 'new'))
     },
     90_000,
   )

@@ -2,16 +2,8 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { chmod, copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  asRoot,
-  describeExecutable,
-  expectRefused,
-  fingerprint,
-  giveToProgram,
-  resultOf,
-  serve,
-  stop,
-} from './backup-setup.ts'
+import { describeExecutable } from '../support/program.ts'
+import { asRoot, expectRefused, fingerprint, giveToProgram, resultOf, serve, stop } from './backup-setup.ts'
 
 describeExecutable('places', (program) => {
   let folder: string

@@ -4,7 +4,8 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { extract, type Header, pack } from 'tar-stream'
-import { describeExecutable, expectRefused, fingerprint, giveToProgram } from './backup-setup.ts'
+import { describeExecutable } from '../support/program.ts'
+import { expectRefused, fingerprint, giveToProgram } from './backup-setup.ts'
 
 interface Entry {
   header: Partial<Header> & { name: string }

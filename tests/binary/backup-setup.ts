@@ -1,15 +1,9 @@
 /** What the tests of backup and restore share: the compiled program, and data folders to look into. */
-import { afterAll, describe, expect } from 'bun:test'
+import { expect } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { chown, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  createProgram,
-  executableBuilt,
-  type Outcome,
-  type Program,
-  type Running,
-} from '../support/program.ts'
+import type { Outcome, Program, Running } from '../support/program.ts'
 
 export const asRoot = process.getuid?.() === 0
 const nobody = 65_534
@@ -17,15 +11,6 @@ const nobody = 65_534
 /** What a test makes as root belongs to the program's user, as if that had made it. */
 export async function giveToProgram(path: string): Promise<void> {
   if (asRoot) await chown(path, nobody, nobody)
-}
-
-/** Of the compiled program alone: what is tried here takes its time, and is the same from source. */
-export function describeExecutable(title: string, body: (program: Program) => void): void {
-  describe.skipIf(!executableBuilt)(`${title} (executable)`, () => {
-    const program = createProgram('executable')
-    afterAll(program.clean)
-    body(program)
-  })
 }
 
 export async function serve(program: Program, env: Record<string, string>): Promise<Running> {

@@ -12,10 +12,10 @@ import {
   type Person,
   type Tenant,
 } from '../support/people.ts'
-import { asServer, environmentFor, type Running } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor, type Running } from '../support/program.ts'
 import { type Inbox, startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
-import { describeExecutable, resultOf, serve, stop } from './backup-setup.ts'
+import { resultOf, serve, stop } from './backup-setup.ts'
 
 const writers = 4
 

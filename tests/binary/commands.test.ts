@@ -1,15 +1,13 @@
 /** The commands that need nothing running, as a user types them. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { readdir } from 'node:fs/promises'
 import packageJson from '../../package.json' with { type: 'json' }
-import { describePrograms } from '../support/program.ts'
+import { describeExecutable } from '../support/program.ts'
 
 /** Ctrl-D */
 const endOfTransmission = '\u0004'
 
-describePrograms('the command line', (program) => {
-  afterAll(program.clean)
-
+describeExecutable('the command line', (program) => {
   test('version prints the version and nothing else, by each of its names', async () => {
     for (const args of [['version'], ['--version'], ['-v']])
       expect(await program.run(args)).toEqual({ code: 0, stdout: `${packageJson.version}\n`, stderr: '' })

@@ -5,11 +5,11 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { controlSocket } from '../../src/backup/control-address.ts'
 import { makeTenant, superAdmin, type Tenant } from '../support/people.ts'
-import { asServer, environmentFor, type Running } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor, type Running } from '../support/program.ts'
 import type { TestServer } from '../support/server.ts'
 import { type Inbox, startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
-import { asRoot, describeExecutable, serve } from './backup-setup.ts'
+import { asRoot, serve } from './backup-setup.ts'
 
 describeExecutable('the control socket', (program) => {
   let inbox: Inbox

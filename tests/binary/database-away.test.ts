@@ -1,5 +1,5 @@
 /** A PostgreSQL that is not there at the start, and one that goes away while the service runs. */
-import { afterAll, expect, test } from 'bun:test'
+import { beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { createClient } from '../support/client.ts'
 import { makeList, makeTenant } from '../support/people.ts'
@@ -9,7 +9,7 @@ import {
   startPostgres,
   testPostgres,
 } from '../support/postgres.ts'
-import { asServer, describePrograms, environmentFor } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor, type Started } from '../support/program.ts'
 import { startProxy } from '../support/proxy.ts'
 import { startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
@@ -17,29 +17,18 @@ import { until } from '../support/until.ts'
 const secret = 'tests only: long enough to sign with, 0123456789'
 const healthyAgainMs = 5000
 
-describePrograms('PostgreSQL away', (program) => {
-  afterAll(program.clean)
-
-  // It waits 30 s; once is enough.
-  if (program.form === 'source')
-    test('at the start: says so while it tries again, then exit code 1 and what to check', async () => {
-      const started = await program.start(['serve'], {
-        env: {
-          PORT: '0',
-          DATABASE_URL: 'postgres://someone:sesame-open@127.0.0.1:1/nowhere',
-          JWT_SECRET_KEY: secret,
-        },
-      })
-      await until(() => started.lines().some(({ level }) => level === 'warn'), 'a warning')
-      expect(await started.exited).toBe(1)
-      expect(started.errors()).toContain('127.0.0.1:1')
-      expect(started.errors()).toContain('DATABASE_URL')
-      expect(started.errors()).not.toMatch(/^ +at /m)
-      expect(started.output() + started.errors()).not.toContain('sesame')
-      const waiting = started.lines().find(({ level }) => level === 'warn')
-      expect(waiting?.['error']).toMatchObject({ cause: { code: 'ECONNREFUSED' } })
-      expect(started.output()).not.toContain('"stack"')
+describeExecutable('PostgreSQL away', (program) => {
+  // It waits for 30 s, meanwhile the other tests run.
+  let waiting: Promise<Started>
+  beforeAll(() => {
+    waiting = program.start(['serve'], {
+      env: {
+        PORT: '0',
+        DATABASE_URL: 'postgres://someone:sesame-open@127.0.0.1:1/nowhere',
+        JWT_SECRET_KEY: secret,
+      },
     })
+  })
 
   test('SIGTERM while it waits for the database ends it at once with 0', async () => {
     const started = await program.start(['serve'], {
@@ -51,38 +40,37 @@ describePrograms('PostgreSQL away', (program) => {
     expect(started.output()).toContain('stopped before it served')
   })
 
-  // It takes nearly 10 s; once is enough.
-  if (program.form === 'executable')
-    describePostgres('while it stops', () => {
-      test('a database that falls silent does not hold it beyond 10 s', async () => {
-        const { url, drop } = await (await testPostgres()).createDatabase()
-        const throughProxy = new URL(url)
-        const network = await startProxy(`http://${throughProxy.host}`)
-        throughProxy.host = new URL(network.url).host
-        const env = {
-          PORT: '0',
-          DATABASE_URL: throughProxy.href,
-          JWT_SECRET_KEY: secret,
-          RATE_LIMIT_AUTH: 'off',
-        }
-        const running = await (await program.start([], { env })).ready()
-        const api = createClient(running.url)
-        expect((await api.post('/auth/forgot-password', { email: 'nobody@shop.example' })).status).toBe(202)
-        const begun = performance.now()
-        running.signal('SIGTERM')
-        await until(() => running.output().includes('still serving'), 'the announcement')
-        network.hold()
-        const asked = Array.from({ length: 5 }, () =>
-          api.post('/auth/forgot-password', { email: 'nobody@shop.example' }).catch(() => null),
-        )
-        expect(await running.exited).toBe(0)
-        expect(performance.now() - begun).toBeLessThan(10_000)
-        expect(running.output()).toContain('closing took too long and was given up')
-        await Promise.all(asked)
-        await network.stop()
-        await drop()
-      })
+  describePostgres('while it stops', () => {
+    test('a database that falls silent does not hold it beyond 10 s', async () => {
+      const { url, drop } = await (await testPostgres()).createDatabase()
+      const throughProxy = new URL(url)
+      const network = await startProxy(`http://${throughProxy.host}`)
+      throughProxy.host = new URL(network.url).host
+      const env = {
+        PORT: '0',
+        DATABASE_URL: throughProxy.href,
+        JWT_SECRET_KEY: secret,
+        SHUTDOWN_DELAY_MS: '1000',
+        RATE_LIMIT_AUTH: 'off',
+      }
+      const running = await (await program.start([], { env })).ready()
+      const api = createClient(running.url)
+      expect((await api.post('/auth/forgot-password', { email: 'nobody@shop.example' })).status).toBe(202)
+      const begun = performance.now()
+      running.signal('SIGTERM')
+      await until(() => running.output().includes('still serving'), 'the announcement')
+      network.hold()
+      const asked = Array.from({ length: 5 }, () =>
+        api.post('/auth/forgot-password', { email: 'nobody@shop.example' }).catch(() => null),
+      )
+      expect(await running.exited).toBe(0)
+      expect(performance.now() - begun).toBeLessThan(10_000)
+      expect(running.output()).toContain('closing took too long and was given up')
+      await Promise.all(asked)
+      await network.stop()
+      await drop()
     })
+  })
 
   describePrivatePostgres('while it runs', () => {
     test('503 with Retry-After, never 500, and healthy again by itself', async () => {
@@ -134,5 +122,18 @@ describePrograms('PostgreSQL away', (program) => {
       expect(running.output()).not.toContain('"stack"')
       await Promise.all([server.end(), inbox.stop()])
     })
+  })
+
+  test('at the start: says so while it tries again, then exit code 1 and what to check', async () => {
+    const started = await waiting
+    await until(() => started.lines().some(({ level }) => level === 'warn'), 'a warning')
+    expect(await started.exited).toBe(1)
+    expect(started.errors()).toContain('127.0.0.1:1')
+    expect(started.errors()).toContain('DATABASE_URL')
+    expect(started.errors()).not.toMatch(/^ +at /m)
+    expect(started.output() + started.errors()).not.toContain('sesame')
+    const warning = started.lines().find(({ level }) => level === 'warn')
+    expect(warning?.['error']).toMatchObject({ cause: { code: 'ECONNREFUSED' } })
+    expect(started.output()).not.toContain('"stack"')
   })
 })

@@ -1,7 +1,7 @@
 /** `minimart demo`: what it prints works when it is pasted into a shell. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { readdir } from 'node:fs/promises'
-import { describePrograms, type Program, type Running } from '../support/program.ts'
+import { describeExecutable, type Program, type Running } from '../support/program.ts'
 import { until } from '../support/until.ts'
 
 async function startDemo(program: Program, cwd: string): Promise<Running & { shown: string }> {
@@ -10,9 +10,7 @@ async function startDemo(program: Program, cwd: string): Promise<Running & { sho
   return { ...running, shown: running.output() }
 }
 
-describePrograms('demo', (program) => {
-  afterAll(program.clean)
-
+describeExecutable('demo', (program) => {
   test('prints logins and calls that work when pasted, also after a restart', async () => {
     const cwd = await program.folder()
     for (const round of [1, 2]) {

@@ -1,11 +1,9 @@
 /** The scripts behind /docs and /redoc: the executable carries and sends them compressed, and they are the packages'. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { assets } from '../../src/http/docs/docs-assets.ts'
 import { describePrograms } from '../support/program.ts'
 
 describePrograms('the documents’ scripts and styles', (program) => {
-  afterAll(program.clean)
-
   test('come compressed to who takes that, plain to others, and are the same bytes', async () => {
     const started = await program.start([], {
       env: { PORT: '0', DATA_DIR: await program.dataDir('migrated') },

@@ -1,19 +1,18 @@
 /**
  * What was acknowledged outlives kill -9: every write once, each with one event, no holes, sessions still good.
- * A failure names its seed; MINIMART_KILL_SEED repeats it as far as a race can be repeated, MINIMART_KILL_ROUNDS says
- * how often it is killed.
+ * A failure names its seed; MINIMART_KILL_SEED repeats it as far as a race can be repeated.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
 import { asPerson, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
-import { asServer, describePrograms, environmentFor, type Running } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor, type Running } from '../support/program.ts'
+import { report, rounds, seedOf } from '../support/rounds.ts'
 import { type Inbox, startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
 
-const seed = Number(process.env['MINIMART_KILL_SEED'] ?? Date.now() % 2 ** 31)
-/** The executable, which starts sooner and is what people run, gets most of them. */
-const roundsOf = (form: string): number =>
-  Number(process.env['MINIMART_KILL_ROUNDS'] ?? (form === 'source' ? 5 : 20))
+const seed = seedOf('KILL')
+const kills = rounds('KILL', { suite: 3, long: 100 })
+const testTimeoutMs = 60_000 + kills * 10_000
 const writers = 4
 const killWithinMs = 300
 
@@ -25,37 +24,40 @@ interface Ledger {
   refreshTokens: string[]
 }
 
-describePrograms('the embedded database, killed under writes', (program) => {
+describeExecutable('the embedded database, killed under writes', (program) => {
   let inbox: Inbox
   let environment: Record<string, string>
   beforeAll(async () => {
     inbox = await startInbox()
     environment = environmentFor(inbox, await program.dataDir('migrated'))
   })
-  afterAll(async () => {
-    await program.clean()
-    await inbox.stop()
-  })
+  afterAll(() => inbox.stop())
   const serve = async (): Promise<Running> => (await program.start([], { env: environment })).ready()
   const serverOf = (running: Running) => asServer(running, { backend: 'embedded', inbox, environment })
 
-  test(`loses nothing that was acknowledged, and has nothing twice (seed ${seed})`, async () => {
-    const random = randomFrom(seed)
-    let running = await serve()
-    const tenant = await makeTenant(serverOf(running))
-    const owner = await makeUser(serverOf(running), tenant)
-    const lists = await Promise.all(['A', 'B', 'C'].map(async (name) => (await makeList(owner, name)).id))
-    const seen = new Map(lists.map((listId) => [listId, { ids: new Set<string>(), seq: 0 }]))
-    for (let round = 0; round < roundsOf(program.form); round++) {
-      const person = await asPerson(serverOf(running), owner.email, owner.password)
-      const ledger = await writeUntilKilled(running, person, lists, random)
-      running = await serve()
-      await expectKept(running, owner, ledger, seen)
-    }
-    expect([...seen.values()].reduce((sum, { ids }) => sum + ids.size, 0)).toBeGreaterThan(20)
-    running.signal('SIGTERM')
-    expect(await running.exited).toBe(0)
-  }, 180_000)
+  test(
+    `loses nothing that was acknowledged, and has nothing twice (seed ${seed})`,
+    async () => {
+      const random = randomFrom(seed)
+      let running = await serve()
+      const tenant = await makeTenant(serverOf(running))
+      const owner = await makeUser(serverOf(running), tenant)
+      const lists = await Promise.all(['A', 'B', 'C'].map(async (name) => (await makeList(owner, name)).id))
+      const seen = new Map(lists.map((listId) => [listId, { ids: new Set<string>(), seq: 0 }]))
+      for (let round = 0; round < kills; round++) {
+        const person = await asPerson(serverOf(running), owner.email, owner.password)
+        const ledger = await writeUntilKilled(running, person, lists, random)
+        running = await serve()
+        await expectKept(running, owner, ledger, seen)
+      }
+      const kept = [...seen.values()].reduce((sum, { ids }) => sum + ids.size, 0)
+      expect(kept).toBeGreaterThan(20)
+      report(`killed ${kills} times, ${kept} items kept, seed ${seed}`)
+      running.signal('SIGTERM')
+      expect(await running.exited).toBe(0)
+    },
+    testTimeoutMs,
+  )
 })
 
 async function writeUntilKilled(

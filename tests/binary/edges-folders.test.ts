@@ -1,8 +1,8 @@
 /** Folders the program cannot use: each is told in a sentence that names the variable and what to do. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describePrograms, type Outcome } from '../support/program.ts'
+import { describeExecutable, type Outcome } from '../support/program.ts'
 import { mayMount, onTmpfs } from './edges-tmpfs.ts'
 
 const expectSentence = ({ code, stdout, stderr }: Outcome, ...words: string[]): void => {
@@ -12,10 +12,7 @@ const expectSentence = ({ code, stdout, stderr }: Outcome, ...words: string[]): 
   expect([code, stdout]).toEqual([1, ''])
 }
 
-describePrograms('folders that cannot be used', (program) => {
-  afterAll(program.clean)
-  if (program.form === 'source') return
-
+describeExecutable('folders that cannot be used', (program) => {
   const serve = (env: Record<string, string>, under: string[] = []): Promise<Outcome> =>
     program.run([], { env: { PORT: '0', ...env }, under })
 

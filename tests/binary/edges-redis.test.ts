@@ -1,17 +1,14 @@
 /** A Redis that is not there at the start, and one that goes away while the service runs. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { addItem, makeList, makeTenant } from '../support/people.ts'
 import { describePostgres, testPostgres } from '../support/postgres.ts'
-import { asServer, describePrograms, environmentFor } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor } from '../support/program.ts'
 import { describePrivateRedis, startRedis } from '../support/redis.ts'
 import { startInbox } from '../support/smtp.ts'
 import { openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-describePrograms('Redis away', (program) => {
-  afterAll(program.clean)
-  if (program.form === 'source') return
-
+describeExecutable('Redis away', (program) => {
   describePostgres('with PostgreSQL', () => {
     describePrivateRedis('of its own', () => {
       test('lists go on, what needs Redis answers 503, followers miss nothing, and all heals by itself', async () => {

@@ -1,10 +1,10 @@
 /** What gives way under a running program: its disk, its log's reader, its file descriptors. It serves on. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createClient } from '../support/client.ts'
-import { describePrograms, type Running } from '../support/program.ts'
+import { describeExecutable, type Running } from '../support/program.ts'
 import { until } from '../support/until.ts'
 import { fillCommand, mayMount, onTmpfs } from './edges-tmpfs.ts'
 
@@ -18,10 +18,7 @@ const common = {
   SUPER_ADMIN_PASSWORD: password,
 }
 
-describePrograms('a program that runs', (program) => {
-  afterAll(program.clean)
-  if (program.form === 'source') return
-
+describeExecutable('a program that runs', (program) => {
   const asRoot = async ({ url }: Pick<Running, 'url'>) => {
     const { status, body } = await createClient(url).post('/auth/login', { email, password })
     expect(status).toBe(200)

@@ -1,18 +1,16 @@
 /** A power cut loses nothing that was acknowledged: the kernel was asked to write before the answer was sent. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addItem, asPerson, makeList, makeTenant } from '../support/people.ts'
-import { asServer, describePrograms, environmentFor } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor } from '../support/program.ts'
 import { startInbox } from '../support/smtp.ts'
 
 const strace = Bun.which('strace')
 const traced = ['strace', '-D', '-f', '--seccomp-bpf', '-e']
 const commits = 50
 
-describePrograms('acknowledged writes', (program) => {
-  afterAll(program.clean)
-
+describeExecutable('acknowledged writes', (program) => {
   test.skipIf(strace === null)(
     'one after the other, each has an fsync of its own',
     async () => {

@@ -1,5 +1,5 @@
 /** The main job against the program as it is shipped, on both backends. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { addItem, join as joinList, makeList, makeTenant, makeUser } from '../support/people.ts'
 import { testPostgres } from '../support/postgres.ts'
@@ -9,8 +9,6 @@ import { type Backend, describeBackends } from '../support/server.ts'
 import { startInbox } from '../support/smtp.ts'
 
 describePrograms('the main job', (program) => {
-  afterAll(program.clean)
-
   describeBackends('as a program', (backend) => {
     test('two people share a list, add to it and buy; what they did is there after a restart', async () => {
       const inbox = await startInbox()

@@ -92,6 +92,7 @@ describeFull('workers', () => {
       JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789',
       PORT: await free(),
       WORKERS: '2',
+      SHUTDOWN_DELAY_MS: '700',
     }
     return { env, inbox, database, metricsPort: await free() }
   }

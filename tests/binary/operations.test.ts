@@ -1,10 +1,10 @@
 /** What an operator does beside serving: migrations, the first super admin, and trying the settings. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { createClient } from '../support/client.ts'
 import type { DataDirState } from '../support/data-dir.ts'
 import { testPostgres } from '../support/postgres.ts'
-import { describePrograms, type Program } from '../support/program.ts'
+import { describeExecutable, type Program } from '../support/program.ts'
 import { testRedis } from '../support/redis.ts'
 import { type Backend, describeBackends } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -28,9 +28,7 @@ async function freshSettings(
 
 const allChecks = ['settings', 'data folder', 'temporary', 'database', 'role', 'migrations', 'redis', 'mail']
 
-describePrograms('operating', (program) => {
-  afterAll(program.clean)
-
+describeExecutable('operating', (program) => {
   describeBackends('with', (backend) => {
     test('migrate goes up, tells how it stands, and goes down again, step by step', async () => {
       const env = await freshSettings(backend, program)
@@ -55,6 +53,8 @@ describePrograms('operating', (program) => {
       expect(await migrate('up')).toContain('up: ')
       expect(await migrate('up')).toContain('Nothing to do.')
       expect(steps(await migrate('status')).every(({ at }) => at !== 'pending')).toBe(true)
+      // The rest is the same on both, and each of these commands opens the database again.
+      if (backend === 'embedded') return
       const down = await migrate('down')
       expect(down).toContain(String(names.at(-1)))
       expect(down).not.toContain(String(names.at(-2)))

@@ -1,9 +1,9 @@
 /** The first start of the embedded database: whole or not at all, its owner's alone, and on the disk. */
-import { afterAll, describe, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createProgram, executableBuilt } from '../support/program.ts'
+import { describeExecutable } from '../support/program.ts'
 import { until } from '../support/until.ts'
 
 const strace = Bun.which('strace')
@@ -19,10 +19,7 @@ const everything = (folder: string): string[] =>
     join(parentPath, name),
   )
 
-describe.skipIf(!executableBuilt)('the embedded database', () => {
-  const program = createProgram('executable')
-  afterAll(program.clean)
-
+describeExecutable('the embedded database', (program) => {
   const migrateUp = (dataDir: string) => program.run(['migrate', 'up'], { env: { DATA_DIR: dataDir } })
 
   test('a first start that is killed in the middle leaves nothing that a later one trusts', async () => {

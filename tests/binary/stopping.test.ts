@@ -1,16 +1,14 @@
 /** SIGTERM and its kin: nothing that was begun is lost, and the process is gone in time. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { asPerson, makeList, makeTenant } from '../support/people.ts'
-import { asServer, describePrograms, environmentFor, type Running } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor, type Running } from '../support/program.ts'
 import { startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
 
 const stopsWithinMs = 10_000
 
-describePrograms('stopping', (program) => {
-  afterAll(program.clean)
-
+describeExecutable('stopping', (program) => {
   const serve = async (more: Record<string, string> = {}): Promise<Running> =>
     (
       await program.start([], {

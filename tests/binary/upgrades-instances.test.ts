@@ -1,17 +1,14 @@
 /** Several instances that start at once on one PostgreSQL, empty or older, and what they refuse to start on. */
-import { afterAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { testPostgres } from '../support/postgres.ts'
-import { describePrograms } from '../support/program.ts'
+import { describeExecutable } from '../support/program.ts'
 import { testRedis } from '../support/redis.ts'
 import { describeFull } from '../support/server.ts'
 
 const instances = 4
 
-describePrograms('upgrading', (program) => {
-  afterAll(program.clean)
-  if (program.form === 'source') return
-
+describeExecutable('upgrading', (program) => {
   describeFull('with PostgreSQL and Redis', () => {
     const freshSettings = async (): Promise<Record<string, string>> => {
       const [server, redis] = await Promise.all([testPostgres(), testRedis()])

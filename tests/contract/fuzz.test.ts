@@ -1,6 +1,6 @@
 /**
  * Generated requests at every route, as everyone, on both backends. A failure prints the seed; MINIMART_FUZZ_SEED
- * repeats it, MINIMART_FUZZ_RUNS says how many requests there are.
+ * repeats it.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { gzipSync } from 'node:zlib'
@@ -8,6 +8,7 @@ import fc from 'fast-check'
 import { createDocumentedApp } from '../../src/app.ts'
 import { openapiDocument } from '../../src/http/docs/openapi.ts'
 import { isRecord } from '../support/json-schema.ts'
+import { report, rounds, seedOf } from '../support/rounds.ts'
 import { describeBackends, startServer, type TestServer } from '../support/server.ts'
 import type { FuzzBody, FuzzRoute } from './fuzz-bodies.ts'
 import { type FuzzRequest, fuzzRequest } from './fuzz-requests.ts'
@@ -15,11 +16,11 @@ import { faultsOf } from './fuzz-verdict.ts'
 import { digestOf, fillIn, makeWorld, type World } from './fuzz-world.ts'
 import { bytesOf, exchange, type RawRequest } from './raw-http.ts'
 
-const seed = Number(process.env['MINIMART_FUZZ_SEED'] ?? Date.now() % 2 ** 31)
-const runs = Number(process.env['MINIMART_FUZZ_RUNS'] ?? 2000)
+const seed = seedOf('FUZZ')
+const runs = rounds('FUZZ', { suite: 500, long: 20_000 })
 const answerWithinMs = 5000
 const unreadBytes = 64 * 1024
-const runWithinMs = 55_000
+const runWithinMs = runs * 100
 /** Requests that succeed wear the world out: people are deactivated, lists deleted, sessions ended. */
 const worldLastsFor = 300
 
@@ -58,6 +59,7 @@ describeBackends('any request', (backend) => {
       // So that it is known to have gone further than the door.
       for (const status of [200, 201, 204, 400, 401, 403, 404, 405, 415, 422])
         expect(seen.get(status) ?? 0, `answers with ${status}, seed ${seed}`).toBeGreaterThan(0)
+      report(`${runs} requests, seed ${seed}, answered ${JSON.stringify(Object.fromEntries(seen))}`)
       const faults = server.log.lines.filter(({ level }) => level === 'error')
       expect(faults).toEqual([])
     },

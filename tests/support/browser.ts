@@ -36,6 +36,7 @@ export async function reads(page: Page, text: string): Promise<void> {
   let shown = ''
   await until(
     async () => {
+      // biome-ignore lint/performance/useDomNodeTextContent: what is hidden is not read.
       shown = await page.innerText('body')
       return shown.includes(text)
     },

@@ -3,8 +3,14 @@ import { type SQL, sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import type { Database } from '../../src/db/database.ts'
 import { describePostgres } from '../support/postgres.ts'
-import { createList, createTenant, eventually, failureOf, openTestPostgres } from './database-setup.ts'
+import { rounds } from '../support/rounds.ts'
+import { until } from '../support/until.ts'
+import { createList, createTenant, failureOf, openTestPostgres } from './database-setup.ts'
 import { describeDatabase } from './database-suite.ts'
+
+/** How often all connections are killed under load. */
+const kills = rounds('CONNECTION_KILL', { suite: 4, long: 100 })
+const testTimeoutMs = 30_000 + kills * 2000
 
 describePostgres('the database on PostgreSQL', () => {
   describeDatabase(openTestPostgres)
@@ -49,68 +55,72 @@ describePostgres('the database on PostgreSQL', () => {
       }
     })
 
-    test('killed connections never let half a write through, nor one tenant see another', async () => {
-      const tenants = [await createTenant(db), await createTenant(db)]
-      const lists = await Promise.all(tenants.map((tenant) => createList(db, tenant)))
-      let done = false
-      let acknowledged = 0
-      let failed = 0
-      const bump = (tenantId: string, listId: string | undefined): [SQL, SQL, SQL, SQL] => [
-        sql`update shopping_lists set seq = seq + 1 where id = ${listId} returning seq`,
-        sql`insert into list_events (tenant_id, list_id, seq, type, payload, actor_id)
+    test(
+      'killed connections never let half a write through, nor one tenant see another',
+      async () => {
+        const tenants = [await createTenant(db), await createTenant(db)]
+        const lists = await Promise.all(tenants.map((tenant) => createList(db, tenant)))
+        let done = false
+        let acknowledged = 0
+        let failed = 0
+        const bump = (tenantId: string, listId: string | undefined): [SQL, SQL, SQL, SQL] => [
+          sql`update shopping_lists set seq = seq + 1 where id = ${listId} returning seq`,
+          sql`insert into list_events (tenant_id, list_id, seq, type, payload, actor_id)
             select tenant_id, id, seq, 'bump', '{}', owner_id from shopping_lists where id = ${listId}`,
-        sql`update tenants set name = ${listId} where id = ${tenantId}`,
-        sql`update shopping_lists set item_count = item_count + 1 where id = ${listId}`,
-      ]
-      const worker = async (index: number): Promise<void> => {
-        const [tenant, listId] = [tenants[index % 2], lists[index % 2]]
-        while (!done && tenant !== undefined) {
-          const read = db.read(tenant.scope, sql`select id from shopping_lists`)
-          const write = db.write(tenant.scope, ...bump(tenant.id, listId))
-          const [rows, written] = await Promise.allSettled([read, write])
-          if (rows.status === 'fulfilled') expect(rows.value).toEqual([{ id: listId }])
-          if (written.status === 'fulfilled') acknowledged += 1
-          else {
-            failed += 1
-            expect(written.reason).toMatchObject({ code: 'database_unavailable' })
+          sql`update tenants set name = ${listId} where id = ${tenantId}`,
+          sql`update shopping_lists set item_count = item_count + 1 where id = ${listId}`,
+        ]
+        const worker = async (index: number): Promise<void> => {
+          const [tenant, listId] = [tenants[index % 2], lists[index % 2]]
+          while (!done && tenant !== undefined) {
+            const read = db.read(tenant.scope, sql`select id from shopping_lists`)
+            const write = db.write(tenant.scope, ...bump(tenant.id, listId))
+            const [rows, written] = await Promise.allSettled([read, write])
+            if (rows.status === 'fulfilled') expect(rows.value).toEqual([{ id: listId }])
+            if (written.status === 'fulfilled') acknowledged += 1
+            else {
+              failed += 1
+              expect(written.reason).toMatchObject({ code: 'database_unavailable' })
+            }
           }
         }
-      }
-      const workers = Promise.all(Array.from({ length: 24 }, (_, index) => worker(index)))
-      for (let round = 1; round <= 15; round += 1) {
-        const before = acknowledged
-        await eventually(async () => acknowledged > before + 40)
-        await killAll()
-      }
-      done = true
-      await workers
-      const counted = await Promise.all(
-        tenants.map((tenant) =>
-          db.read<{ seq: number; items: number; events: number; last: number }>(
-            tenant.scope,
-            sql`select seq, item_count as items, (select count(*) from list_events) as events,
+        const workers = Promise.all(Array.from({ length: 24 }, (_, index) => worker(index)))
+        for (let round = 1; round <= kills; round += 1) {
+          const before = acknowledged
+          await until(async () => acknowledged > before + 40)
+          await killAll()
+        }
+        done = true
+        await workers
+        const counted = await Promise.all(
+          tenants.map((tenant) =>
+            db.read<{ seq: number; items: number; events: number; last: number }>(
+              tenant.scope,
+              sql`select seq, item_count as items, (select count(*) from list_events) as events,
                   (select max(seq) from list_events) as last from shopping_lists`,
+            ),
           ),
-        ),
-      )
-      for (const [row] of counted)
-        expect(row).toEqual({
-          seq: row?.seq ?? 0,
-          items: row?.seq ?? 0,
-          events: row?.seq ?? 0,
-          last: row?.seq ?? 0,
-        })
-      // What was acknowledged is there; of the failed ones some may have been committed before the news got lost.
-      const total = counted.reduce((sum, [row]) => sum + (row?.seq ?? 0), 0)
-      expect(failed).toBeGreaterThan(0)
-      expect(total).toBeGreaterThanOrEqual(acknowledged)
-      expect(total).toBeLessThanOrEqual(acknowledged + failed)
-    }, 30_000)
+        )
+        for (const [row] of counted)
+          expect(row).toEqual({
+            seq: row?.seq ?? 0,
+            items: row?.seq ?? 0,
+            events: row?.seq ?? 0,
+            last: row?.seq ?? 0,
+          })
+        // What was acknowledged is there; of the failed ones some may have been committed before the news got lost.
+        const total = counted.reduce((sum, [row]) => sum + (row?.seq ?? 0), 0)
+        expect(failed).toBeGreaterThan(0)
+        expect(total).toBeGreaterThanOrEqual(acknowledged)
+        expect(total).toBeLessThanOrEqual(acknowledged + failed)
+      },
+      testTimeoutMs,
+    )
 
     test('a read whose connection breaks is answered from another', async () => {
       const [mine] = await db.read<{ pid: number }>('system', sql`select pg_backend_pid() as pid`)
       const slow = db.read<{ pid: number }>('system', sql`select pg_backend_pid() as pid, pg_sleep(0.3)`)
-      await eventually(
+      await until(
         async () =>
           (
             await admin`select 1 from pg_stat_activity where query like '%pg_sleep(0.3)%'
@@ -130,7 +140,7 @@ describePostgres('the database on PostgreSQL', () => {
           sql`select pg_sleep(0.4)`,
         ),
       )
-      await eventually(
+      await until(
         async () =>
           (
             await admin`select 1 from pg_stat_activity where query like '%pg_sleep(0.4)%'
@@ -176,7 +186,7 @@ describePostgres('the database on PostgreSQL', () => {
       const { writes } = await db.transaction(tenant.scope, async (query) => {
         await query(sql`select id from tenants for update`)
         const waiting = Promise.all(Array.from({ length: 30 }, rename))
-        await eventually(async () => (await others()).length >= 5)
+        await until(async () => (await others()).length >= 5)
         await query(sql`update tenants set name = 'held'`)
         return { writes: waiting }
       })

@@ -64,12 +64,3 @@ export async function failureOf(work: Promise<unknown>): Promise<unknown> {
   if (typeof outcome === 'string') throw new Error(outcome)
   return outcome.error
 }
-
-/** Polls until the condition holds. */
-export async function eventually(condition: () => Promise<boolean>, deadlineMs = 5000): Promise<void> {
-  const giveUpAt = performance.now() + deadlineMs
-  while (!(await condition())) {
-    if (performance.now() > giveUpAt) throw new Error('The condition did not come true in time')
-    await Bun.sleep(5)
-  }
-}

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'bun:test'
 import { invitationMail, otpMail } from '../../src/mail/templates.ts'
 import { type Inbox, startInbox } from '../support/smtp.ts'
+import { until } from '../support/until.ts'
 import { setUpMailer } from './mail-setup.ts'
 
 const cleanUps: (() => Promise<void>)[] = []
@@ -29,10 +30,10 @@ const invitation = invitationMail({
 
 describe('when the server misbehaves', () => {
   test('a passing refusal is tried again until the mail is taken, once', async () => {
-    const { inbox, mailer, outcomes, until } = await setUp()
+    const { inbox, mailer, outcomes } = await setUp()
     inbox.behave({ refuseWith: 451, at: 'message' })
     mailer.send(code)
-    await until(() => outcomes.length === 2)
+    await until(() => outcomes.length >= 2)
     inbox.behave('accept')
     await inbox.waitFor('anna@example.com')
     await until(() => mailer.state().sent === 1)
@@ -43,11 +44,11 @@ describe('when the server misbehaves', () => {
   })
 
   test('who waits for a delivery is told when the mail was taken, and not before', async () => {
-    const { inbox, mailer, outcomes, until } = await setUp()
+    const { inbox, mailer, outcomes } = await setUp()
     inbox.behave({ refuseWith: 451, at: 'message' })
     const told: boolean[] = []
     const delivery = mailer.deliver(code).then((handedOver) => told.push(handedOver))
-    await until(() => outcomes.length === 1)
+    await until(() => outcomes.length >= 1)
     expect(told).toEqual([])
     inbox.behave('accept')
     await delivery
@@ -71,7 +72,7 @@ describe('when the server misbehaves', () => {
   })
 
   test('a refusal for good is not tried again', async () => {
-    const { inbox, mailer, until } = await setUp()
+    const { inbox, mailer } = await setUp()
     inbox.behave({ refuseWith: 550, at: 'message' })
     mailer.send(code)
     await until(() => mailer.state().failed === 1)
@@ -79,7 +80,7 @@ describe('when the server misbehaves', () => {
   })
 
   test('an unknown recipient is permanent, a busy one is not', async () => {
-    const { inbox, mailer, outcomes, until } = await setUp()
+    const { inbox, mailer, outcomes } = await setUp()
     inbox.behave({ refuseWith: 550, at: 'recipient' })
     mailer.send(code)
     await until(() => mailer.state().failed === 1)
@@ -92,7 +93,7 @@ describe('when the server misbehaves', () => {
   })
 
   test('it gives up after the bounded number of attempts', async () => {
-    const { inbox, mailer, until } = await setUp({ policy: { attempts: 3 } })
+    const { inbox, mailer } = await setUp({ policy: { attempts: 3 } })
     inbox.behave({ refuseWith: 421, at: 'message' })
     mailer.send(code)
     await until(() => mailer.state().failed === 1)
@@ -101,7 +102,7 @@ describe('when the server misbehaves', () => {
   })
 
   test('cut connections are survived', async () => {
-    const { inbox, mailer, until } = await setUp()
+    const { inbox, mailer } = await setUp()
     inbox.behave('drop')
     mailer.send(code)
     await until(() => inbox.attempts() >= 2)
@@ -112,7 +113,7 @@ describe('when the server misbehaves', () => {
 
   test('a server that goes silent is given up on, and tried again', async () => {
     for (const hangAt of ['connect', 'message'] as const) {
-      const { inbox, mailer, outcomes, until } = await setUp({ policy: { attemptTimeoutMs: 500 } })
+      const { inbox, mailer, outcomes } = await setUp({ policy: { attemptTimeoutMs: 500 } })
       inbox.behave({ hangAt })
       mailer.send(code)
       await until(() => outcomes.includes('otp retried'))
@@ -123,7 +124,7 @@ describe('when the server misbehaves', () => {
   })
 
   test('a server that is down is waited for', async () => {
-    const { inbox, mailer, until } = await setUp({ policy: { attempts: 50 } })
+    const { inbox, mailer } = await setUp({ policy: { attempts: 50 } })
     await inbox.stop()
     mailer.send(code)
     await until(() => mailer.state().queued === 1)
@@ -135,7 +136,7 @@ describe('when the server misbehaves', () => {
 })
 
 test('the queue is bounded: the newest is dropped, told and counted', async () => {
-  const { inbox, mailer, lines, until } = await setUp({ policy: { capacity: 20 } })
+  const { inbox, mailer, lines } = await setUp({ policy: { capacity: 20 } })
   inbox.behave({ hangAt: 'connect' })
   for (let i = 0; i < 25; i++) mailer.send(code)
   expect(mailer.state()).toMatchObject({ queued: 20, dropped: 5 })
@@ -145,7 +146,7 @@ test('the queue is bounded: the newest is dropped, told and counted', async () =
 })
 
 test('no log line holds a code, a link, a token or a whole address', async () => {
-  const { inbox, mailer, lines, until } = await setUp()
+  const { inbox, mailer, lines } = await setUp()
   const text = `refused <anna@example.com>: spam 042917 https://shop.example.com/invite?token=secret.invitation.token`
   mailer.send(code)
   mailer.send(invitation)
@@ -166,12 +167,12 @@ test('no log line holds a code, a link, a token or a whole address', async () =>
 
 describe('draining', () => {
   test('sends what is waiting, also what pauses before its next attempt', async () => {
-    const { inbox, mailer, outcomes, until } = await setUp({
+    const { inbox, mailer, outcomes } = await setUp({
       policy: { firstPauseMs: 60_000, maxPauseMs: 60_000 },
     })
     inbox.behave({ refuseWith: 451, at: 'message' })
     mailer.send(code)
-    await until(() => outcomes.length === 1)
+    await until(() => outcomes.length >= 1)
     inbox.behave('accept')
     for (let i = 0; i < 20; i++) mailer.send(invitation)
     await mailer.drain(5000)
@@ -181,7 +182,7 @@ describe('draining', () => {
   })
 
   test('ends in time with a silent server, tells what was lost, and takes nothing more', async () => {
-    const { inbox, mailer, lines, until } = await setUp()
+    const { inbox, mailer, lines } = await setUp()
     inbox.behave({ hangAt: 'message' })
     for (let i = 0; i < 7; i++) mailer.send(code)
     await until(() => inbox.attempts() > 0)

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import PostalMime from 'postal-mime'
 import { otpMail } from '../../src/mail/templates.ts'
+import { until } from '../support/until.ts'
 import { type MailerSetup, setUpMailer } from './mail-setup.ts'
 
 const cleanUps: (() => Promise<void>)[] = []
@@ -84,6 +85,6 @@ test('check makes the folder, and says when it cannot be written', async () => {
   await writeFile(join(blocked.dataDir, 'outbox'), 'a file where the folder should be')
   await expect(blocked.mailer.check()).rejects.toThrow('outbox')
   blocked.mailer.send(code('anna@example.com'))
-  await blocked.until(() => blocked.mailer.state().failed === 1)
+  await until(() => blocked.mailer.state().failed === 1)
   expect(blocked.outcomes).toEqual(['otp retried', 'otp failed'])
 })

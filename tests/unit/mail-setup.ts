@@ -12,7 +12,6 @@ export interface MailerSetup {
   lines: string[]
   outcomes: string[]
   /** Polls; throws after five seconds. */
-  until(isTrue: () => boolean): Promise<void>
   cleanUp(): Promise<void>
 }
 
@@ -46,18 +45,9 @@ export async function setUpMailer(
     dataDir,
     lines,
     outcomes,
-    until,
     cleanUp: async () => {
       await mailer.drain(0)
       await rm(dataDir, { recursive: true, force: true })
     },
-  }
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000
-  while (!isTrue()) {
-    if (performance.now() > deadline) throw new Error(`not true after 5 s: ${isTrue}`)
-    await Bun.sleep(5)
   }
 }

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'bun:test'
 import { loadConfig } from '../../src/config/config.ts'
 import { otpMail, passwordResetMail } from '../../src/mail/templates.ts'
 import { codeIn, type Inbox, type InboxOptions, linkIn, startInbox } from '../support/smtp.ts'
+import { until } from '../support/until.ts'
 import { type MailerSetup, setUpMailer } from './mail-setup.ts'
 
 const cleanUps: (() => Promise<void>)[] = []
@@ -74,7 +75,7 @@ describe('a mail sent by SMTP', () => {
 
   test('to an address that is none is refused before anything is sent', async () => {
     const inbox = await inboxWith()
-    const { mailer, until } = await mailerFor(inbox)
+    const { mailer } = await mailerFor(inbox)
     for (const email of ['a@x.com\r\nRCPT TO:<eve@x.com>', 'a@x.com, eve@x.com', '<eve@x.com>', 'nobody'])
       mailer.send({ ...code(), to: { email, fullName: 'A' } })
     await until(() => mailer.state().failed === 4)
@@ -134,7 +135,7 @@ describe('SMTP_SECURE', () => {
 
   test('starttls never falls back to plain text', async () => {
     const inbox = await inboxWith()
-    const { mailer, until } = await mailerFor(inbox, { smtpSecure: 'starttls' }, { policy: { attempts: 1 } })
+    const { mailer } = await mailerFor(inbox, { smtpSecure: 'starttls' }, { policy: { attempts: 1 } })
     await expect(mailer.check()).rejects.toThrow('does not let us in')
     mailer.send(code())
     await until(() => mailer.state().failed === 1)

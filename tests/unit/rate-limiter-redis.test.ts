@@ -9,8 +9,8 @@ import {
   startRedis,
   testRedis,
 } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { admitted, perMinute } from './rate-limiter-setup.ts'
-import { until } from './store-suite.ts'
 
 describeRedis('a limit shared through Redis', () => {
   let stores: RedisStore[] = []

@@ -1,6 +1,7 @@
 /** What every store promises, whatever it keeps its entries in. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { OpenStore } from '../../src/store/open.ts'
+import { until } from '../support/until.ts'
 
 export interface StoresUnderTest {
   /** Two instances on the same entries. */
@@ -163,13 +164,4 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
   })
 
   test('a ping is answered', () => store.ping())
-}
-
-/** Asks again until it is so; fails after ten seconds. */
-export async function until(isSo: () => Promise<boolean> | boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
-  while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error('it did not come to be within ten seconds')
-    await Bun.sleep(20)
-  }
 }

@@ -14,7 +14,8 @@ import {
   startRedis,
   testRedis,
 } from '../support/redis.ts'
-import { storeSuite, until } from './store-suite.ts'
+import { until } from '../support/until.ts'
+import { storeSuite } from './store-suite.ts'
 import { embeddedDatabase, noDatabase, postgresDatabase } from './store-table.ts'
 
 /** A call gives up after two seconds, the socket by itself only after three. */
