@@ -1,6 +1,6 @@
 /**
  * The wire's shapes as a client sees them, written out so that nothing of the server is needed to use this folder.
- * tests/realtime/client-types.test.ts holds them against the server's schemas.
+ * tests/client/types.test.ts holds them against the server's schemas.
  */
 
 /** UUID in lower case. */
