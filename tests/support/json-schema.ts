@@ -25,6 +25,8 @@ function validatorsOf(document: Document): Validators {
   addFormats(ajv)
   // Stricter than the standard's: the service writes ids in lower case and times in UTC.
   ajv.addFormat('uuid', uuid).addFormat('date-time', utcDateTime).addFormat('password', true)
+  // Wider: addresses may be written in any script.
+  ajv.addFormat('email', /^[^\s@]+@[^\s@]+$/)
   ajv.addVocabulary(['example'])
   const { components } = document
   const named = isRecord(components) ? components['schemas'] : undefined

@@ -59,7 +59,8 @@ describeBackends('any request', (backend) => {
       // So that it is known to have gone further than the door.
       for (const status of [200, 201, 204, 400, 401, 403, 404, 405, 415, 422])
         expect(seen.get(status) ?? 0, `answers with ${status}, seed ${seed}`).toBeGreaterThan(0)
-      report(`${runs} requests, seed ${seed}, answered ${JSON.stringify(Object.fromEntries(seen))}`)
+      const requests = [...seen.values()].reduce((sum, count) => sum + count, 0)
+      report(`${requests} requests, seed ${seed}, by status: ${JSON.stringify(Object.fromEntries(seen))}`)
       const faults = server.log.lines.filter(({ level }) => level === 'error')
       expect(faults).toEqual([])
     },
