@@ -1,7 +1,7 @@
 /** A backup is the database as it stood at one moment, and a server restored from it goes on from there. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createClient } from '../support/client.ts'
 import {
   addItem,
@@ -29,8 +29,9 @@ describeExecutable('backup and restore', (program) => {
   let lists: string[]
 
   beforeAll(async () => {
-    ;[inbox, folder] = await Promise.all([startInbox(), program.folder()])
-    env = environmentFor(inbox, join(folder, 'data'))
+    const [started, dataDir] = await Promise.all([startInbox(), program.dataDir('migrated')])
+    ;[inbox, folder] = [started, dirname(dataDir)]
+    env = environmentFor(inbox, dataDir)
     source = await serve(program, env)
     const server = asServer(source, { backend: 'embedded', inbox, environment: env })
     tenant = await makeTenant(server)

@@ -1,7 +1,7 @@
 /** Where a backup may be written and restored to, and what is said where not. */
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { chmod, copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describeExecutable } from '../support/program.ts'
 import { asRoot, expectRefused, fingerprint, giveToProgram, resultOf, serve, stop } from './setup.ts'
 
@@ -9,8 +9,9 @@ describeExecutable('places', (program) => {
   let folder: string
   let env: { DATA_DIR: string; PORT: string }
   beforeAll(async () => {
-    folder = await program.folder()
-    env = { DATA_DIR: join(folder, 'data'), PORT: '0' }
+    const dataDir = await program.dataDir('migrated')
+    folder = dirname(dataDir)
+    env = { DATA_DIR: dataDir, PORT: '0' }
     expect((await program.run(['migrate', 'up'], { env })).code).toBe(0)
     await write(join(folder, 'data/jwt-secret-key'), 'k'.repeat(64))
     expect((await program.run(['backup', join(folder, 'good.tar.gz')], { env })).code).toBe(0)

@@ -1,7 +1,7 @@
 /** A file that is not a whole backup of a release this program knows is refused, and nothing at all is touched. */
 import { beforeAll, expect, test } from 'bun:test'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { extract, type Header, pack } from 'tar-stream'
 import { describeExecutable } from '../support/program.ts'
@@ -19,8 +19,9 @@ describeExecutable('a bad backup', (program) => {
   let env: Record<string, string>
   let untouched: Awaited<ReturnType<typeof fingerprint>>
   beforeAll(async () => {
-    folder = await program.folder()
-    env = { DATA_DIR: join(folder, 'data'), PORT: '0' }
+    const dataDir = await program.dataDir('migrated')
+    folder = dirname(dataDir)
+    env = { DATA_DIR: dataDir, PORT: '0' }
     expect((await program.run(['migrate', 'up'], { env })).code).toBe(0)
     await writeFile(join(folder, 'data/jwt-secret-key'), 'k'.repeat(64))
     await giveToProgram(join(folder, 'data/jwt-secret-key'))

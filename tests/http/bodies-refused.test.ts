@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
 import { maxBodyBytes } from '../../src/http/body.ts'
 import { addItem, makeList, makeTenant, type Person } from '../support/people.ts'
-import { describeBackends, sharedServer } from '../support/server.ts'
+import { describeService, sharedServer } from '../support/server.ts'
 import { inputRoutes, jsonType, type Setting, send, settingOf, stateOf } from './input/routes.ts'
 
 const takingNone = inputRoutes.filter(({ method, example }) => method !== 'GET' && example === null)
@@ -32,7 +32,7 @@ const fine: [string, RequestInit][] = [
   ['an empty object', { headers: jsonType, body: '{}' }],
 ]
 
-describeBackends('a body where none is taken', (backend) => {
+describeService('a body where none is taken', (backend) => {
   let setting: Setting
   beforeAll(async () => {
     setting = await settingOf(backend)

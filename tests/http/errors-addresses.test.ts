@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
 import { bytesOf, exchange } from '../support/raw-http.ts'
-import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../support/server.ts'
+import { type Backend, describeService, oncePerBackend, sharedServer } from '../support/server.ts'
 
 interface Visit {
   url: string
@@ -50,7 +50,7 @@ const allowed: Record<string, string> = {
   '/api/v1/invitations/accept': 'POST',
 }
 
-describeBackends('an address', (backend) => {
+describeService('an address', (backend) => {
   test('asked with a method it does not answer to says which it does', async () => {
     const { url } = await visitOf(backend)
     for (const [path, allow] of Object.entries(allowed))

@@ -1,7 +1,7 @@
 /** Bodies no route can use: each is refused with its own status, as problem+json, and none makes a 500. */
 import { afterAll, expect, test } from 'bun:test'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
-import { type Backend, describeBackends, sharedServer } from '../support/server.ts'
+import { type Backend, describeService, sharedServer } from '../support/server.ts'
 
 const mebibyte = 1024 * 1024
 const encode = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text))
@@ -70,7 +70,7 @@ const chunked = (body: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<Array
     },
   })
 
-describeBackends('a body', (backend) => {
+describeService('a body', (backend) => {
   test('that is no well-formed JSON in UTF-8 is malformed', async () => {
     const { post } = await posterOf(backend)
     const bad = [

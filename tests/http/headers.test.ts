@@ -5,7 +5,13 @@
 import { afterAll, expect, test } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
 import { exchange } from '../support/raw-http.ts'
-import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
+import {
+  describeBackends,
+  describeService,
+  sharedServer,
+  startServer,
+  type TestServer,
+} from '../support/server.ts'
 import { makeWorld } from './fuzz/world.ts'
 import { inputRoutes, jsonType, send, settingOf } from './input/routes.ts'
 
@@ -58,7 +64,7 @@ const isStrict = (policy: string): boolean =>
 
 const fill = (path: string): string => path.replace(/:\w+/g, '01890000-0000-7000-8000-000000000000')
 
-describeBackends('the headers', (backend) => {
+describeService('the headers', (backend) => {
   test('of every route and every error keep browsers from guessing, framing, keeping and running anything', async () => {
     const { server, world } = await settingOf(backend)
     const attempts: Record<string, Record<string, string>> = {

@@ -7,7 +7,7 @@ import { expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { makeTenant } from '../support/people.ts'
 import { exchange } from '../support/raw-http.ts'
-import { describeBackends, sharedServer } from '../support/server.ts'
+import { describeService, sharedServer } from '../support/server.ts'
 import { linkIn } from '../support/smtp.ts'
 
 const answerWithinMs = 5000
@@ -90,7 +90,7 @@ const chunks = [
   ],
 ]
 
-describeBackends('where a request ends', (backend) => {
+describeService('where a request ends', (backend) => {
   test('is refused when it has two lengths, and what was hidden behind is never read as a request', async () => {
     const { url } = await sharedServer(backend)
     const body = `0\r\n\r\n${hidden}`
@@ -166,7 +166,7 @@ const elsewhere = [
   ],
 ]
 
-describeBackends('whose request it is', (backend) => {
+describeService('whose request it is', (backend) => {
   test('is told by the path as it is written: no spelling opens a second way to a route', async () => {
     const { url } = await sharedServer(backend)
     for (const target of elsewhere) {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { makeList, makeTenant, type Tenant } from '../support/people.ts'
 import { exchange } from '../support/raw-http.ts'
-import { describeBackends, startServer, type TestServer } from '../support/server.ts'
+import { describeService, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const answerWithinMs = 5000
@@ -47,7 +47,7 @@ const oddities: Record<string, string> = {
   'an empty chunked body': `${login}${head}${json}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
 }
 
-describeBackends('a raw connection', (backend) => {
+describeService('a raw connection', (backend) => {
   let server: TestServer
   let tenant: Tenant
   beforeAll(async () => {

@@ -5,7 +5,7 @@ import { freshEmail, makeList, makeTenant, superAdmin } from '../support/people.
 import { bytesOf, exchange } from '../support/raw-http.ts'
 import {
   type Backend,
-  describeBackends,
+  describeService,
   sharedServer,
   startServer,
   type TestServer,
@@ -25,7 +25,7 @@ const linesOf = (server: TestServer, requestId: string): Record<string, unknown>
     .map((line) => JSON.parse(line))
     .filter(({ message, request_id }) => message === 'request' && request_id === requestId)
 
-describeBackends('every request', (backend) => {
+describeService('every request', (backend) => {
   test('keeps the id its caller gave it, where that is one', async () => {
     const { url } = await sharedServer(backend)
     const good = [

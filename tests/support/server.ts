@@ -39,6 +39,11 @@ export function describeBackends(title: string, body: (backend: Backend) => void
   describe.skipIf(!fullAvailable && !servicesRequired)(`${title} (full)`, () => body('full'))
 }
 
+/** For what is decided before any SQL is sent: one backend proves it. */
+export function describeService(title: string, body: (backend: Backend) => void): void {
+  describe(title, () => body('embedded'))
+}
+
 /** For what only a real server with several connections can show. */
 export const describeFull = describe.skipIf(!fullAvailable && !servicesRequired)
 

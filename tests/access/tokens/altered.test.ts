@@ -1,13 +1,13 @@
 /** Access tokens that are rightly signed and say what they must not, or were changed, respelled or sent oddly. */
 import { beforeAll, expect, test } from 'bun:test'
 import { connect } from 'node:net'
-import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../../support/server.ts'
 import { base64url, type Forgery, hs256, startForging } from './forging.ts'
 
 const invalid = '401 token_invalid'
 const now = (): number => Math.floor(Date.now() / 1000)
 
-describeBackends('an access token', (backend) => {
+describeService('an access token', (backend) => {
   let server: TestServer
   let made: Forgery
 

@@ -2,13 +2,13 @@
 import { beforeAll, expect, test } from 'bun:test'
 import { generateKeyPairSync, sign as signWith } from 'node:crypto'
 import { forge } from '../../support/auth.ts'
-import { describeBackends, sharedServer } from '../../support/server.ts'
+import { describeService, sharedServer } from '../../support/server.ts'
 import { encode, type Forgery, hs256, startForging } from './forging.ts'
 
 const invalid = '401 token_invalid'
 const now = (): number => Math.floor(Date.now() / 1000)
 
-describeBackends('an access token', (backend) => {
+describeService('an access token', (backend) => {
   let made: Forgery
 
   beforeAll(async () => {

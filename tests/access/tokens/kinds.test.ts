@@ -11,14 +11,14 @@ import {
   type Person,
   type Tenant,
 } from '../../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../../support/server.ts'
 import { closeCode, openSocket } from '../../support/socket.ts'
 import { base64url } from './forging.ts'
 
 const kinds = ['access', 'refresh', 'invitation', 'reset', 'code', 'cursor'] as const
 type Kind = (typeof kinds)[number]
 
-describeBackends('tokens of one kind', (backend) => {
+describeService('tokens of one kind', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let owner: Person

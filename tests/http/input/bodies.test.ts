@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { isRecord } from '../../support/json-schema.ts'
 import { bytesOf, exchange } from '../../support/raw-http.ts'
-import { describeBackends } from '../../support/server.ts'
+import { describeService } from '../../support/server.ts'
 import {
   bodyRoutes,
   bodyTextOf,
@@ -84,7 +84,7 @@ function withText(example: object, path: string, text: string): string {
   return JSON.stringify({ ...others, [first]: value }).replace('§text§', text)
 }
 
-describeBackends('every route that takes a body', (backend) => {
+describeService('every route that takes a body', (backend) => {
   test('refuses forms, other types, other charsets and anything compressed, and does not look inside', async () => {
     const setting = await settingOf(backend)
     const before = await stateOf(setting)

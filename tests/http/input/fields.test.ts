@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
 import * as schema from '../../../src/db/schema.ts'
 import { isRecord } from '../../support/json-schema.ts'
-import { describeBackends } from '../../support/server.ts'
+import { describeService } from '../../support/server.ts'
 import {
   bodyRoutes,
   bodyTextOf,
@@ -83,7 +83,7 @@ test('the attacks below know the routes, columns and fields there are', () => {
     expect(everyField).toContain(name)
 })
 
-describeBackends('no route', (backend) => {
+describeService('no route', (backend) => {
   test('takes a column of the database or a field of another route: each is refused by name, nothing changes', async () => {
     const setting = await settingOf(backend)
     const before = await stateOf(setting)
