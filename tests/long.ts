@@ -4,6 +4,8 @@
  */
 const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31)
 
+const faultRounds = process.env['MINIMART_FAULT_ROUNDS'] ?? '100'
+
 const suite = (...files: string[]): string[] => ['tests/run.ts', ...files]
 const steps: [what: string, command: string[]][] = [
   ['generated requests', suite('tests/http/fuzz/fuzz.test.ts')],
@@ -11,7 +13,10 @@ const steps: [what: string, command: string[]][] = [
   ['connections to PostgreSQL killed under load', suite('tests/db/postgres/database.test.ts')],
   ['a restore killed at each of its moves', suite('tests/backup/cut-off.test.ts')],
   ['subscribers joining while others write', suite('tests/realtime/socket-race.test.ts')],
-  ['faults under live events', ['tests/realtime/faults/many.ts', '--rounds', '100', '--seed', String(seed)]],
+  [
+    'faults under live events',
+    ['tests/realtime/faults/many.ts', '--rounds', faultRounds, '--seed', String(seed)],
+  ],
 ]
 
 let child: Bun.Subprocess | undefined
