@@ -17,7 +17,7 @@ import { faultsOf } from './verdict.ts'
 import { digestOf, fillIn, makeWorld, type World } from './world.ts'
 
 const seed = seedOf('FUZZ')
-const runs = rounds('FUZZ', { suite: 500, long: 20_000 })
+const runs = rounds('FUZZ', { suite: 1000, long: 20_000 })
 const answerWithinMs = 5000
 const unreadBytes = 64 * 1024
 const runWithinMs = runs * 100
