@@ -12,7 +12,7 @@ import { completeRestore } from './data-dir/layout.ts'
 import { openDatabase } from './db/open.ts'
 import { createOtps } from './features/auth/otp.ts'
 import { createPasswordResets } from './features/auth/password-resets.ts'
-import { createPasswords } from './features/auth/passwords.ts'
+import { createPasswords, type HashParameters } from './features/auth/passwords.ts'
 import { createSessions } from './features/auth/sessions.ts'
 import { createHousekeeping } from './features/housekeeping/job.ts'
 import { createJwtSigner } from './http/jwt-signer.ts'
@@ -32,6 +32,8 @@ import { openTracing } from './tracing/open.ts'
 export interface OpenOptions {
   /** Replaces this process' own figures in /metrics; METRICS_PORT then belongs to the parent as well. */
   gatherMetrics?: (own: Metrics) => () => Promise<string>
+  /** Cheap ones for tests that are not about passwords. */
+  hashParameters?: HashParameters
 }
 
 const maxWaitingHashes = 64
@@ -44,13 +46,13 @@ export async function openDeps(
   config: Config,
   log: Logger,
   phase: () => Phase,
-  { gatherMetrics }: OpenOptions,
+  { gatherMetrics, hashParameters }: OpenOptions,
 ) {
   prepareDataDir(config.dataDir)
   // Before the key is read: a restore brings its own.
   if (config.databaseUrl === null) completeRestore(config.dataDir)
   const secret = config.jwtSecretKey ?? generatedSecret(config.dataDir)
-  const backends = await openBackends(config, log)
+  const backends = await openBackends(config, log, hashParameters)
   const { db, store, mailer } = backends
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
   const { live, limits } = services
@@ -107,11 +109,12 @@ export async function openDeps(
 type Backends = Awaited<ReturnType<typeof openBackends>>
 
 /** What lies outside the process, and what needs to be loaded. */
-async function openBackends(config: Config, log: Logger) {
+async function openBackends(config: Config, log: Logger, hashParameters?: HashParameters) {
   const mailer = createMailer({ config, dataDir: config.dataDir, log })
   const passwords = await createPasswords({
     concurrency: availableParallelism(),
     maxWaiting: maxWaitingHashes,
+    ...(hashParameters && { parameters: hashParameters }),
   })
   const tracing = await openTracing(config, log)
   const db = await openDatabase({ ...config, log, tracing, refusePending: !config.autoMigrate })

@@ -71,7 +71,7 @@ test('every test and file named is there', async () => {
     const titles = ["'", '"', '`'].map((quote) => `${quote}${name}${quote}`)
     if (!titles.some((title) => source.includes(title))) missing.push(`${file} “${name}”`)
   }
-  for (const [, file = ''] of text.matchAll(/`((?:api|unit|binary|contract|realtime)\/[\w./-]+\.ts)`/g))
+  for (const [, file = ''] of text.matchAll(/`((?!src\/)[a-z-]+\/[\w./-]+\.ts)`/g))
     if (!existsSync(join(import.meta.dir, file))) missing.push(file)
   expect(missing).toEqual([])
 })

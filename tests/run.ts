@@ -2,12 +2,13 @@
  * The whole suite, `bun run test [arguments of bun test]`: starts PostgreSQL and Redis once, runs `bun test` against
  * them, and closes with the line `N passed, N failed`, `, N skipped` behind it where there were any.
  *
- * The files are shared out between two processes, for many tests wait rather than work; each line of their output
- * stands under the name of its file. A file named `*.alone.test.ts` measures, so it runs after the rest with nothing
- * beside it. Where a file or a name is asked for, there is one process.
+ * The files are shared out between a process a core and one more, for many tests wait rather than work; each line of
+ * their output stands under the name of its file. Those that take longest, by timings.json, begin first;
+ * `--update-timings` measures them again. A file named `*.alone.test.ts` measures, so it runs after the rest with
+ * nothing beside it. Where a file or a name is asked for, there is one process.
  */
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeDataDirs } from './support/data-dir.ts'
 import { missingServices } from './support/missing.ts'
@@ -18,6 +19,9 @@ import { servicesRequired } from './support/service.ts'
 /** Bun keeps a default timeout only for the file that sets it, so it is given here. */
 const testTimeoutMs = 60_000
 const keptOutput = 20_000
+/** Each holds databases in its memory, so a large machine does not get as many as it has cores. */
+const processes = Math.min(1 + availableParallelism(), 6)
+const timings = '--timings=tests/timings.json'
 
 /** Ctrl-C reaches the child by itself; this process stays to clean up. */
 let child: Bun.Subprocess<'ignore', 'inherit', 'pipe'> | undefined
@@ -51,6 +55,9 @@ async function run(given: string[]): Promise<number> {
   // What the tests' processes leave when they end; databases that run as another user have folders in it too.
   const folder = await mkdtemp(join(tmpdir(), 'minimart-tests-'))
   await chmod(folder, 0o1777)
+  const executable = join(folder, 'minimart')
+  await copyFile('dist/minimart', executable)
+  await chmod(executable, 0o755)
   const [postgres, redis, dataDirs] = await Promise.all([
     postgresAvailable && !process.env['TEST_DATABASE_URL'] ? startPostgres() : null,
     redisAvailable && !process.env['TEST_REDIS_URL'] ? startRedis() : null,
@@ -64,6 +71,7 @@ async function run(given: string[]): Promise<number> {
       const { code, tail } = await bunTest(args, {
         TMPDIR: folder,
         MINIMART_TEST_RUN: id,
+        MINIMART_EXECUTABLE: executable,
         ...(dataDirs ? { MINIMART_TEST_DATA_DIRS: dataDirs } : {}),
         ...(postgres ? { TEST_DATABASE_URL: postgres.url } : {}),
         ...(redis ? { TEST_REDIS_URL: redis.url } : {}),
@@ -87,8 +95,14 @@ async function run(given: string[]): Promise<number> {
 function passes(given: string[]): string[][] {
   if (given.some((argument) => !argument.startsWith('-'))) return [given]
   return [
-    ['--parallel=2', '--no-isolate', '--path-ignore-patterns=**/*.alone.test.ts', ...given],
-    ['--pass-with-no-tests', ...given, '.alone.test.'],
+    [
+      `--parallel=${processes}`,
+      '--no-isolate',
+      timings,
+      '--path-ignore-patterns=**/*.alone.test.ts',
+      ...given,
+    ],
+    ['--pass-with-no-tests', timings, ...given, '.alone.test.'],
   ]
 }
 

@@ -3,6 +3,7 @@
  * faults/many.ts. A failure names its seed; MINIMART_FAULT_SEED repeats it as far as races can be repeated.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { seedOf } from '../support/rounds.ts'
 import { describeFull } from '../support/server.ts'
 import { openStage, type Stage, startCluster } from './faults/cluster.ts'
 import { type FaultKind, faultKinds, planFor } from './faults/plan.ts'
@@ -11,13 +12,15 @@ import { createRecorder } from './faults/recorder.ts'
 import { runRound } from './faults/round.ts'
 import { createWorld } from './faults/world.ts'
 
-const firstSeed = Number(process.env['MINIMART_FAULT_SEED'] ?? Date.now() % 2 ** 31)
+const firstSeed = seedOf('FAULT')
 const rounds: FaultKind[][] = [
   ['kill-pubsub', 'bad-network'],
   ['redis-restart', 'kill-backends'],
   ['redis-freeze', 'kill-instance'],
   ['restart-instance', 'stalled-subscriber'],
 ]
+/** Shorter than many.ts has it: the faults begin within 1.5 s. */
+const writeMs = 2500
 const roundTimeoutMs = 120_000
 const keptLog = 4000
 const kills = 6
@@ -63,7 +66,7 @@ describeFull(
       test(
         `through ${kinds.join(' and ')} (seed ${seed})`,
         async () => {
-          const { problems, log, ...numbers } = await runRound(stage, planFor(seed, kinds))
+          const { problems, log, ...numbers } = await runRound(stage, { ...planFor(seed, kinds), writeMs })
           const repeat = `bun tests/realtime/faults/many.ts --rounds 1 --seed ${seed} --faults ${kinds.join(',')}`
           if (problems.length > 0) console.error(`${repeat}\n${log.slice(-keptLog)}`)
           expect(problems, repeat).toEqual([])

@@ -59,30 +59,43 @@ export async function readAnswer(method: string, path: string, response: Respons
   const body: unknown = text === '' ? null : JSON.parse(text)
   const answer = { status: response.status, headers: response.headers, text, body }
   expect(response.headers.get('x-request-id')).not.toBeNull()
-  await expectDocumented(method, path.split('?')[0] ?? '', answer)
+  expectDocumented(method, path.split('?')[0] ?? '', answer)
   return answer
 }
 
-const document = openapiDocument(createDocumentedApp())
+interface Operation {
+  name: string
+  matches: RegExp
+  responses: Record<string, unknown>
+}
 
-async function expectDocumented(method: string, path: string, { status, body }: Answer): Promise<void> {
-  const described = await document
-  if (!isRecord(described) || !isRecord(described['paths'])) throw new Error('no document')
-  const pattern = Object.keys(described['paths'])
-    .toSorted((a, b) => a.split('{').length - b.split('{').length)
-    .find((candidate) => patternOf(candidate).test(`/api/v1${path}`))
-  const operations = pattern === undefined ? undefined : described['paths'][pattern]
-  const operation = isRecord(operations) ? operations[method.toLowerCase()] : undefined
-  if (!isRecord(operation) || !isRecord(operation['responses'])) return
-  const response = operation['responses'][String(status)]
+const document: Record<string, unknown> = { ...(await openapiDocument(createDocumentedApp())) }
+const operations = operationsOf(document)
+
+function expectDocumented(method: string, path: string, { status, body }: Answer): void {
+  const operation = operations[method]?.find(({ matches }) => matches.test(`/api/v1${path}`))
+  if (operation === undefined) return
+  const response = operation.responses[String(status)]
   if (!isRecord(response))
-    throw new Error(
-      `${method} ${pattern} answered ${status}, which is not documented: ${JSON.stringify(body)}`,
-    )
+    throw new Error(`${operation.name} answered ${status}, which is not documented: ${JSON.stringify(body)}`)
   const content = isRecord(response['content']) ? Object.values(response['content'])[0] : undefined
   const schema = isRecord(content) ? content['schema'] : undefined
   if (schema === undefined) expect(body).toBeNull()
-  else expect(schemaFaults(body, schema, described)).toEqual([])
+  else expect(schemaFaults(body, schema, document)).toEqual([])
 }
 
-const patternOf = (path: string): RegExp => new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`)
+/** By method, paths with fewer parameters first. */
+function operationsOf({ paths }: Record<string, unknown>): Record<string, Operation[]> {
+  const all = Object.entries(isRecord(paths) ? paths : {})
+    .toSorted(([a], [b]) => a.split('{').length - b.split('{').length)
+    .flatMap(([path, item]) =>
+      Object.entries(isRecord(item) ? item : {}).map(([method, operation]) => ({
+        method: method.toUpperCase(),
+        name: `${method.toUpperCase()} ${path}`,
+        matches: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
+        responses: isRecord(operation) && isRecord(operation['responses']) ? operation['responses'] : null,
+      })),
+    )
+    .flatMap(({ responses, ...operation }) => (responses === null ? [] : [{ ...operation, responses }]))
+  return Object.groupBy(all, ({ method }) => method) as Record<string, Operation[]>
+}

@@ -1,105 +1,64 @@
-/** As much of JSON Schema 2020-12 as the API document uses: enough to hold its examples against its schemas. */
-type Schema = Record<string, unknown>
+/** Values held against the schemas of an API document, by Ajv. */
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
 
-export const isRecord = (value: unknown): value is Schema =>
+type Document = Record<string, unknown>
+
+export const isRecord = (value: unknown): value is Document =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const known = new Set(
-  [
-    ['$ref', 'type', 'const', 'enum', 'anyOf', 'allOf', 'oneOf'],
-    ['properties', 'required', 'additionalProperties', 'items', 'minItems', 'maxItems', 'uniqueItems'],
-    ['minLength', 'maxLength', 'pattern', 'format', 'patternProperties'],
-    ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-    ['title', 'description', 'default', 'example', 'examples', 'readOnly', 'writeOnly', 'deprecated'],
-  ].flat(),
-)
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+const utcDateTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 
-const formats: Record<string, RegExp> = {
-  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
-  'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/,
-  email: /^[^\s@]+@[^\s@]+$/,
-  uri: /^[a-z][a-z\d+.-]*:\S+$/i,
-  password: /^/,
+interface Validators {
+  ajv: Ajv2020
+  bySchema: WeakMap<object, ValidateFunction>
 }
 
-const types: Record<string, (value: unknown) => boolean> = {
-  null: (value) => value === null,
-  boolean: (value) => typeof value === 'boolean',
-  number: (value) => typeof value === 'number',
-  integer: Number.isSafeInteger,
-  string: (value) => typeof value === 'string',
-  array: Array.isArray,
-  object: isRecord,
+const byDocument = new WeakMap<Document, Validators>()
+
+function validatorsOf(document: Document): Validators {
+  const known = byDocument.get(document)
+  if (known) return known
+  // An unknown keyword is an error; how types are spelled is not.
+  const ajv = new Ajv2020({ allErrors: true, strictTypes: false, strictRequired: false })
+  addFormats(ajv)
+  // Stricter than the standard's: the service writes ids in lower case and times in UTC.
+  ajv.addFormat('uuid', uuid).addFormat('date-time', utcDateTime).addFormat('password', true)
+  // Wider: addresses may be written in any script.
+  ajv.addFormat('email', /^[^\s@]+@[^\s@]+$/)
+  ajv.addVocabulary(['example'])
+  const { components } = document
+  const named = isRecord(components) ? components['schemas'] : undefined
+  ajv.addSchema(standingAlone({ $id: 'document', $defs: named ?? {} }))
+  const validators = { ajv, bySchema: new WeakMap<object, ValidateFunction>() }
+  byDocument.set(document, validators)
+  return validators
 }
 
-/** What is wrong with a value, each with its place; also a schema's own faults, like an unknown keyword. */
-export function schemaFaults(value: unknown, schema: unknown, document: Schema, at = '$'): string[] {
+/** What is wrong with a value, each with its place; also what is wrong with the schema, like an unknown keyword. */
+export function schemaFaults(value: unknown, schema: unknown, document: Document, at = '$'): string[] {
   if (!isRecord(schema)) return [`${at}: the schema is no object`]
-  const inner = (part: unknown, of: unknown, place: string) => schemaFaults(part, of, document, place)
-  const faults = Object.keys(schema)
-    .filter((keyword) => !known.has(keyword))
-    .map((keyword) => `${at}: unknown schema keyword ${keyword}`)
-  const { $ref, type, anyOf, oneOf, allOf, pattern, format } = schema
-  if (typeof $ref === 'string') faults.push(...inner(value, resolveRef($ref, document), at))
-  if (Array.isArray(allOf)) faults.push(...allOf.flatMap((part) => inner(value, part, at)))
-  for (const choice of [anyOf, oneOf])
-    if (Array.isArray(choice) && !choice.some((part) => inner(value, part, at).length === 0))
-      faults.push(`${at}: fits none of the alternatives`)
-  const allowed = [type].flat().filter((name) => typeof name === 'string')
-  if (allowed.length > 0 && !allowed.some((name) => types[name]?.(value)))
-    faults.push(`${at}: is not ${allowed.join(' or ')}`)
-  if ('const' in schema && schema['const'] !== value) faults.push(`${at}: is not ${schema['const']}`)
-  if (Array.isArray(schema['enum']) && !schema['enum'].includes(value))
-    faults.push(`${at}: is not in the enum`)
-  if (typeof value === 'string') {
-    if (typeof pattern === 'string' && !new RegExp(pattern, 'u').test(value))
-      faults.push(`${at}: does not match ${pattern}`)
-    if (typeof format === 'string' && !formats[format]?.test(value)) faults.push(`${at}: is no ${format}`)
-    faults.push(...outOfBounds([...value].length, schema['minLength'], schema['maxLength'], `${at}: length`))
+  const { ajv, bySchema } = validatorsOf(document)
+  try {
+    const validate = bySchema.get(schema) ?? ajv.compile(standingAlone(schema))
+    bySchema.set(schema, validate)
+    validate(value)
+    return (validate.errors ?? []).map(
+      ({ instancePath, message, params }) =>
+        `${at}${instancePath.replaceAll('/', '.')}: ${message} ${JSON.stringify(params)}`,
+    )
+  } catch (error) {
+    return [`${at}: ${error instanceof Error ? error.message : error}`]
   }
-  if (typeof value === 'number') {
-    faults.push(...outOfBounds(value, schema['minimum'], schema['maximum'], `${at}: value`))
-    if (typeof schema['exclusiveMinimum'] === 'number' && value <= schema['exclusiveMinimum'])
-      faults.push(`${at}: value is too small`)
-  }
-  if (Array.isArray(value)) {
-    faults.push(...outOfBounds(value.length, schema['minItems'], schema['maxItems'], `${at}: length`))
-    if (schema['items'] !== undefined)
-      faults.push(...value.flatMap((part, index) => inner(part, schema['items'], `${at}[${index}]`)))
-  }
-  if (isRecord(value)) faults.push(...objectFaults(value, schema, at, inner))
-  return faults
 }
 
-const outOfBounds = (size: number, min: unknown, max: unknown, what: string): string[] =>
-  (typeof min === 'number' && size < min) || (typeof max === 'number' && size > max)
-    ? [`${what} is out of bounds`]
-    : []
-
-function objectFaults(
-  value: Schema,
-  schema: Schema,
-  at: string,
-  inner: (part: unknown, of: unknown, place: string) => string[],
-): string[] {
-  const { properties, required, additionalProperties } = schema
-  const named = isRecord(properties) ? properties : {}
-  const missing = (Array.isArray(required) ? required : []).filter((name) => !(name in value))
-  const extra = Object.keys(value).filter((name) => !(name in named))
-  return [
-    ...missing.map((name) => `${at}.${name}: is missing`),
-    ...(additionalProperties === false ? extra.map((name) => `${at}.${name}: is not allowed`) : []),
-    ...(isRecord(additionalProperties)
-      ? extra.flatMap((name) => inner(value[name], additionalProperties, `${at}.${name}`))
-      : []),
-    ...Object.entries(named)
-      .filter(([name]) => name in value)
-      .flatMap(([name, part]) => inner(value[name], part, `${at}.${name}`)),
-  ]
-}
+/** A part of the document whose references hold outside it. */
+const standingAlone = (schema: Document): Document =>
+  JSON.parse(JSON.stringify(schema).replaceAll('"$ref":"#/components/schemas/', '"$ref":"document#/$defs/'))
 
 /** The part of the document that a local reference names, or undefined. */
-export function resolveRef($ref: string, document: Schema): unknown {
+export function resolveRef($ref: string, document: Document): unknown {
   if (!$ref.startsWith('#/')) return undefined
   return $ref
     .slice(2)

@@ -1,9 +1,9 @@
 /**
- * The program as its users start it: a child process with nothing in its environment but what the test gives it.
- * From source, and as the compiled executable, which runs in an empty folder and, where the tests run as root, as
+ * The program as its users start it: a child process with nothing in its environment but what the test gives it, and
+ * SHUTDOWN_DELAY_MS=0. From source, and as the compiled executable, which runs in an empty folder and, where the tests run as root, as
  * an ordinary user.
  */
-import { describe } from 'bun:test'
+import { afterAll, describe } from 'bun:test'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { chmod, chown, copyFile, mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -65,7 +65,8 @@ export interface RunOptions {
 }
 
 const root = resolve(import.meta.dir, '../..')
-const built = process.env['MINIMART_EXECUTABLE'] ?? join(root, 'dist/minimart')
+const installed = process.env['MINIMART_EXECUTABLE']
+const built = installed ?? join(root, 'dist/minimart')
 export const executableBuilt = existsSync(built)
 
 const asRoot = process.getuid?.() === 0
@@ -73,10 +74,21 @@ const nobody = 65_534
 const readyMs = 50_000
 const runMs = 45_000
 
-/** The same tests for both forms; the executable is skipped, visibly, where it was not built. */
+/** Tests of the executable, which is what people run; skipped, visibly, where it was not built. */
+export function describeExecutable(title: string, body: (program: Program) => void): void {
+  describe.skipIf(!executableBuilt)(`${title} (executable)`, () => withProgram('executable', body))
+}
+
+/** The same tests for both forms, for the few things that could differ between them. */
 export function describePrograms(title: string, body: (program: Program) => void): void {
-  describe(`${title} (source)`, () => body(createProgram('source')))
-  describe.skipIf(!executableBuilt)(`${title} (executable)`, () => body(createProgram('executable')))
+  describe(`${title} (source)`, () => withProgram('source', body))
+  describeExecutable(title, body)
+}
+
+function withProgram(form: Form, body: (program: Program) => void): void {
+  const program = createProgram(form)
+  afterAll(program.clean)
+  body(program)
 }
 
 export function createProgram(form: Form): Program {
@@ -88,7 +100,7 @@ export function createProgram(form: Form): Program {
   chmodSync(temporary, 0o1777)
   const running = new Set<Started>()
   let count = 0
-  let installed: Promise<string> | undefined
+  let own: Promise<string> | undefined
 
   const folder = async (): Promise<string> => {
     const path = join(base, `folder-${++count}`)
@@ -105,9 +117,9 @@ export function createProgram(form: Form): Program {
   }
   const command = async (args: string[]): Promise<string[]> => {
     if (form === 'source') return [process.execPath, join(root, 'src/main.ts'), ...args]
-    installed ??= install(base)
+    own ??= install(base)
     const ordinary = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-    return [...(asRoot ? ordinary : []), await installed, ...args]
+    return [...(asRoot ? ordinary : []), await own, ...args]
   }
   const start = async (args: string[], options: RunOptions = {}): Promise<Started> => {
     const cwd = options.cwd ?? (await folder())
@@ -119,6 +131,7 @@ export function createProgram(form: Form): Program {
         HOME: join(base, 'home'),
         TMPDIR: temporary,
         TERM: 'xterm',
+        SHUTDOWN_DELAY_MS: '0',
         ...options.env,
       },
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
@@ -199,7 +212,9 @@ export const environmentFor = (inbox: Inbox, dataDir: string): Record<string, st
   RATE_LIMIT_API: 'off',
 })
 
+/** A copy that any user may run, where nobody has made one for all. */
 async function install(base: string): Promise<string> {
+  if (installed !== undefined) return installed
   const path = join(base, 'minimart')
   await copyFile(built, path)
   await chmod(path, 0o755)

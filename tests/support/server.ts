@@ -7,7 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadConfig } from '../../src/config/config.ts'
-import { type RunningServer, start } from '../../src/server.ts'
+import { type RunningServer, type StartOptions, start } from '../../src/server.ts'
 import { fillDataDir } from './data-dir.ts'
 import { type RecordingLogger, recordingLogger } from './log.ts'
 import { postgresAvailable, testPostgres } from './postgres.ts'
@@ -39,6 +39,11 @@ export function describeBackends(title: string, body: (backend: Backend) => void
   describe.skipIf(!fullAvailable && !servicesRequired)(`${title} (full)`, () => body('full'))
 }
 
+/** For what is decided before any SQL is sent: one backend proves it. */
+export function describeService(title: string, body: (backend: Backend) => void): void {
+  describe(title, () => body('embedded'))
+}
+
 /** For what only a real server with several connections can show. */
 export const describeFull = describe.skipIf(!fullAvailable && !servicesRequired)
 
@@ -52,14 +57,21 @@ export function oncePerBackend<T>(make: (backend: Backend) => Promise<T>): (back
   }
 }
 
-const shared = new Map<Backend, Promise<TestServer>>()
+const shared = new Map<string, Promise<TestServer>>()
 
-/** The server that tests of a backend share. Its limits are off. */
-export function sharedServer(backend: Backend): Promise<TestServer> {
-  const running = shared.get(backend) ?? startServer(backend)
-  shared.set(backend, running)
+function once(key: string, make: () => Promise<TestServer>): Promise<TestServer> {
+  const running = shared.get(key) ?? make()
+  shared.set(key, running)
   return running
 }
+
+/** The server that tests of a backend share. Its limits are off, and its password hashes cost next to nothing. */
+export const sharedServer = (backend: Backend): Promise<TestServer> =>
+  once(backend, () => startServer(backend))
+
+/** A shared server that hashes passwords as production does, for tests of hashes and of the time they take. */
+export const hashingServer = (backend: Backend): Promise<TestServer> =>
+  once(`${backend}, hashing`, () => startServer(backend, {}, {}))
 
 export async function stopSharedServers(): Promise<void> {
   const running = [...shared.values()]
@@ -67,12 +79,16 @@ export async function stopSharedServers(): Promise<void> {
   await Promise.all(running.map(async (server) => (await server).stop()))
 }
 
+/** The least that argon2 takes. */
+const cheapHashes: StartOptions = { hashParameters: { memoryCost: 8, timeCost: 1, parallelism: 1 } }
+
 const password = 'a long enough passphrase'
 
 /** @param settings environment variables beside the usual ones */
 export async function startServer(
   backend: Backend,
   settings: Record<string, string> = {},
+  options = cheapHashes,
 ): Promise<TestServer> {
   const [state, inbox, dataDir] = await Promise.all([
     freshState(backend),
@@ -88,6 +104,7 @@ export async function startServer(
     SMTP_HOST: inbox.host,
     SMTP_PORT: String(inbox.port),
     SMTP_SECURE: 'none',
+    SHUTDOWN_DELAY_MS: '0',
     RATE_LIMIT_AUTH: 'off',
     RATE_LIMIT_INVITE: 'off',
     RATE_LIMIT_API: 'off',
@@ -96,7 +113,7 @@ export async function startServer(
   }
   if (backend === 'embedded') await fillDataDir(dataDir)
   const log = recordingLogger()
-  const running = await start(loadConfig(environment), log)
+  const running = await start(loadConfig(environment), log, options)
   return {
     backend,
     url: running.url,
@@ -122,7 +139,7 @@ export async function startInstance(
   const dataDir = await mkdtemp(join(tmpdir(), 'minimart-test-'))
   const environment = { ...server.environment, ...settings, DATA_DIR: dataDir }
   const log = recordingLogger()
-  const running = await start(loadConfig(environment), log)
+  const running = await start(loadConfig(environment), log, cheapHashes)
   return {
     ...server,
     url: running.url,

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import PostalMime, { type Email } from 'postal-mime'
 import { SMTPServer, type SMTPServerDataStream } from 'smtp-server'
+import { until } from './until.ts'
 
 export interface ReceivedMail {
   /** The envelope's recipient, lower case. */
@@ -146,11 +147,11 @@ export async function startInbox({
     behave: (next) => {
       behaviour = next
     },
-    waitFor: async (to, fits = () => true, timeoutMs = 5000) => {
+    waitFor: async (to, fits = () => true, timeoutMs) => {
       const found = await until(
         () => mails.find((mail) => mail.to === to.toLowerCase() && !handedOut.has(mail) && fits(mail)),
+        () => `such a mail to ${to}, beside ${mails.map((m) => `${m.to} (${m.subject})`).join(', ')},`,
         timeoutMs,
-        () => `no such mail to ${to}; here are: ${mails.map((m) => `${m.to} (${m.subject})`).join(', ')}`,
       )
       handedOut.add(found)
       return found
@@ -175,17 +176,6 @@ export function linkIn(mail: Pick<ReceivedMail, 'text'>): URL {
   const [link] = mail.text.match(/https?:\/\/\S+\?token=\S+/) ?? []
   if (link === undefined) throw new Error(`no link in: ${mail.text}`)
   return new URL(link)
-}
-
-/** Polls until there is a value; throws with the description after the deadline. */
-async function until<T>(look: () => T | undefined, timeoutMs: number, describe: () => string): Promise<T> {
-  const deadline = performance.now() + timeoutMs
-  for (;;) {
-    const found = look()
-    if (found !== undefined) return found
-    if (performance.now() > deadline) throw new Error(`after ${timeoutMs} ms: ${describe()}`)
-    await Bun.sleep(5)
-  }
 }
 
 async function readAll(stream: SMTPServerDataStream): Promise<string> {

@@ -41,7 +41,7 @@ export interface OpenOptions {
   headers?: Record<string, string>
 }
 
-const answerMs = 5000
+const answerMs = 20_000
 const opened = new Set<TestSocket>()
 
 /** Ends what tests left open. */

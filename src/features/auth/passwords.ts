@@ -8,11 +8,14 @@ import { dictionary } from '@zxcvbn-ts/language-common'
 import { ConfigError } from '../../config/config.ts'
 import { AppError, invalidField } from '../../errors.ts'
 
-const parameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
-const currentForm = `$argon2id$v=19$m=${parameters.memoryCost},t=${parameters.timeCost},p=${parameters.parallelism}$`
+/** `memoryCost` in KiB, `timeCost` in passes, `parallelism` in lanes. */
+export interface HashParameters {
+  readonly memoryCost: number
+  readonly timeCost: number
+  readonly parallelism: number
+}
 
-/** Verified where there is no account, so that both cases take the same time. Nobody has its password. */
-const dummyHash = `${currentForm}bWluaW1hcnRkdW1teXNhbHQ$KxRNG2hQZ6YVf3kVbIYQZ5CUrPAbbkzvHdcZi6G5a1Q`
+const standardParameters: HashParameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
 /** Some 18,000, in lower case: those of the list that are long enough to be chosen here. */
 const mostCommon: ReadonlySet<string> = new Set(
@@ -24,6 +27,8 @@ export interface Passwords {
   hash(password: string): Promise<string>
   /** @param storedHash null for an unknown account, which takes as long. @throws AppError busy (503) */
   verify(storedHash: string | null, password: string): Promise<boolean>
+  /** Whether a hash has other parameters than today's and should be replaced. */
+  isOutdated(storedHash: string): boolean
   /** For the metrics. */
   load(): { running: number; waiting: number }
 }
@@ -31,13 +36,19 @@ export interface Passwords {
 /**
  * @param concurrency how many hashes are computed at the same time
  * @param maxWaiting length of the queue
+ * @param parameters only tests pass others: no setting reaches them
  * @throws ConfigError naming TMPDIR when the hasher cannot be loaded
  */
 export async function createPasswords(options: {
   concurrency: number
   maxWaiting: number
+  parameters?: HashParameters
 }): Promise<Passwords> {
-  const { concurrency, maxWaiting } = options
+  const { concurrency, maxWaiting, parameters = standardParameters } = options
+  const { memoryCost, timeCost, parallelism } = parameters
+  const currentForm = `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$`
+  /** Hash of a password nobody has: verified where there is no account, so that both take the same time. */
+  const dummyHash = `${currentForm}bWluaW1hcnRkdW1teXNhbHQ$KxRNG2hQZ6YVf3kVbIYQZ5CUrPAbbkzvHdcZi6G5a1Q`
   const { hash, verify } = await loadHasher()
   let running = 0
   const waiting: (() => void)[] = []
@@ -64,6 +75,7 @@ export async function createPasswords(options: {
     hash: (password) => queued(() => hash(password, parameters)),
     verify: (storedHash, password) =>
       queued(async () => (await verify(storedHash ?? dummyHash, password)) && storedHash !== null),
+    isOutdated: (storedHash) => !storedHash.startsWith(currentForm),
     load: () => ({ running, waiting: waiting.length }),
   }
 }
@@ -79,9 +91,6 @@ const loadHasher = () =>
       { cause },
     )
   })
-
-/** Whether a hash has other parameters than today's and should be replaced. */
-export const isOutdated = (storedHash: string): boolean => !storedHash.startsWith(currentForm)
 
 /** @throws AppError invalid (422) naming `field` when the password is the address or one of the most common */
 export function checkNewPassword(password: string, email: string, field: string): void {

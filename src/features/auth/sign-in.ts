@@ -18,7 +18,7 @@ import {
   replaceHash,
 } from './accounts.ts'
 import { recordingFailure } from './failed-attempts.ts'
-import { isOutdated, type Passwords } from './passwords.ts'
+import type { Passwords } from './passwords.ts'
 import type { Session, Sessions } from './sessions.ts'
 import { newOtpMail, type OtpDeps } from './verification.ts'
 
@@ -60,7 +60,7 @@ async function beginSession(
   if (!account || !isRight)
     throw new AppError('invalid_credentials', 'The e-mail address or the password is wrong.')
   await refuseUnready(deps, account, device)
-  if (isOutdated(account.passwordHash))
+  if (deps.passwords.isOutdated(account.passwordHash))
     await replaceHash(deps.db, account, await deps.passwords.hash(password))
   const { userId, tenantId, sessionEpoch, tenantEpoch } = account
   const { address, userAgent } = device

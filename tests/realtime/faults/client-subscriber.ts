@@ -3,9 +3,9 @@
  * is chosen anew whenever this one is made to move. It must hand on every event once, in order, and one right state.
  */
 import { createMemoryStorage, createMiniMart, type ListState, type User } from '../../../src/client/index.ts'
+import { quick } from '../../client/setup.ts'
 import type { Person } from '../../support/people.ts'
 import { type BadNetwork, startProxy } from '../../support/proxy.ts'
-import { quick } from '../client-setup.ts'
 import type { Known, Subscriber } from './subscriber.ts'
 
 export interface ClientSubscriberOptions {

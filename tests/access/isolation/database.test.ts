@@ -1,0 +1,253 @@
+/**
+ * The second line of defence: the database itself, asked straight, as the role that the service runs as. Which tables
+ * there are, its own catalog says, so that one added later is tried like the others.
+ */
+import { beforeAll, expect, test } from 'bun:test'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Scope } from '../../../src/db/database.ts'
+import { ConstraintError, StatementError } from '../../../src/db/errors.ts'
+import { describeBackends } from '../../support/server.ts'
+import { type Mirror, mirrorOn } from './mirror.ts'
+import { asOwner, findTenantTables, type TenantTable } from './witness.ts'
+
+/** What they hold is nobody's: opaque keys, and the migrations that have run. */
+const tenantless = ['schema_migrations', 'store_entries']
+
+/** What each scope beyond the tenants' sees of all of them; everything else is closed to it. */
+const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> = {
+  system: {
+    tenants: ['reads', 'adds', 'changes', 'locks'],
+    users: ['reads', 'adds', 'changes', 'locks'],
+    revocations: ['reads', 'adds', 'changes', 'locks', 'clears'],
+    audit_log: ['adds'],
+  },
+  streams: { shopping_lists: ['reads'] },
+  housekeeping: {
+    tenants: ['reads', 'locks'],
+    // Of them only those who never verified can be cleared away, and here is nobody of that kind.
+    users: ['reads', 'changes', 'locks'],
+    list_events: ['reads', 'clears'],
+    revocations: ['reads', 'locks', 'clears'],
+    audit_log: ['reads', 'adds'],
+  },
+}
+type Right = 'reads' | 'adds' | 'changes' | 'locks' | 'clears'
+const scopesBeyond = Object.keys(opened) as (keyof typeof opened)[]
+
+const nobody: Scope = { tenantId: '' }
+const nowhere: Scope = { tenantId: Bun.randomUUIDv7() }
+/** Row-level security says no to a row, or the role has no such right. */
+const refused = '42501'
+
+describeBackends('the database under the role minimart_app', (backend) => {
+  let mirror: Mirror
+  let tables: TenantTable[]
+  let mine: Scope
+  /** A row of theirs in each table, as JSON. */
+  let theirRows: Record<string, string>
+
+  beforeAll(async () => {
+    mirror = await mirrorOn(backend)
+    tables = await findTenantTables(mirror.server)
+    mine = { tenantId: mirror.mine.tenant.id }
+    const { id } = mirror.theirs.tenant
+    theirRows = {}
+    for (const { name, column } of tables) {
+      const [found] = await owner(
+        sql<{ row: string }>`select to_jsonb(t)::text as row from ${sql.identifier(name)} t
+          where ${sql.identifier(column)} = ${id} limit 1`,
+      )
+      if (found) theirRows[name] = found.row
+    }
+  })
+
+  const owner = <Row>(statement: SQL<Row>): Promise<Row[]> =>
+    asOwner(mirror.server, (query) => query(statement))
+
+  /** The rows that came back, or the SQLSTATE; what was done is undone. */
+  const attempt = async <Row>(scope: Scope, statement: SQL<Row>): Promise<Row[] | string> => {
+    const undo = new Error('undone')
+    let rows: Row[] = []
+    try {
+      await mirror.server.running.deps.db.transaction(scope, async (query) => {
+        rows = await query(statement)
+        throw undo
+      })
+    } catch (error) {
+      if (error instanceof StatementError || error instanceof ConstraintError) return error.sqlState
+      if (error !== undo) throw error
+    }
+    return rows
+  }
+
+  const tenantsSeen = (scope: Scope, { name, column }: TenantTable) =>
+    attempt(
+      scope,
+      sql<{
+        tenant: string
+        rows: number
+      }>`select ${sql.identifier(column)}::text as tenant, count(*)::int as rows
+        from ${sql.identifier(name)} group by 1 order by 1`,
+    )
+
+  const put = (scope: Scope, name: string) => {
+    const row = theirRows[name]
+    if (row === undefined) throw new Error(`${name} is empty: fill it in tests/api/isolation/mirror.ts`)
+    const table = sql.identifier(name)
+    return attempt(
+      scope,
+      sql`insert into ${table} select * from jsonb_populate_record(null::${table}, ${row}::jsonb)`,
+    )
+  }
+
+  /** What changing or taking away reaches: the number of rows, or the refusal. */
+  const reached = async (scope: Scope, { name, column }: TenantTable): Promise<(number | string)[]> => {
+    const table = sql.identifier(name)
+    const tenant = sql.identifier(column)
+    const ofBoth = sql`where ${tenant} in (${mirror.mine.tenant.id}, ${mirror.theirs.tenant.id})`
+    const ways = [
+      sql`update ${table} set ${tenant} = ${tenant} ${ofBoth} returning 1`,
+      sql`delete from ${table} ${ofBoth} returning 1`,
+      sql`select 1 from ${table} ${ofBoth} for update`,
+    ]
+    const outcomes: (number | string)[] = []
+    for (const way of ways) {
+      const outcome = await attempt(scope, way)
+      outcomes.push(typeof outcome === 'string' ? outcome : outcome.length)
+    }
+    return outcomes
+  }
+
+  test('every table is protected, also against its owner, but for those without tenants', async () => {
+    expect(tables.map(({ name }) => name)).toEqual(
+      expect.arrayContaining([
+        ...['items', 'list_events', 'list_members', 'revocations'],
+        ...['shopping_lists', 'tenants', 'users'],
+      ]),
+    )
+    const open = await owner(
+      sql<{ name: string }>`select relname::text as name from pg_class
+        where relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace = 'public'::regnamespace
+          and not (relrowsecurity and relforcerowsecurity) order by 1`,
+    )
+    expect(open.map(({ name }) => name)).toEqual(tenantless)
+    expect(tables.filter(({ name }) => tenantless.includes(name))).toEqual([])
+    const nullable = await owner(
+      sql<{ name: string }>`select attrelid::regclass::text as name from pg_attribute a
+        join pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p')
+        where c.relnamespace = 'public'::regnamespace and attname = 'tenant_id' and not attnotnull`,
+    )
+    expect(nullable).toEqual([])
+  })
+
+  test('the service runs as a role that row-level security applies to and that owns nothing', async () => {
+    const { db } = mirror.server.running.deps
+    for (const scope of [mine, nobody, ...scopesBeyond])
+      expect(await db.read(scope, sql`select current_user::text as role`)).toEqual([{ role: 'minimart_app' }])
+    expect(
+      await owner(sql`select rolsuper, rolbypassrls from pg_roles where rolname = 'minimart_app'`),
+    ).toEqual([{ rolsuper: false, rolbypassrls: false }])
+    const owned = sql`select relname::text from pg_class where pg_get_userbyid(relowner) = 'minimart_app'`
+    expect(await owner(owned)).toEqual([])
+  })
+
+  test('without a tenant, or with one that is none, nothing is visible and nothing can be written', async () => {
+    for (const scope of [nobody, nowhere])
+      for (const table of tables) {
+        expect([table.name, await tenantsSeen(scope, table)]).toEqual([table.name, []])
+        for (const outcome of await reached(scope, table)) expect([0, refused]).toContain(outcome)
+        expect([table.name, await put(scope, table.name)]).toEqual([table.name, refused])
+      }
+  })
+
+  test('with a tenant, its own rows are visible, all of them, and no others', async () => {
+    for (const { tenant } of [mirror.mine, mirror.theirs])
+      for (const table of tables) {
+        const [all] = await owner(
+          sql<{ rows: number }>`select count(*)::int as rows from ${sql.identifier(table.name)}
+            where ${sql.identifier(table.column)} = ${tenant.id}`,
+        )
+        const seen = await tenantsSeen({ tenantId: tenant.id }, table)
+        expect([table.name, seen]).toEqual([table.name, [{ tenant: tenant.id, rows: all?.rows ?? 0 }]])
+      }
+  })
+
+  test('rows of another tenant can be neither changed nor locked nor taken away', async () => {
+    for (const { name, column } of tables) {
+      const theirs = sql`where ${sql.identifier(column)} = ${mirror.theirs.tenant.id}`
+      const table = sql.identifier(name)
+      for (const way of [
+        sql`update ${table} set ${sql.identifier(column)} = ${mirror.mine.tenant.id} ${theirs} returning 1`,
+        sql`update ${table} set ${sql.identifier(column)} = ${sql.identifier(column)} ${theirs} returning 1`,
+        sql`delete from ${table} ${theirs} returning 1`,
+        sql`select 1 from ${table} ${theirs} for update`,
+      ]) {
+        const outcome = await attempt(mine, way)
+        expect([name, typeof outcome === 'string' ? outcome : outcome.length]).toEqual([
+          name,
+          typeof outcome === 'string' ? refused : 0,
+        ])
+      }
+    }
+  })
+
+  test('no row can be put into another tenant, nor moved there', async () => {
+    for (const { name, column } of tables) {
+      expect([name, await put(mine, name)]).toEqual([name, refused])
+      const tenant = sql.identifier(column)
+      const moved = await attempt(
+        mine,
+        sql`update ${sql.identifier(name)} set ${tenant} = ${mirror.theirs.tenant.id}`,
+      )
+      expect([name, moved]).toEqual([name, refused])
+    }
+  })
+
+  test('a scope beyond tenants opens what it is meant to, no other table, and no writing but where meant', async () => {
+    for (const scope of scopesBeyond)
+      for (const table of tables) {
+        const { name } = table
+        const rights = opened[scope][name] ?? []
+        const seen = await tenantsSeen(scope, table)
+        const isSeen = (id: string) => typeof seen !== 'string' && seen.some(({ tenant }) => tenant === id)
+        const both = [mirror.mine.tenant.id, mirror.theirs.tenant.id].map(isSeen)
+        expect([scope, name, ...both]).toEqual([
+          scope,
+          name,
+          rights.includes('reads'),
+          rights.includes('reads'),
+        ])
+        if (!rights.includes('reads')) expect([scope, name, seen]).toEqual([scope, name, []])
+        const [changed, cleared, locked] = await reached(scope, table)
+        for (const [right, outcome] of Object.entries({ changes: changed, clears: cleared, locks: locked })) {
+          const reachedAny = outcome !== 0 && outcome !== refused
+          expect([scope, name, right, reachedAny]).toEqual([
+            scope,
+            name,
+            right,
+            rights.some((one) => one === right),
+          ])
+        }
+        // Their row is there already: who may write is told so, by the primary key.
+        expect([scope, name, await put(scope, name)]).toEqual([
+          scope,
+          name,
+          rights.includes('adds') ? '23505' : refused,
+        ])
+      }
+  })
+
+  test('a scope of no name opens nothing', async () => {
+    const { db } = mirror.server.running.deps
+    for (const name of ['', 'System', 'system ', 'all']) {
+      for (const table of tables) {
+        let rows: unknown[] = []
+        await db.transaction(nobody, async (query) => {
+          await query(sql`select set_config('app.scope', ${name}, true)`)
+          rows = await query(sql`select 1 from ${sql.identifier(table.name)} limit 1`)
+        })
+        expect([name, table.name, rows]).toEqual([name, table.name, []])
+      }
+    }
+  })
+})

@@ -1,0 +1,140 @@
+/**
+ * Two tenants with the same data. Whatever one of them is asked for by the other answers as if it existed nowhere,
+ * byte for byte, and changes nothing of it. What is tried is generated from the program: its routes, the fields they
+ * take, its socket's messages.
+ */
+import { afterAll, expect, test } from 'bun:test'
+import { superAdmin } from '../../support/people.ts'
+import { describeBackends } from '../../support/server.ts'
+import { closeSockets } from '../../support/socket.ts'
+import { ask, carryOut } from './attack.ts'
+import { aimedFields, casesOfFields, fieldAttempts } from './fields.ts'
+import { followersOf } from './followers.ts'
+import { casesOfMessages, messageAttempts } from './messages.ts'
+import { foreignIds, mirrorOn, roles, secretsOf } from './mirror.ts'
+import { pathAttempts, routesWithIds } from './paths.ts'
+import { messageFields } from './surface.ts'
+import { twinAttempts } from './twins.ts'
+import { checksum } from './witness.ts'
+
+test('every field that a route takes is plain or has its case here, and there is no case too many', () => {
+  expect(casesOfFields()).toEqual(aimedFields)
+})
+
+test('every field of every message that a client may send has its case here', () => {
+  expect(casesOfMessages().sort()).toEqual(messageFields.toSorted())
+})
+
+describeBackends('isolation of tenants', (backend) => {
+  afterAll(closeSockets)
+
+  test('the two hold the same, table by table, and every table with tenants is among them', async () => {
+    const { server, mine, theirs } = await mirrorOn(backend)
+    const rowsOf = async (half: typeof mine) => {
+      const { sessions, ...sums } = await checksum(server, half)
+      return Object.entries(sums).map(([name, sum]) => ({ name, rows: Number(sum.split(' ')[0]) }))
+    }
+    const ours = await rowsOf(mine)
+    expect(ours).toEqual(await rowsOf(theirs))
+    expect(ours.filter(({ rows }) => rows === 0)).toEqual([])
+  })
+
+  test('an id of another tenant answers like one that exists nowhere, on every route, and changes nothing', async () => {
+    const mirror = await mirrorOn(backend)
+    const { server, mine, theirs } = mirror
+    const before = [await checksum(server, theirs), await checksum(server, mine)]
+    const attempts = pathAttempts(mirror, roles)
+    expect(attempts.length).toBeGreaterThan(routesWithIds.length * roles.length * 8)
+    expect(await carryOut(attempts, secretsOf(theirs))).toEqual([])
+    expect([await checksum(server, theirs), await checksum(server, mine)]).toEqual(before)
+  })
+
+  test("another tenant's address, token, id or cursor in a field does no more than one of nobody", async () => {
+    const mirror = await mirrorOn(backend)
+    const before = await checksum(mirror.server, mirror.theirs)
+    expect(await carryOut(await fieldAttempts(mirror), secretsOf(mirror.theirs))).toEqual([])
+    expect(await checksum(mirror.server, mirror.theirs)).toEqual(before)
+  })
+
+  test('ids that both tenants have mean to each its own, whatever is done with them', async () => {
+    const mirror = await mirrorOn(backend)
+    const { server, mine, theirs } = mirror
+    const followers = await followersOf(mirror)
+    const before = await checksum(server, theirs)
+    expect(await carryOut(twinAttempts(mirror), secretsOf(theirs))).toEqual([])
+    expect(await checksum(server, theirs)).toEqual(before)
+    expect(await followers.faults()).toEqual([])
+    // And the other way round: what they do with it comes to them alone.
+    await theirs.people.owner.api.patch(`/items/${theirs.twin.item}`, { note: 'theirs' })
+    expect((await followers.theirs.next('item_updated')).payload.item.note).toBe('theirs')
+    expect(await followers.faults()).toEqual([])
+    const { body } = await mine.people.owner.api.get(`/shopping-lists/${mine.twin.list}`)
+    expect(body.items.map(({ note }: { note: string | null }) => note)).toEqual([null, null])
+  })
+
+  test('the socket says of another tenant what it says of what exists nowhere', async () => {
+    const mirror = await mirrorOn(backend)
+    const before = await checksum(mirror.server, mirror.theirs)
+    const { attempts, strayMessages } = await messageAttempts(mirror, roles)
+    expect(await carryOut(attempts, secretsOf(mirror.theirs))).toEqual([])
+    // Whoever had got in would hear of this.
+    const { owner } = mirror.theirs.people
+    await owner.api.patch(`/items/${mirror.theirs.own.item}`, { note: 'heard' })
+    await owner.api.patch(`/items/${mirror.theirs.own.item}`, { note: null })
+    expect(await strayMessages()).toEqual([])
+    expect(await checksum(mirror.server, mirror.theirs)).not.toEqual(before)
+  })
+
+  test('no page shows anything of another tenant', async () => {
+    const { server, mine, theirs } = await mirrorOn(backend)
+    const found: string[] = []
+    for (const role of roles)
+      for (const path of [
+        ...['/shopping-lists', '/shopping-lists?deleted=true', '/users', '/users?search=owner', '/auth/me'],
+        ...(role === 'admin' ? ['/shopping-lists?scope=all', '/shopping-lists?deleted=true&scope=all'] : []),
+        '/auth/sessions',
+      ]) {
+        const { code, text } = await ask(
+          server,
+          mine.people[role],
+          { method: 'GET', path: `/api/v1${path}` },
+          {},
+        )
+        expect(code).toBe('200')
+        found.push(...secretsOf(theirs).filter((secret) => text.includes(secret)))
+      }
+    expect(found).toEqual([])
+  })
+
+  test('a super admin sees no list and no item, and is told the same whether they exist', async () => {
+    const { server, theirs } = await mirrorOn(backend)
+    const root = await superAdmin(server)
+    const { own, people } = theirs
+    const told = (method: string, path: string, first: string, second: string) => {
+      const ids = [first, second]
+      const filled = path.replace(/:\w+/g, () => ids.shift() ?? '')
+      const body = method === 'GET' || method === 'DELETE' ? undefined : { name: 'x' }
+      return ask(server, root, { method, path: filled, body }, { first, second })
+    }
+    for (const { method, path, name } of routesWithIds.filter(({ path }) =>
+      /\/(shopping-lists|items)\//.test(path),
+    )) {
+      const id = path.includes('/items/:id') ? own.item : own.list
+      const real = await told(method, path, id, people.viewer.id)
+      expect([name, real.status, JSON.parse(real.body).code]).toEqual([name, 403, 'forbidden'])
+      const nowhere = await told(method, path, Bun.randomUUIDv7(), Bun.randomUUIDv7())
+      expect([name, real.text]).toEqual([name, nowhere.text])
+    }
+    for (const path of ['/shopping-lists', '/shopping-lists?scope=all'])
+      expect((await root.api.get(path)).status).toBe(403)
+    expect((await root.api.post('/shopping-lists', { name: 'x' })).status).toBe(403)
+    expect((await root.api.post('/invitations/accept', { token: theirs.invitation })).status).toBe(403)
+  })
+
+  test('their own people still see all of it', async () => {
+    const { theirs } = await mirrorOn(backend)
+    const { body } = await theirs.people.owner.api.get(`/shopping-lists/${theirs.own.list}`)
+    expect(body.items.map(({ name }: { name: string }) => name)).toEqual(['Milk', 'Bread'])
+    expect(Object.values(foreignIds(theirs)).every((id) => id.length === 36)).toBe(true)
+  })
+})

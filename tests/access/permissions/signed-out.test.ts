@@ -1,0 +1,95 @@
+/** Every route that is not public, called by who is not signed in or has no business there. */
+import { expect, test } from 'bun:test'
+import { goodPassword } from '../../support/people.ts'
+import { describeBackends, sharedServer } from '../../support/server.ts'
+import { everyone, table } from './table.ts'
+import { bearer, guarded, makeTarget, type Sent, tell, unknownId, worldOf } from './world.ts'
+
+describeBackends('whoever is not signed in', (backend) => {
+  test('gets 401 from every route that is not public, whatever else is wrong', async () => {
+    const server = await sharedServer(backend)
+    const { owner } = (await worldOf(backend)).people
+    const good = owner.accessToken
+    const attempts: [expected: string, Sent][] = [
+      ['token_missing', {}],
+      ['token_missing', { headers: { cookie: `access_token=${good}; token=${good}` } }],
+      ['token_missing', { query: `?access_token=${good}&token=${good}&authorization=Bearer%20${good}` }],
+      ['token_missing', { headers: { 'x-access-token': good, 'proxy-authorization': `Bearer ${good}` } }],
+      ['token_missing', { body: JSON.stringify({ access_token: good, token: good }) }],
+      ['token_invalid', { headers: { authorization: 'Bearer' } }],
+      ['token_invalid', { headers: { authorization: 'Bearer nonsense' } }],
+      ['token_invalid', { headers: { authorization: `Basic ${btoa(`${owner.email}:${goodPassword}`)}` } }],
+    ]
+    const wrong: string[] = []
+    for (const route of guarded)
+      for (const id of [unknownId, 'no-id'])
+        for (const [expected, sent] of attempts) {
+          const headers = { 'content-type': 'text/plain', ...sent.headers }
+          const told = await tell(server, route, {
+            body: '{',
+            ...sent,
+            headers,
+            params: { id, user_id: id },
+          })
+          if (told.status !== 401 || told.code !== expected || !told.headers.get('www-authenticate'))
+            wrong.push(`${route} with ${JSON.stringify(sent)}: ${told.status} ${told.code}`)
+        }
+    expect(wrong).toEqual([])
+  })
+
+  test('finds no other spelling of a path, and no other method, that lets them in', async () => {
+    const { url } = await sharedServer(backend)
+    const { tenant } = await worldOf(backend)
+    const wrong: string[] = []
+    for (const route of guarded) {
+      const [method = '', pattern = ''] = route.split(' ')
+      const path = pattern.replace(/:\w+/g, tenant.id)
+      const spellings = [
+        `${path}/`,
+        `/${path}`,
+        path.replace('/v1/', '/v1//'),
+        path.replace('/api', '/%61pi'),
+        path.replace('/api/v1', '/healthz/..%2fapi/v1'),
+        path.toUpperCase(),
+        `${path}?x=/healthz`,
+        `${path};/healthz`,
+      ]
+      for (const spelling of spellings)
+        for (const other of [method, method === 'GET' ? 'HEAD' : 'PUT']) {
+          const { status } = await fetch(`${url}${spelling}`, { method: other })
+          if (![401, 404, 405].includes(status)) wrong.push(`${other} ${spelling}: ${status}`)
+        }
+    }
+    expect(wrong).toEqual([])
+  })
+})
+
+describeBackends('who is refused for a role', (backend) => {
+  test('gets 403 before anything of the request is looked at: ids, bodies, what is there', async () => {
+    const server = await sharedServer(backend)
+    const world = await worldOf(backend)
+    const target = await makeTarget(world)
+    const wrong: string[] = []
+    let refusals = 0
+    for (const { route, statuses, action } of table)
+      for (const who of everyone) {
+        const byRole = who === 'super_admin' || /^(Tenants|Users)/.test(action)
+        if (!byRole || statuses[who] !== 403) continue
+        const { accessToken } = world.people[who]
+        for (const id of [target.listId, unknownId, 'no-id'])
+          for (const [type, body] of [
+            ['application/json', '{'],
+            ['application/json', '{"no_such_field":1}'],
+            ['text/plain', 'x'],
+          ] as const) {
+            const headers = { ...bearer(accessToken), 'content-type': type }
+            const told = await tell(server, route, { headers, params: { id, user_id: id }, body })
+            refusals++
+            if (told.status !== 403 || told.code !== 'forbidden')
+              wrong.push(`${who}: ${route} ${id} ${body}: ${told.status} ${told.code}`)
+          }
+      }
+    expect(wrong).toEqual([])
+    expect(refusals).toBeGreaterThan(400)
+  })
+})

@@ -1,0 +1,135 @@
+/** Hashing passwords is dear: a flood of sign-ins is turned away, and nobody else waits for it. */
+
+import { beforeAll, expect, test } from 'bun:test'
+import { availableParallelism } from 'node:os'
+import { login, resetTokenFor } from '../../support/auth.ts'
+import { type Answer, createClient } from '../../support/client.ts'
+import { freshEmail, goodPassword, makeList, makeTenant, makeUser, superAdmin } from '../../support/people.ts'
+import { describeBackends, hashingServer, type TestServer } from '../../support/server.ts'
+import { until } from '../../support/until.ts'
+
+const floodSize = 250
+/** What runs and what may wait. */
+const capacity = availableParallelism() + 64
+
+describeBackends('a flood of sign-ins', (backend) => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await hashingServer(backend)
+  })
+
+  test('is answered 503 with Retry-After past the bound, while other calls are answered between', async () => {
+    let over = false
+    const flood = Promise.all(
+      Array.from({ length: floodSize }, () => login(server, freshEmail('flood'), 'not the password')),
+    ).finally(() => {
+      over = true
+    })
+    let [answeredBetween, mostAtOnce] = [0, 0]
+    while (!over) {
+      const answer = await fetch(`${server.url}/healthz`)
+      await answer.text()
+      expect(answer.status).toBe(200)
+      answeredBetween++
+      mostAtOnce = Math.max(mostAtOnce, hashesUnderWay(server))
+    }
+    const answers = await flood
+    const busy = answers.filter(({ status }) => status === 503)
+    for (const answer of busy) expectBusy(answer)
+    expect(answers.filter(({ status }) => status === 401)).toHaveLength(floodSize - busy.length)
+    expect(busy.length).toBeGreaterThan(0)
+    expect(busy.length).toBeLessThan(floodSize)
+    expect(mostAtOnce).toBeLessThanOrEqual(capacity)
+    expect(answeredBetween).toBeGreaterThan(3)
+    expect((await login(server, server.superAdmin.email, server.superAdmin.password)).status).toBe(200)
+  })
+
+  test('is a line of its own: past it every hashing route is turned away at once, and no other route waits in it', async () => {
+    const tenant = await makeTenant(server)
+    const [ann, ben] = [await makeUser(server, tenant), await makeUser(server, tenant)]
+    const list = await makeList(ann)
+    const root = await superAdmin(server)
+    const token = await resetTokenFor(server, ben.email)
+    const newcomer = { email: freshEmail(), full_name: 'Late', password: goodPassword }
+    const company = { name: 'Late', admin: { ...newcomer, email: freshEmail() } }
+    const change = { current_password: goodPassword, new_password: 'quite another one' }
+    const reset = { token, new_password: 'quite another one' }
+    const hashing: [string, Ask, status: number][] = [
+      ['a login', () => login(server, ann.email), 200],
+      ['changing a password', () => ann.api.post('/auth/change-password', change), 204],
+      ['resetting one', () => createClient(server.url).post('/auth/reset-password', reset), 204],
+      ['a new user', () => tenant.admin.api.post('/users', newcomer), 201],
+      ['a new tenant', () => root.api.post('/tenants', company), 201],
+    ]
+    const others: [string, Ask, status: number][] = [
+      ['who am I', () => ann.api.get('/auth/me'), 200],
+      ['reading a list', () => ann.api.get(`/shopping-lists/${list.id}`), 200],
+      ['adding an item', () => ann.api.post(`/shopping-lists/${list.id}/items`, { name: 'Milk' }), 201],
+      ['being turned away', () => login(server, ann.email), 503],
+    ]
+    const line = keepFull(server)
+    try {
+      for (const [, ask] of hashing) expectBusy(await ask())
+      const typical: [string, milliseconds: number][] = []
+      for (const [what, ask, status] of others) {
+        const taken: number[] = []
+        for (let count = 0; count < 15; count++) {
+          const begun = performance.now()
+          expect([what, (await ask()).status]).toEqual([what, status])
+          taken.push(performance.now() - begun)
+        }
+        typical.push([what, median(taken)])
+      }
+      await until(() => line.waits.length >= capacity, 'the end of the line', 30_000)
+      // Whatever stood in the line, or behind one hash after another, would take as long as those in it.
+      expect(typical.filter(([, milliseconds]) => milliseconds > median(line.waits) / 3)).toEqual([])
+      expect(hashesUnderWay(server)).toBe(capacity)
+    } finally {
+      await line.end()
+    }
+    expect(hashesUnderWay(server)).toBe(0)
+    // Nothing was half done: each goes through as if for the first time.
+    for (const [what, ask, status] of hashing) expect([what, (await ask()).status]).toEqual([what, status])
+  })
+})
+
+type Ask = () => Promise<Answer>
+
+const hashesUnderWay = ({ running: { deps } }: TestServer): number => {
+  const { running, waiting } = deps.passwords.load()
+  return running + waiting
+}
+
+function expectBusy({ status, body, headers }: Answer): void {
+  expect([status, body.code]).toEqual([503, 'busy'])
+  expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
+}
+
+/** Keeps as many hashes under way as there may be; `waits` is how many milliseconds each of them took. */
+function keepFull(server: TestServer) {
+  const { passwords } = server.running.deps
+  const waits: number[] = []
+  const underWay = new Set<Promise<void>>()
+  let over = false
+  // Were hashing to block the event loop, nothing else would ever get to end this.
+  const deadline = performance.now() + 30_000
+  const begin = (): void => {
+    const begun = performance.now()
+    const hash = passwords.verify(null, 'some password').then(() => {
+      waits.push(performance.now() - begun)
+      underWay.delete(hash)
+      if (!over && performance.now() < deadline) begin()
+    })
+    underWay.add(hash)
+  }
+  while (hashesUnderWay(server) < capacity) begin()
+  return {
+    waits,
+    async end() {
+      over = true
+      await Promise.all(underWay)
+    },
+  }
+}
+
+const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0

@@ -1,0 +1,132 @@
+/**
+ * What an answer's time tells a guesser of an address: nothing. Times of addresses nobody has are compared with those
+ * of real accounts by their ranks (Mann and Whitney): how often the one is above the other, whatever the unit and
+ * however skewed. Half the time means alike, never or always means that a guesser can tell them apart. Kinds take
+ * turns, in a new order each round, so that a busy machine slows all of them alike.
+ */
+import { beforeAll, describe, expect, test } from 'bun:test'
+import { makeUnverified } from '../../support/auth.ts'
+import { freshEmail, makeTenant, makeUser, superAdmin } from '../../support/people.ts'
+import { postgresAvailable } from '../../support/postgres.ts'
+import { redisAvailable } from '../../support/redis.ts'
+import { hashingServer, type TestServer } from '../../support/server.ts'
+
+/** The path through the program is one; of its backends the one that answers faster hides less. */
+const backend = postgresAvailable && redisAvailable ? 'full' : 'embedded'
+
+const kinds = ['unknown', 'known', 'unverified', 'deactivated', 'of a deactivated tenant'] as const
+type Kind = (typeof kinds)[number]
+
+describe('the time of an answer', () => {
+  let server: TestServer
+  let addressOf: Record<Kind, () => string>
+
+  beforeAll(async () => {
+    server = await hashingServer(backend)
+    const [tenant, closed, root] = await Promise.all([
+      makeTenant(server),
+      makeTenant(server),
+      superAdmin(server),
+    ])
+    const [known, gone] = [await makeUser(server, tenant), await makeUser(server, tenant)]
+    const unverified = await makeUnverified(server, tenant)
+    await tenant.admin.api.delete(`/users/${gone.id}`)
+    await root.api.delete(`/tenants/${closed.id}`)
+    addressOf = {
+      unknown: () => freshEmail('nobody'),
+      known: () => known.email,
+      unverified: () => unverified.email,
+      deactivated: () => gone.email,
+      'of a deactivated tenant': () => closed.admin.email,
+    }
+  })
+
+  /** Milliseconds by kind, in so many rounds. */
+  async function times(
+    path: string,
+    fields: Record<string, string>,
+    status: number,
+    rounds: number,
+  ): Promise<Record<Kind, number[]>> {
+    const taken: Record<Kind, number[]> = {
+      unknown: [],
+      known: [],
+      unverified: [],
+      deactivated: [],
+      'of a deactivated tenant': [],
+    }
+    // The first round warms up.
+    for (let round = 0; round <= rounds; round++) {
+      for (const kind of shuffled(kinds)) {
+        const body = JSON.stringify({ email: addressOf[kind](), ...fields })
+        const begun = performance.now()
+        const answer = await fetch(`${server.url}/api/v1${path}`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body,
+        })
+        await answer.arrayBuffer()
+        if (round > 0) taken[kind].push(performance.now() - begun)
+        expect(answer.status).toBe(status)
+        await allDone(server)
+      }
+    }
+    return taken
+  }
+
+  test('to a login with a wrong password is the same for every address', async () => {
+    expect(toldApart(await times('/auth/login', { password: 'not the password' }, 401, 24))).toEqual([])
+  })
+
+  test.each(['/auth/forgot-password', '/auth/resend-otp'])('to %s likewise', async (path) => {
+    const { deps } = server.running
+    const { otps, passwordResets } = deps
+    // What is done for real accounts alone takes longer here, so that waiting for it would show.
+    Object.assign(deps, {
+      otps: { ...otps, issue: slowly(otps.issue) },
+      passwordResets: { ...passwordResets, issue: slowly(passwordResets.issue) },
+    })
+    try {
+      expect(toldApart(await times(path, {}, 202, 40))).toEqual([])
+    } finally {
+      Object.assign(deps, { otps, passwordResets })
+    }
+  })
+})
+
+const slowly =
+  <Given, Made>(issue: (given: Given) => Promise<Made>) =>
+  async (given: Given): Promise<Made> => {
+    await Bun.sleep(10)
+    return issue(given)
+  }
+
+/**
+ * The kinds that a guesser could tell from an unknown address. With 24 rounds of times that are alike, a share this far
+ * from a half comes by chance once in hundreds of thousands of runs.
+ */
+function toldApart({ unknown, ...others }: Record<Kind, number[]>): string[] {
+  return Object.entries(others)
+    .map(([kind, known]) => ({ kind, share: shareAbove(unknown, known) }))
+    .filter(({ share }) => Math.abs(share - 0.5) > 0.4)
+    .map(({ kind, share }) => `${kind}: unknown takes longer in ${share} of pairs`)
+}
+
+/** What goes on after an answer is not to be measured with the next one. */
+async function allDone({ url, running: { deps } }: TestServer): Promise<void> {
+  await deps.background.drain()
+  while (deps.mailer.state().queued > 0) await Bun.sleep(1)
+  await (await fetch(`${url}/healthz`)).arrayBuffer()
+}
+
+function shareAbove(these: number[], those: number[]): number {
+  const above = these.flatMap((one) => those.map((other) => (one > other ? 1 : one === other ? 0.5 : 0)))
+  return above.reduce<number>((sum, each) => sum + each, 0) / above.length
+}
+
+function shuffled<T>(things: readonly T[]): T[] {
+  return things
+    .map((thing) => [Math.random(), thing] as const)
+    .toSorted(([one], [other]) => one - other)
+    .map(([, thing]) => thing)
+}

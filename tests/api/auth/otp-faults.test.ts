@@ -1,0 +1,89 @@
+/** Codes that cannot be kept, or are for somebody who is then not made: whoever was promised a mail gets one or a no. */
+import { expect, test } from 'bun:test'
+import { createClient as createRedis } from 'redis'
+import { allMailed, login, makeUnverified } from '../../support/auth.ts'
+import { createClient } from '../../support/client.ts'
+import { freshEmail, goodPassword, makeTenant, superAdmin, verify } from '../../support/people.ts'
+import { describePrivateRedis, type PrivateRedis, startRedis } from '../../support/redis.ts'
+import { describeBackends, sharedServer, startServer } from '../../support/server.ts'
+import { until } from '../../support/until.ts'
+
+async function setReplicasToWrite({ url }: PrivateRedis, count: string): Promise<void> {
+  const redis = createRedis({ url })
+  await redis.connect()
+  await redis.configSet('min-replicas-to-write', count)
+  redis.destroy()
+}
+
+/** How a Redis is of no use, and of use again. */
+const outages = {
+  'is away': [(redis: PrivateRedis) => redis.stop('crash'), (redis: PrivateRedis) => redis.start()],
+  'takes no writes': [
+    (redis: PrivateRedis) => setReplicasToWrite(redis, '1'),
+    (redis: PrivateRedis) => setReplicasToWrite(redis, '0'),
+  ],
+} as const
+
+describePrivateRedis('a code that cannot be kept', () => {
+  for (const [how, [begin, end]] of Object.entries(outages))
+    test(`while Redis ${how} is told as 503, nobody is made, and the same call makes them afterwards`, async () => {
+      const redis = await startRedis()
+      const server = await startServer('full', { REDIS_URL: redis.url })
+      try {
+        const tenant = await makeTenant(server)
+        const root = await superAdmin(server)
+        const waiting = await makeUnverified(server, tenant)
+        const open = createClient(server.url)
+        const person = { email: freshEmail('late'), full_name: 'Late', password: goodPassword }
+        const admin = { ...person, email: freshEmail('late-admin') }
+        const addUser = () => tenant.admin.api.post('/users', person)
+        const addTenant = () => root.api.post('/tenants', { name: 'Late', admin })
+
+        await begin(redis)
+        for (const answer of [
+          await addUser(),
+          await addTenant(),
+          await login(server, waiting.email),
+          await open.post('/auth/resend-otp', { email: waiting.email }),
+          await open.post('/auth/resend-otp', { email: freshEmail('nobody') }),
+          await open.post('/auth/forgot-password', { email: waiting.email }),
+          await open.post('/auth/forgot-password', { email: freshEmail('nobody') }),
+        ]) {
+          expect(answer.body).toMatchObject({ status: 503, code: 'redis_unavailable' })
+          expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
+        }
+        expect((await tenant.admin.api.get('/users?search=late')).body.data).toEqual([])
+        expect((await root.api.get('/tenants?search=late')).body.data).toEqual([])
+
+        await end(redis)
+        await until(async () => (await addUser()).status === 201, 'a user', 20_000)
+        expect((await addTenant()).status).toBe(201)
+        for (const { email } of [person, admin]) {
+          await verify(server, email)
+          expect((await login(server, email)).status).toBe(200)
+        }
+      } finally {
+        await server.stop()
+        await redis.end()
+      }
+    })
+})
+
+describeBackends('a code for somebody who is not made', (backend) => {
+  test('because the address is taken leaves the code that was mailed there good', async () => {
+    const server = await sharedServer(backend)
+    const newcomer = await makeUnverified(server, await makeTenant(server))
+    const again = { email: newcomer.email, full_name: 'Again', password: goodPassword }
+    const { admin } = await makeTenant(server)
+    const root = await superAdmin(server)
+    for (const refused of [
+      await admin.api.post('/users', again),
+      await root.api.post('/tenants', { name: 'Again', admin: again }),
+    ])
+      expect(refused.body).toMatchObject({ status: 409, code: 'email_taken' })
+    const proof = { email: newcomer.email, otp: newcomer.code }
+    expect((await createClient(server.url).post('/auth/verify-email', proof)).status).toBe(200)
+    await allMailed(server)
+    expect(server.inbox.mails.filter(({ to }) => to === newcomer.email)).toHaveLength(1)
+  })
+})

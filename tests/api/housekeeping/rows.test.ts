@@ -1,0 +1,154 @@
+/** What else has had its time, and how an operator sees that it is cleared away. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { sql } from 'drizzle-orm'
+import { ConfigError, loadConfig } from '../../../src/config/config.ts'
+import { start } from '../../../src/server.ts'
+import { recordingLogger } from '../../support/log.ts'
+import { makeTenant, type Tenant } from '../../support/people.ts'
+import {
+  describeBackends,
+  describeFull,
+  sharedServer,
+  startServer,
+  type TestServer,
+} from '../../support/server.ts'
+import { until } from '../../support/until.ts'
+import { roundIn, rowsOf } from './setup.ts'
+
+const figuresOf = async (url: string): Promise<(name: string) => number> => {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return (name) => {
+    const line = text.split('\n').find((each) => each.startsWith(`minimart_housekeeping_${name} `))
+    return Number(line?.split(' ')[1] ?? Number.NaN)
+  }
+}
+
+describeBackends('rows that have had their time', (backend) => {
+  let server: TestServer
+  let tenant: Tenant
+
+  beforeAll(async () => {
+    server = await startServer(backend)
+    tenant = await makeTenant(server)
+  })
+  afterAll(() => server.stop())
+
+  const subjects = (statement: ReturnType<typeof sql<{ subject: string }>>) =>
+    rowsOf(server, 'housekeeping', statement).then((rows) => rows.map(({ subject }) => subject))
+
+  test('of the store, the audit trail and the revocations go; younger ones stay; all of it is counted', async () => {
+    const agesOf = async (
+      table: string,
+      statement: (age: number, name: string) => ReturnType<typeof sql>,
+    ) => {
+      for (const age of [1, 364, 365, 366, 367, 400]) {
+        const id = `00000000-0000-7000-8000-${String(age).padStart(12, '0')}`
+        await rowsOf(server, table === 'audit' ? 'housekeeping' : 'system', statement(age, id))
+      }
+    }
+    const at = (age: number) =>
+      sql`clock_timestamp() - make_interval(days => ${age}::int) + interval '1 hour'`
+    await agesOf(
+      'audit',
+      (age, id) =>
+        sql`insert into audit_log (tenant_id, id, action, at) values (${tenant.id}, ${id}, 'test', ${at(age)})`,
+    )
+    await agesOf(
+      'revocations',
+      (age, id) => sql`insert into revocations (tenant_id, subject, minimum_epoch, at)
+        values (${tenant.id}, ${id}, 1, ${at(age)})`,
+    )
+    await agesOf(
+      'store',
+      (age, id) => sql`insert into store_entries (key, value, expires_at)
+        values (${`${age} ${id}`}, 'x', ${age < 366 ? sql`clock_timestamp() + interval '1 hour'` : at(age)})`,
+    )
+    const before = await figuresOf(server.url)
+    const round = await server.running.housekeeping.run()
+    expect(round).toMatchObject({
+      outcome: 'done',
+      removed: { events: 0, store_entries: 3, audit_entries: 3, revocations: 2, unverified_users: 0 },
+    })
+    const ages = (names: string[]) => names.map((name) => Number(name.slice(-3))).sort((a, b) => a - b)
+    expect(
+      ages(await subjects(sql`select id::text as subject from audit_log where action = 'test'`)),
+    ).toEqual([1, 364, 365])
+    expect(
+      ages(await subjects(sql`select subject::text from revocations where tenant_id = ${tenant.id}`)),
+    ).toEqual([1, 364, 365, 366])
+    const entries = await rowsOf(
+      server,
+      'system',
+      sql<{ key: string }>`select key from store_entries where value = 'x'`,
+    )
+    expect(ages(entries.map(({ key }) => key))).toEqual([1, 364, 365])
+
+    const after = await figuresOf(server.url)
+    const grown = (name: string) => after(name) - before(name)
+    expect(grown('removed_total{what="audit_entries"}')).toBe(3)
+    expect(grown('removed_total{what="store_entries"}')).toBe(3)
+    expect(grown('removed_total{what="revocations"}')).toBe(2)
+    expect(grown('removed_total{what="events"}')).toBe(0)
+    expect(grown('removed_total{what="unverified_users"}')).toBe(0)
+    expect(grown('runs_total{outcome="done"}')).toBe(1)
+    expect(grown('runs_total{outcome="elsewhere"}') + grown('runs_total{outcome="failed"}')).toBe(0)
+    expect(Math.abs(after('last_success_timestamp_seconds') - Date.now() / 1000)).toBeLessThan(60)
+    expect(after('duration_seconds')).toBeCloseTo(round.seconds)
+    expect(
+      server.log.lines.filter(({ message }) => message === 'housekeeping').map(({ fields }) => fields),
+    ).toEqual([{ ...round.removed, announced_removals: 0 }])
+  })
+
+  test('are nothing of the last day in the audit trail, even for a clock that is a year wrong', async () => {
+    await rowsOf(
+      server,
+      'housekeeping',
+      sql`insert into audit_log (tenant_id, id, action) values (${tenant.id}, gen_random_uuid(), 'fresh')`,
+    )
+    await roundIn(server, 400)
+    expect(
+      await subjects(
+        sql`select action as subject from audit_log where action in ('fresh', 'test') order by 1`,
+      ),
+    ).toEqual(['fresh', 'test'])
+  })
+
+  test('give housekeeping no way to change a tenant, and nobody else a way to remove a user', async () => {
+    const renamed = rowsOf(server, 'housekeeping', sql`update tenants set name = 'x' where id = ${tenant.id}`)
+    expect(await renamed.catch((error: unknown) => String(error))).toContain('42501')
+    // Nor has housekeeping one to remove somebody verified.
+    for (const scope of ['system', 'housekeeping', { tenantId: tenant.id }] as const)
+      expect(
+        await rowsOf(server, scope, sql`delete from users where tenant_id = ${tenant.id} returning id`),
+      ).toEqual([])
+    expect((await tenant.admin.api.get('/users')).body.data).toHaveLength(1)
+  })
+})
+
+describeFull('a server', () => {
+  test('keeps house by itself from the start, again and again, and no more when it has stopped', async () => {
+    const { environment } = await sharedServer('full')
+    const log = recordingLogger()
+    const housekeepingTimes = { firstAfterMs: 1, everyMs: 1 }
+    const { url, stop, housekeeping } = await start(loadConfig(environment), log, { housekeepingTimes })
+    try {
+      await until(async () => (await figuresOf(url))('runs_total{outcome="done"}') > 2)
+    } finally {
+      await stop()
+    }
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([])
+    expect((await housekeeping.run()).outcome).toBe('failed')
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([])
+  })
+})
+
+describe('a revocation', () => {
+  test('outlives every token that a setting may allow: none lives longer than 365 days', () => {
+    for (const tooLong of [
+      { REFRESH_TOKEN_TTL_DAYS: '366' },
+      { INVITATION_TTL_HOURS: String(365 * 24 + 1) },
+      { ACCESS_TOKEN_TTL_MINUTES: '1441' },
+    ])
+      expect(() => loadConfig(tooLong)).toThrow(ConfigError)
+  })
+})

@@ -1,0 +1,30 @@
+/** Housekeeping by a clock that can be put forward. It works on all tenants at once: never on the shared server. */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Scope } from '../../../src/db/database.ts'
+import {
+  createHousekeeping,
+  type Housekeeping,
+  type HousekeepingOptions,
+} from '../../../src/features/housekeeping/job.ts'
+import type { TestServer } from '../../support/server.ts'
+
+/** What the database's clock will say in so many days. */
+export const inDays = (days: number): SQL =>
+  sql`(statement_timestamp() + make_interval(days => ${days}::int))`
+
+/** The job of this server, but for what is given. */
+export const housekeepingOf = (
+  { running: { deps }, log }: TestServer,
+  options: Partial<HousekeepingOptions> = {},
+): Housekeeping => {
+  const { db, store, mailer } = deps
+  const config = { eventRetentionDays: 30, auditRetentionDays: 365 }
+  return createHousekeeping({ config, db, store, mailer, log, ...options })
+}
+
+export const roundIn = (server: TestServer, days: number, options: Partial<HousekeepingOptions> = {}) =>
+  housekeepingOf(server, { now: inDays(days), ...options }).run()
+
+/** Straight to the database, as the service's role. */
+export const rowsOf = <Row>({ running }: TestServer, scope: Scope, statement: SQL<Row>): Promise<Row[]> =>
+  running.deps.db.write(scope, statement)

@@ -1,0 +1,167 @@
+/** What somebody may do to an archive before it is sealed again, and what an import says to it. */
+import { type Entry, rowsOf } from '../support/archive.ts'
+
+/** The line that the first row of a table stands in, and the row, to be changed. */
+const firstOf = (entries: Entry[], table: string): Entry => rowsOf(entries, table)[0] ?? {}
+
+const elsewhere = '01890000-0000-7000-8000-00000000dead'
+
+/** What somebody did to the entries of an archive, sealing it again, and what he is told. */
+type Change = [what: string, change: (entries: Entry[]) => unknown, told: RegExp]
+export const changes: Change[] = [
+  [
+    'a later format',
+    ([head]) => Object.assign(head ?? {}, { version: 2, program: '0.9.0' }),
+    /format 2.*reads format 1.*MiniMart 0\.9\.0/,
+  ],
+  ['no header', (all) => all.shift(), /not a MiniMart archive/],
+  ['an unknown field in the header', ([head]) => Object.assign(head ?? {}, { more: 1 }), /Line 1 /],
+  [
+    'the platform as its tenant',
+    ([head]) => Object.assign(head?.['tenant'], { id: '00000000-0000-7000-8000-000000000000' }),
+    /Line 1 .*platform/,
+  ],
+  [
+    'another tenant than its header',
+    (all) => Object.assign(firstOf(all, 'tenants'), { id: elsewhere }),
+    /Line 2 .*a tenant other than the header/,
+  ],
+  [
+    'no tenant',
+    (all) => all.splice(0, all.length, ...all.filter(({ table }) => table === undefined)),
+    /lacks its tenant/,
+  ],
+  [
+    'a table nobody knows',
+    (all) => all.splice(3, 0, { table: 'secrets', id: elsewhere }),
+    /Line 4 .*table that this release does not know/,
+  ],
+  [
+    'a column nobody knows',
+    (all) => Object.assign(firstOf(all, 'users'), { shoe_size: 7 }),
+    /Line 3 .*column that users does not have/,
+  ],
+  [
+    'a tenant named in a row',
+    (all) => Object.assign(firstOf(all, 'items'), { tenant_id: elsewhere }),
+    /Line \d+ .*column that items/,
+  ],
+  [
+    'a missing column',
+    (all) => delete firstOf(all, 'users')['session_epoch'],
+    /Line 3 .*lacks the column session_epoch of users/,
+  ],
+  [
+    'a value of another type',
+    (all) => Object.assign(firstOf(all, 'items'), { quantity: 1 }),
+    /Line \d+ .*quantity must be a number with 3 decimal places/,
+  ],
+  [
+    'a super admin',
+    (all) => Object.assign(firstOf(all, 'users'), { role: 'super_admin' }),
+    /Line 3 .*role must be tenant_admin or member/,
+  ],
+  ...[
+    ...['m=65537,t=2,p=1', 'm=99999,t=2,p=1', 'm=999999,t=9,p=1', 'm=19456,t=5,p=1', 'm=19456,t=2,p=5'],
+    ...['m=0,t=2,p=1', 'm=7,t=1,p=1', 'm=31,t=1,p=4', 'm=19456,t=0,p=1', 'm=19456,t=2,p=0', 'm=08,t=1,p=1'],
+  ].map(
+    (cost): Change => [
+      `a hash that is too dear to try, or cannot be tried: ${cost}`,
+      (all) =>
+        Object.assign(firstOf(all, 'users'), {
+          password_hash: String(firstOf(all, 'users')['password_hash']).replace(/m=.*p=1/, cost),
+        }),
+      /Line 3 .*password_hash must be an argon2id hash with m up to 65536/,
+    ],
+  ),
+  [
+    'a hash of another version of argon2',
+    (all) =>
+      Object.assign(firstOf(all, 'users'), {
+        password_hash: String(firstOf(all, 'users')['password_hash']).replace('v=19', 'v=16'),
+      }),
+    /Line 3 .*password_hash/,
+  ],
+  ...['a', '0abc', 'b0', 'a00', 'zz', '', 'a-'].map(
+    (position): Change => [
+      `a position that nothing could be put behind: ${position}`,
+      (all) => Object.assign(firstOf(all, 'items'), { position }),
+      /Line \d+ .*position must be a fractional-index key/,
+    ],
+  ),
+  [
+    'an address in capitals',
+    (all) => Object.assign(firstOf(all, 'users'), { email: 'Ann@shop.example' }),
+    /Line 3 .*email must be/,
+  ],
+  [
+    'control characters',
+    (all) => Object.assign(firstOf(all, 'items'), { name: 'a\u0000b' }),
+    /Line \d+ .*name must be text/,
+  ],
+  [
+    'half a character',
+    (all) => Object.assign(firstOf(all, 'items'), { name: '\ud83e' }),
+    /lines \d+ to \d+ .*row of items with a value that the database does not accept/,
+  ],
+  [
+    'a time that never was',
+    (all) => Object.assign(firstOf(all, 'items'), { created_at: '2026-02-31T00:00:00.000Z' }),
+    /lines \d+ to \d+ .*items/,
+  ],
+  [
+    'a quantity of nothing',
+    (all) => Object.assign(firstOf(all, 'items'), { quantity: '0.000' }),
+    /lines \d+ to \d+ .*table does not accept/,
+  ],
+  ['a row twice', (all) => all.splice(4, 0, { ...all[3] }), /Line 5 .*each once/],
+  ['rows out of order', (all) => all.splice(2, 2, ...[all[3] ?? {}, all[2] ?? {}]), /Line 4 .*sorted by key/],
+  [
+    'tables out of order',
+    (all) => all.splice(2, 0, firstOf(all, 'audit_log')),
+    /Line 4 .*row of users after those of audit_log/,
+  ],
+  [
+    'an item of a list that is not there',
+    (all) => Object.assign(firstOf(all, 'items'), { list_id: elsewhere }),
+    /row of items that refers to something/,
+  ],
+  [
+    'an event of another list',
+    (all) => Object.assign(firstOf(all, 'list_events')['payload'], { list_id: elsewhere }),
+    /Line \d+ .*payload belongs to another list/,
+  ],
+  [
+    'an item bought by nobody',
+    (all) => Object.assign(firstOf(all, 'items'), { purchased_by: elsewhere }),
+    /changed or bought by someone/,
+  ],
+  [
+    'an event of nobody',
+    (all) => Object.assign(firstOf(all, 'list_events'), { actor_id: elsewhere }),
+    /events of someone/,
+  ],
+  [
+    'an item too few',
+    (all) => all.splice(all.indexOf(firstOf(all, 'items')), 1),
+    /does not have the items that it counts/,
+  ],
+  [
+    'a hole in the events',
+    (all) => all.splice(all.indexOf(firstOf(all, 'list_events')) + 1, 1),
+    /without a gap/,
+  ],
+  [
+    'a list that is ahead of its events',
+    (all) => (firstOf(all, 'shopping_lists')['seq'] += 1),
+    /without a gap/,
+  ],
+  [
+    'a list without its owner',
+    (all) =>
+      Object.assign(rowsOf(all, 'list_members').find(({ role }) => role === 'owner') ?? {}, {
+        role: 'editor',
+      }),
+    /one owner/,
+  ],
+]

@@ -1,0 +1,186 @@
+/** Whatever is cut off, and wherever: a data folder holds the old or the new whole, and nobody clears up by hand. */
+import { afterEach, beforeAll, expect, test } from 'bun:test'
+import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type CopyLease, requestCopy } from '../../src/backup/control-client.ts'
+import { createClient } from '../support/client.ts'
+import { describeExecutable, type Running } from '../support/program.ts'
+import { isLong } from '../support/rounds.ts'
+import { until } from '../support/until.ts'
+import { expectRefused, giveToProgram, resultOf, serve, stop } from './setup.ts'
+
+const strace = Bun.which('strace')
+/** To `restored-…`, two things set aside, to `placing-…`, two things into place. */
+const movesOfARestore = 6
+/** Past the 10 seconds after which Bun ends an answer that is silent, and the 4 within which it looks for such. */
+const longMs = 15_000
+/** Counted from the last, the moves at which one is killed: the suite takes the one that decides, one after which neither a database nor a key is in its place, and the last. */
+const killedAt = isLong
+  ? Array.from({ length: movesOfARestore }, (_, index) => index).toReversed()
+  : [5, 2, 0]
+/** The second of those. */
+const servedAfter = 1 + killedAt.indexOf(2)
+
+describeExecutable('cut off', (program) => {
+  let folder: string
+  let file: string
+  /** Taken first and looked at last, so that the rest of this file is what passes the time. */
+  let held: { lease: CopyLease | null; since: number; server: Running }
+  const envOf = (name: string) => ({ DATA_DIR: join(folder, name), PORT: '0' })
+  const keyOf = (name: string) => join(folder, name, 'jwt-secret-key')
+  const writeKey = async (name: string, key: string): Promise<void> => {
+    await writeFile(keyOf(name), key)
+    await giveToProgram(keyOf(name))
+  }
+  beforeAll(async () => {
+    folder = await program.folder()
+    file = join(folder, 'backup.tar.gz')
+    expect((await program.run(['migrate', 'up'], { env: envOf('old') })).code).toBe(0)
+    await writeKey('old', 'new '.repeat(16))
+    expect((await program.run(['backup', file], { env: envOf('old') })).code).toBe(0)
+    expect((await program.run(['migrate', 'down'], { env: envOf('old') })).code).toBe(0)
+    await writeKey('old', 'old '.repeat(16))
+    const dataDir = await program.dataDir('migrated')
+    const server = await serve(program, { DATA_DIR: dataDir, PORT: '0' })
+    held = { lease: await requestCopy(dataDir, 'backup', () => undefined), since: performance.now(), server }
+  }, 60_000)
+
+  /** Which of the two it is; there is no third. */
+  const whole = async (name: string): Promise<'old' | 'new'> => {
+    const { code, stdout, stderr } = await program.run(['migrate', 'status'], { env: envOf(name) })
+    expect([code, stderr]).toEqual([0, ''])
+    const found = stdout.includes('pending') ? 'old' : 'new'
+    expect((await readFile(keyOf(name), 'utf8')).trim().split(' ')[0]).toBe(found)
+    expect((await readdir(join(folder, name))).filter((entry) => /^(restor|placing)/.test(entry))).toEqual([])
+    return found
+  }
+
+  /** A server that completes the restore signs with the restored key: what it signed is good at the next start. */
+  const expectKeyInForce = async (name: string): Promise<void> => {
+    const credentials = { email: 'root@platform.example', password: 'a long enough passphrase' }
+    const env = {
+      ...envOf(name),
+      SUPER_ADMIN_EMAIL: credentials.email,
+      SUPER_ADMIN_PASSWORD: credentials.password,
+    }
+    const first = await serve(program, env)
+    const { body } = await createClient(first.url).post('/auth/login', credentials)
+    await stop(first)
+    const second = await serve(program, env)
+    expect((await createClient(second.url, body.access_token).get('/auth/me')).status).toBe(200)
+    await stop(second)
+  }
+
+  test.skipIf(strace === null)(
+    'a restore that is killed at any of its moves',
+    async () => {
+      const restore = async (name: string, ...inject: string[]): Promise<string> => {
+        expect(Bun.spawnSync(['cp', '-a', join(folder, 'old'), join(folder, name)]).exitCode).toBe(0)
+        const trace = join(folder, `${name}.trace`)
+        const under = ['strace', '-f', '-e', 'trace=rename', ...inject, '-o', trace]
+        await program.run(['restore', file, '--force'], { env: envOf(name), under })
+        return await readFile(trace, 'utf8')
+      }
+      const moves = (await restore('not-killed')).match(/rename\(/g)?.length ?? 0
+      expect(await whole('not-killed')).toBe('new')
+      // While the database is tried out; the move that decides; some after it.
+      const kills = [1, ...killedAt.map((fromLast) => moves - fromLast)]
+      const outcomes: string[] = []
+      const remaining = kills.entries()
+      const killSome = async (): Promise<void> => {
+        for (const [index, move] of remaining) {
+          const trace = await restore(`killed-${index}`, '-e', `inject=rename:signal=SIGKILL:when=${move}`)
+          expect(trace).toContain('killed by SIGKILL')
+          if (index !== servedAfter) outcomes[index] = await whole(`killed-${index}`)
+        }
+      }
+      await Promise.all([killSome(), killSome(), killSome()])
+      expect(outcomes[0]).toBe('old')
+      await expectKeyInForce(`killed-${servedAfter}`)
+      outcomes[servedAfter] = await whole(`killed-${servedAfter}`)
+      expect(outcomes.slice(2)).toEqual(killedAt.slice(1).map(() => 'new'))
+    },
+    90_000,
+  )
+
+  let server: Running | undefined
+  afterEach(() => server?.signal('SIGKILL'))
+
+  test('a server that was killed during a backup: the next start removes the rest, and its socket works', async () => {
+    const dataDir = join(folder, 'old')
+    for (const name of ['backup-copy', 'restoring']) {
+      await mkdir(join(dataDir, name))
+      await giveToProgram(join(dataDir, name))
+    }
+    const killed = await serve(program, envOf('old'))
+    killed.signal('SIGKILL')
+    await killed.exited
+    expect(await readdir(join(dataDir, 'control'))).toEqual(['socket'])
+    server = await serve(program, envOf('old'))
+    expect(await readdir(dataDir)).not.toContain('backup-copy')
+    expect(await readdir(dataDir)).not.toContain('restoring')
+    const result = resultOf(
+      await program.run(['backup', join(folder, 'again.tar.gz'), '--json'], { env: envOf('old') }),
+    )
+    expect(result['paused_ms']).toBeNumber()
+    await stop(server)
+    expect(await readdir(join(dataDir, 'control'))).toEqual([])
+  }, 60_000)
+
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'a backup that is interrupted by %s leaves nothing of its file',
+    async (signal) => {
+      const place = await program.folder()
+      const backup = await program.start(['backup', join(place, 'x.tar.gz')], { env: envOf('old') })
+      await until(async () => (await readdir(place)).length > 0, 'the file')
+      expect(await readdir(place)).toEqual(['x.tar.gz.part'])
+      backup.signal(signal)
+      expect([await backup.exited, backup.errors()]).toEqual([1, expect.not.stringContaining(' at ')])
+      expect(await readdir(place)).toEqual([])
+    },
+  )
+
+  test('a backup whose reader stalls is alone; killed, its copy goes; a server that stops ends it', async () => {
+    server = await serve(program, envOf('old'))
+    const { output } = server
+    const hasCopy = async () => (await readdir(join(folder, 'old'))).includes('backup-copy')
+    const copies = () => output().split('Copied the database').length - 1
+    const stalled = async (number: number) => {
+      const fifo = join(folder, `fifo-${number}`)
+      expect(Bun.spawnSync(['mkfifo', fifo]).exitCode).toBe(0)
+      const opening = open(fifo, 'r')
+      const command = (await program.command(['backup', '-'])).map((part) => `'${part}'`).join(' ')
+      const child = Bun.spawn(['sh', '-c', `exec ${command} > '${fifo}'`], {
+        env: { PATH: process.env['PATH'], TMPDIR: folder, ...envOf('old') },
+        stderr: 'pipe',
+      })
+      const reader = await opening
+      await until(() => copies() === number, 'the copy')
+      return { child, reader }
+    }
+    const first = await stalled(1)
+    const refused = await program.run(['backup', join(folder, 'second.tar.gz')], { env: envOf('old') })
+    expectRefused(refused, 'Another backup or export is running')
+    expect(await hasCopy()).toBe(true)
+    first.child.kill('SIGKILL')
+    await until(async () => !(await hasCopy()), 'the end of the copy')
+    await first.reader.close()
+
+    const second = await stalled(2)
+    await stop(server)
+    expect(await hasCopy()).toBe(false)
+    await second.reader.readFile()
+    await second.reader.close()
+    expect(await second.child.exited).toBe(1)
+    expect(await new Response(second.child.stderr).text()).toContain(
+      'The server stopped meanwhile. Try again.',
+    )
+  }, 60_000)
+
+  test('a copy is there for as long as it is needed', async () => {
+    await until(() => performance.now() - held.since > longMs, 'time to pass', longMs)
+    expect([await held.lease?.isHeld(), held.lease?.stopped.aborted]).toEqual([true, false])
+    await stop(held.server)
+    await until(() => held.lease?.stopped.aborted, 'the end of the copy')
+  })
+})

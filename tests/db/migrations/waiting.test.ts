@@ -1,0 +1,103 @@
+/** Migrations beside a release that serves, and beside others that migrate. */
+
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import postgres from 'postgres'
+import type { MigrationConnection } from '../../../src/db/database.ts'
+import { databaseError } from '../../../src/db/errors.ts'
+import { type MigrateOptions, migrateUp } from '../../../src/db/migrations/migrate.ts'
+import { type Migration, migrations } from '../../../src/db/migrations/migrations.ts'
+import { withMigrationConnection } from '../../../src/db/open.ts'
+import { OperatorError } from '../../../src/errors.ts'
+import { recordingLogger } from '../../support/log.ts'
+import { describePostgres, type TestDatabase, testPostgres } from '../../support/postgres.ts'
+import { failureOf, optionsFor, silentLog } from '../setup.ts'
+
+const lockMs = 300
+const pending: Migration = {
+  version: migrations.length,
+  name: `000${migrations.length}_pending`,
+  up: 'alter table users add column pending text',
+  down: 'alter table users drop column pending',
+}
+const options: MigrateOptions = {
+  log: silentLog,
+  migrations: [...migrations, pending],
+  lockRetries: { lockTimeoutMs: lockMs, pauseMs: 100, tries: 100 },
+}
+
+describePostgres('a migration that must wait', () => {
+  let database: TestDatabase
+  let reader: postgres.Sql
+  let other: postgres.Sql
+  beforeAll(async () => {
+    database = await (await testPostgres()).createDatabase()
+    const connect = () => postgres(database.url, { max: 1, onnotice: () => undefined })
+    ;[reader, other] = [connect(), connect()]
+    await migrate({ log: silentLog })
+  })
+  afterAll(async () => {
+    await Promise.all([reader.end({ timeout: 2 }), other.end({ timeout: 2 })])
+    await database.drop()
+  })
+
+  const migrate = (given: MigrateOptions, wrap = (connection: MigrationConnection) => connection) =>
+    withMigrationConnection(optionsFor(database.url), (connection) => migrateUp(wrap(connection), given))
+
+  test('for a long read holds up others for a moment only, and goes through once that has ended', async () => {
+    const log = recordingLogger()
+    let slowestMs = 0
+    const migrated = await reader.begin('isolation level repeatable read', async (read) => {
+      await read`select count(*) from users`
+      const migrating = migrate({ ...options, log })
+      const startedAt = performance.now()
+      // Through several tries and the pauses between them.
+      while (performance.now() < startedAt + 4 * lockMs) {
+        const askedAt = performance.now()
+        await other`select count(*) from users`
+        slowestMs = Math.max(slowestMs, performance.now() - askedAt)
+      }
+      await read`select count(*) from users`
+      return { migrating }
+    })
+    expect(await migrated.migrating).toEqual([pending.name])
+    // It did stand in the way, so that the bound means something.
+    expect(slowestMs).toBeGreaterThan(lockMs / 4)
+    expect(slowestMs).toBeLessThan(lockMs + 1000)
+    expect(log.messages().filter((message) => message.startsWith('Waiting: a transaction'))).toHaveLength(1)
+    await other.unsafe(`${pending.down}; delete from schema_migrations where version = ${pending.version}`)
+  }, 20_000)
+
+  test('gives up in the end, leaves nothing behind and says what is in the way', async () => {
+    const error = await reader.begin(async (read) => {
+      await read`select count(*) from users`
+      return failureOf(migrate({ ...options, lockRetries: { lockTimeoutMs: 50, pauseMs: 10, tries: 3 } }))
+    })
+    expect(error).toBeInstanceOf(OperatorError)
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/nothing of it was applied.+3 tries.+pg_stat/),
+    })
+  })
+
+  test('for another that migrates says so when it has waited long enough', async () => {
+    const [key] = await reader<{ key: string }[]>`select 7883954021774488180 as key`
+    await reader`select pg_advisory_lock(${key?.key ?? ''}::bigint)`
+    const error = await failureOf(migrate({ ...options, queueTimeoutMinutes: 0.005 }))
+    await reader`select pg_advisory_unlock_all()`
+    expect(error).toBeInstanceOf(OperatorError)
+    expect(error).toMatchObject({ message: expect.stringContaining('Another process has been migrating') })
+  })
+
+  test('for the answer to its commit, which is lost, does not claim that nothing was applied', async () => {
+    const losingCommits = ({ query }: MigrationConnection): MigrationConnection => ({
+      query: async (text, parameters) => {
+        const rows = await query(text, parameters)
+        if (text !== 'commit') return rows
+        throw databaseError(Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' }))
+      },
+    })
+    const error = await failureOf(migrate(options, losingCommits))
+    expect(error).toBeInstanceOf(OperatorError)
+    expect(error).toMatchObject({ message: expect.stringMatching(/failed, or was applied/) })
+    expect(await migrate(options)).toEqual([])
+  })
+})

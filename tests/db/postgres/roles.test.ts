@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { sql } from 'drizzle-orm'
+import postgres from 'postgres'
+import { openDatabase } from '../../../src/db/open.ts'
+import { OperatorError } from '../../../src/errors.ts'
+import { recordingLogger } from '../../support/log.ts'
+import { describePrivatePostgres, type PrivatePostgres, startPostgres } from '../../support/postgres.ts'
+import { createList, createTenant, failureOf, optionsFor } from '../setup.ts'
+
+describePrivatePostgres('who the service is on a PostgreSQL server', () => {
+  let server: PrivatePostgres
+  let admin: postgres.Sql
+  beforeAll(async () => {
+    server = await startPostgres()
+    admin = postgres(server.url, { max: 1, onnotice: () => undefined })
+  })
+  afterAll(async () => {
+    await admin.end({ timeout: 2 })
+    await server.end()
+  })
+
+  /** A database owned by a new user with these attributes. */
+  async function databaseOf(user: string, attributes: string): Promise<string> {
+    await admin.unsafe(`create role ${user} login ${attributes}`)
+    await admin.unsafe(`create database ${user} owner ${user}`)
+    const url = new URL(server.url)
+    url.username = user
+    url.pathname = `/${user}`
+    return url.href
+  }
+
+  const whoAndWhat = async (url: string) => {
+    const db = await openDatabase(optionsFor(url))
+    const tenants = [await createTenant(db), await createTenant(db)]
+    for (const tenant of tenants) await createList(db, tenant)
+    const [tenant] = tenants
+    const seen = await db.read<{ user: string; n: number }>(
+      tenant?.scope ?? 'system',
+      sql`select current_user as user, count(*) as n from shopping_lists`,
+    )
+    await db.close()
+    return seen[0]
+  }
+
+  test('an owner who cannot make roles stays who he is, bound by row-level security', async () => {
+    expect(await whoAndWhat(await databaseOf('plain_owner', ''))).toEqual({ user: 'plain_owner', n: 1 })
+  })
+
+  test('a user who bypasses row-level security and cannot step down is refused before anything is changed', async () => {
+    const url = await databaseOf('bypasser', 'bypassrls')
+    const error = await failureOf(openDatabase(optionsFor(url)))
+    expect(error).toBeInstanceOf(OperatorError)
+    expect(error).toMatchObject({ message: expect.stringContaining('BYPASSRLS') })
+    const own = postgres(url, { max: 1 })
+    expect(await own`select relname from pg_class where relname = 'schema_migrations'`).toHaveLength(0)
+    await own.end({ timeout: 2 })
+  })
+
+  test('a user who may make roles makes the role and takes it', async () => {
+    expect(await whoAndWhat(await databaseOf('role_maker', 'createrole'))).toEqual({
+      user: 'minimart_app',
+      n: 1,
+    })
+  })
+
+  test('a superuser takes the role', async () => {
+    expect(await whoAndWhat(await databaseOf('almighty', 'superuser'))).toEqual({
+      user: 'minimart_app',
+      n: 1,
+    })
+  })
+
+  test('an owner who is no member of the role that others made stays who he is', async () => {
+    expect(await whoAndWhat(await databaseOf('outsider', ''))).toEqual({ user: 'outsider', n: 1 })
+  })
+
+  test('a member of the role whose tables it was never granted stays who he is', async () => {
+    const url = await databaseOf('late_member', '')
+    const db = await openDatabase(optionsFor(url))
+    await db.close()
+    const own = postgres(url, { max: 1, onnotice: () => undefined })
+    await own`revoke all on all tables in schema public from minimart_app`
+    await own.end({ timeout: 2 })
+    await admin`grant minimart_app to late_member`
+    expect(await whoAndWhat(url)).toEqual({ user: 'late_member', n: 1 })
+  })
+
+  test('a user who may not create tables is told so', async () => {
+    const url = new URL(await databaseOf('landless', ''))
+    await admin`alter database landless owner to postgres`
+    const error = await failureOf(openDatabase(optionsFor(url.href)))
+    expect(error).toBeInstanceOf(OperatorError)
+    expect(error).toMatchObject({ message: expect.stringContaining('owner of the database') })
+  })
+
+  test('a wrong database name is told at once, without the password', async () => {
+    const url = new URL(server.url)
+    url.pathname = '/nowhere'
+    url.password = 'open sesame'
+    const error = await failureOf(openDatabase({ ...optionsFor(url.href), waitSeconds: 30 }))
+    expect(error).toMatchObject({ message: expect.stringContaining('nowhere') })
+    expect(Bun.inspect(error)).not.toContain('sesame')
+  })
+
+  test('a server that is away is waited for, and given up after the wait', async () => {
+    const log = recordingLogger()
+    const url = await databaseOf('patient', '')
+    await server.stop()
+    const error = await failureOf(openDatabase({ ...optionsFor(url), log }))
+    expect(error).toBeInstanceOf(OperatorError)
+    expect(error).toMatchObject({ message: expect.stringContaining('did not answer') })
+    const opening = openDatabase({ ...optionsFor(url), log, waitSeconds: 20 })
+    await server.start()
+    const db = await opening
+    expect(log.messages()).toContain('Waiting for the database')
+
+    await server.stop('crash')
+    const lost = await failureOf(db.read('system', sql`select 1`))
+    expect(lost).toMatchObject({ code: 'database_unavailable', status: 503 })
+    await server.start()
+    const giveUpAt = performance.now() + 5000
+    const again = async (): Promise<unknown> =>
+      db.read('system', sql`select 1 as one`).catch((failure) => {
+        if (performance.now() > giveUpAt) throw failure
+        return again()
+      })
+    expect(await again()).toEqual([{ one: 1 }])
+    await db.close()
+  }, 60_000)
+})
