@@ -116,7 +116,7 @@ describeBackends('a request', (backend) => {
       Object.assign(deps, { passwordResets })
     }
     expect(linesOf(server, 'fails-later')).toContainEqual(
-      expect.objectContaining({ level: 'error', message: 'mailing a password reset failed' }),
+      expect.objectContaining({ level: 'error', message: 'mailing a reset link failed' }),
     )
   })
 

@@ -40,7 +40,7 @@ test('a database that is away fails the round, never the program; it is logged o
   expect((await housekeeping.run()).outcome).toBe('failed')
   expect((await housekeeping.run()).outcome).toBe('failed')
   const warnings = () => log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)
-  expect(warnings()).toEqual(['housekeeping failed; trying again at its next time'])
+  expect(warnings()).toEqual(['housekeeping failed; will try again in the next round'])
   away = false
   expect((await housekeeping.run()).outcome).toBe('done')
   away = true
