@@ -2,7 +2,6 @@
  * Where a backup or an export is written: FILE.part until it is complete and fsynced, then FILE. Readable for its owner
  * alone, since it contains keys and password hashes.
  */
-
 import { rmSync, statSync } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -37,17 +36,23 @@ export async function withOutputFile<T>(
   existing: ExistingFile,
   work: (write: OutputFile['write']) => Promise<T>,
 ): Promise<[T, number]> {
-  const output = path === '-' ? standardOutput() : await openOutputFile(path, existing)
-  const stop = (): never => {
+  let output: OutputFile | null = null
+  let isStopped = false
+  const stop = (): void => {
+    isStopped = true
+    if (output === null) return
     output.discard()
     process.exit(1)
   }
+  // Before the file exists: a signal that comes while it is opened must not leave it there.
   for (const signal of signals) process.once(signal, stop)
   try {
+    output = path === '-' ? standardOutput() : await openOutputFile(path, existing)
+    if (isStopped) stop()
     const result = await work(output.write)
     return [result, await output.commit()]
   } catch (error) {
-    output.discard()
+    output?.discard()
     throw error
   } finally {
     for (const signal of signals) process.off(signal, stop)
