@@ -1,10 +1,10 @@
-/** A socket that changes what goes through it, as a faulty service or a newer one would. */
+/** A socket that alters messages passing through it, as a faulty or newer service would. */
 import type { ClientMessage } from '../../src/client/index.ts'
 import { parseServerMessage, type ServerMessage } from '../../src/client/messages.ts'
 import type { Socket, SocketConstructor } from '../../src/client/socket.ts'
 
 export interface Tampering {
-  /** What goes to the service in place of a message; null for nothing. */
+  /** Replaces a message to the service; null drops it. */
   outgoing?: (message: ClientMessage) => ClientMessage | null
   incoming?: (message: ServerMessage) => ServerMessage[]
 }
