@@ -31,8 +31,8 @@ export function tampered({ outgoing, incoming }: Tampering): SocketConstructor {
       else
         this.#real.addEventListener('message', ({ data }) => {
           const message = parseServerMessage(data)
-          const heard = message && incoming ? incoming(message) : [message]
-          for (const each of heard) listener({ data: JSON.stringify(each), code: 0 })
+          const received = message && incoming ? incoming(message) : [message]
+          for (const each of received) listener({ data: JSON.stringify(each), code: 0 })
         })
     }
   }

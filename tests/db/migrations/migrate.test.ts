@@ -190,7 +190,7 @@ describePostgres('migrations on PostgreSQL', () => {
   }
   describeMigrations(onEmpty)
 
-  test('several instances that start at once wait for each other', () =>
+  test('several instances that start together wait for each other', () =>
     onEmpty(async (_, url) => {
       const applied = await Promise.all(
         Array.from({ length: 6 }, () =>
