@@ -144,44 +144,41 @@ describeExecutable('places', (program) => {
     })
   })
 
-  test.skipIf(!asRoot)(
-    'on a disk that is full, or too full for the copy: nothing is left there',
-    async () => {
-      const disk = join(folder, 'disk')
-      await mkdir(disk)
-      const mount = (size: string) =>
-        expect(
-          Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', `size=${size},mode=777`, 'tmpfs', disk]).exitCode,
-        ).toBe(0)
-      const unmount = () => Bun.spawnSync(['umount', '-l', disk])
-      mount('2m')
-      try {
-        expectRefused(await program.run(['backup', join(disk, 'x.tar.gz')], { env }), 'quota is full')
-        expectRefused(
-          await restore(join(folder, 'good.tar.gz'), join(disk, 'data')),
-          /MB are needed.*2 MB free/,
-        )
-        expect(await readdir(disk)).toEqual([])
-      } finally {
-        unmount()
-      }
-      mount('100m')
-      try {
-        const tight = { ...env, DATA_DIR: join(disk, 'data') }
-        expect(Bun.spawnSync(['cp', '-a', join(folder, 'data'), disk]).exitCode).toBe(0)
-        const running = await serve(program, tight)
-        const outcome = await program.run(['backup', join(folder, 'x.tar.gz')], { env: tight })
-        expectRefused(outcome, /no room for a copy.*MB are needed/)
-        expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
-        expect(await readdir(tight.DATA_DIR)).not.toContain('backup-copy')
-        await stop(running)
-        // Without a running server no copy is needed.
-        resultOf(await program.run(['backup', join(folder, 'x.tar.gz'), '--json'], { env: tight }))
-      } finally {
-        unmount()
-      }
-    },
-  )
+  test.skipIf(!asRoot)('a disk that is full, or too full for the copy: nothing is left there', async () => {
+    const disk = join(folder, 'disk')
+    await mkdir(disk)
+    const mount = (size: string) =>
+      expect(
+        Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', `size=${size},mode=777`, 'tmpfs', disk]).exitCode,
+      ).toBe(0)
+    const unmount = () => Bun.spawnSync(['umount', '-l', disk])
+    mount('2m')
+    try {
+      expectRefused(await program.run(['backup', join(disk, 'x.tar.gz')], { env }), 'quota is full')
+      expectRefused(
+        await restore(join(folder, 'good.tar.gz'), join(disk, 'data')),
+        /MB are needed.*2 MB free/,
+      )
+      expect(await readdir(disk)).toEqual([])
+    } finally {
+      unmount()
+    }
+    mount('100m')
+    try {
+      const tight = { ...env, DATA_DIR: join(disk, 'data') }
+      expect(Bun.spawnSync(['cp', '-a', join(folder, 'data'), disk]).exitCode).toBe(0)
+      const running = await serve(program, tight)
+      const outcome = await program.run(['backup', join(folder, 'x.tar.gz')], { env: tight })
+      expectRefused(outcome, /no room for a copy.*MB are needed/)
+      expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
+      expect(await readdir(tight.DATA_DIR)).not.toContain('backup-copy')
+      await stop(running)
+      // Without a running server no copy is needed.
+      resultOf(await program.run(['backup', join(folder, 'x.tar.gz'), '--json'], { env: tight }))
+    } finally {
+      unmount()
+    }
+  })
 
   test.each(['backup', 'restore'])(
     '%s is refused with DATABASE_URL, naming what to use instead; and without a file',
