@@ -1,4 +1,4 @@
-/** Archives of one tenant: nothing is lost between the two databases, and what came in works at once. */
+/** Tenant archives: nothing is lost between the two backends, and an imported tenant works immediately. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { getTableColumns, getTableName, is, sql } from 'drizzle-orm'
 import { PgTable } from 'drizzle-orm/pg-core'
@@ -22,7 +22,7 @@ import { closeSockets, openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 import { type LivedIn, liveIn, newPassword } from './lived-in.ts'
 
-test('an archive has every column of every table that belongs to a tenant, but for those left out on purpose', () => {
+test('an archive has every column of every tenant table, except those left out on purpose', () => {
   const leftOut = ['revocations.at']
   const isOfTenant = (column: string) => column !== 'tenant_id'
   const columns = Object.values(schema)
@@ -39,7 +39,7 @@ test('an archive has every column of every table that belongs to a tenant, but f
   expect([...archived, ...leftOut].sort()).toEqual(columns.sort())
 })
 
-describeFull('a tenant that moves from the embedded database into a running PostgreSQL service', () => {
+describeFull('a tenant moved from the embedded database into a running PostgreSQL service', () => {
   let small: TestServer
   let large: TestServer
   let moved: LivedIn
@@ -62,10 +62,10 @@ describeFull('a tenant that moves from the embedded database into a running Post
   })
   afterAll(closeSockets)
 
-  test('is exported from there byte for byte as it came, and likewise when it moves back', async () => {
+  test('is exported byte for byte as it was imported, and again after moving back', async () => {
     expect(rowsOf(entriesOf(archive), 'items').length).toBeGreaterThan(1200)
     expect(content(again)).toBe(content(archive))
-    // The small one has it still, so it comes back as somebody else, whose id takes the same place in the order.
+    // The embedded server still has the tenant, so it returns under another id that sorts to the same place.
     const id = `${moved.id.slice(0, -1)}${moved.id.endsWith('0') ? '1' : '0'}`
     const back = again
       .replaceAll(moved.id, id)
@@ -76,7 +76,7 @@ describeFull('a tenant that moves from the embedded database into a running Post
     expect(content(there)).toBe(content(sealedText(back)))
   })
 
-  test('answers its lists byte for byte as before, deleted ones and pages too', async () => {
+  test('returns its lists byte for byte as before, deleted ones and pages included', async () => {
     for (const path of [
       ...[moved.long, moved.old].map((id) => `/shopping-lists/${id}`),
       '/shopping-lists',
@@ -87,7 +87,7 @@ describeFull('a tenant that moves from the embedded database into a running Post
     expect((await there.api.post(`/shopping-lists/${moved.deleted}/restore`)).status).toBe(200)
   })
 
-  test('replays its events, over the API and to whoever subscribes with what he had, and goes on counting', async () => {
+  test('replays its events, over the API and to subscribers with an old `since`, and continues their numbering', async () => {
     const events = await eventsOf(moved.ann, moved.long)
     expect(await eventsOf(there, moved.long)).toEqual(events)
     expect((await there.api.get(`/shopping-lists/${moved.old}/events?since=0`)).body.code).toBe(
@@ -104,7 +104,7 @@ describeFull('a tenant that moves from the embedded database into a running Post
     expect(socket.seqs(moved.long)).toEqual([1, 2, 3, 4, 5, 6].map((n) => since + n))
   })
 
-  test('keeps its passwords, and those who may not sign in stay out', async () => {
+  test('keeps its passwords, and keeps out those who may not sign in', async () => {
     expect((await login(large, moved.ben.email, newPassword)).status).toBe(200)
     expect((await login(large, moved.ben.email, goodPassword)).status).toBe(401)
     const codes = await Promise.all(
@@ -115,14 +115,14 @@ describeFull('a tenant that moves from the embedded database into a running Post
     expect(codes.sort()).toEqual(['account_deactivated', 'email_not_verified'])
   })
 
-  test('brings no session along, and revoked tokens stay revoked in instances that were running', async () => {
+  test('carries no sessions over, and revoked tokens stay revoked in running instances', async () => {
     expect((await refresh(large, moved.ann.refreshToken)).status).toBe(401)
     await until(
       async () => (await asBearer(large, moved.deadToken).get('/auth/me')).status === 401,
       'the revoked token to be refused',
       2000,
     )
-    // However long the import took, to them this is news: they read what is half a minute old at most.
+    // Running instances read only the last half minute of revocations, however long the import took.
     const [learnt] = await large.running.deps.db.read(
       { tenantId: moved.id },
       sql<{ at: string }>`select wire_time(min(at)) as at from revocations where tenant_id = ${moved.id}`,
@@ -130,15 +130,15 @@ describeFull('a tenant that moves from the embedded database into a running Post
     expect(Date.parse(learnt?.at ?? '')).toBeGreaterThanOrEqual(lastRowsAt)
   })
 
-  test('keeps invitations: spent ones spent, open ones open, once', async () => {
+  test('keeps invitations: redeemed ones stay redeemed, open ones work once', async () => {
     const accept = async (email: string, password: string, token: string) =>
       (await (await asPerson(large, email, password)).api.post('/invitations/accept', { token })).status
-    expect(await accept(moved.ben.email, newPassword, moved.spent)).toBe(409)
+    expect(await accept(moved.ben.email, newPassword, moved.redeemed)).toBe(409)
     expect(await accept(moved.eve.email, goodPassword, moved.open)).toBe(200)
     expect(await accept(moved.eve.email, goodPassword, moved.open)).toBe(409)
   })
 
-  test('stands in the trail of the platform, and its own trail is as it was', async () => {
+  test('is recorded in the platform’s audit log, and keeps its own audit log', async () => {
     const root = await superAdmin(large)
     const { data } = (await root.api.get(`/audit?target_id=${moved.id}`)).body
     expect(data).toMatchObject([{ action: 'tenant.exported' }, { action: 'tenant.imported', actor_id: null }])
@@ -150,7 +150,7 @@ describeFull('a tenant that moves from the embedded database into a running Post
 })
 
 describeFull('an archive without credentials', () => {
-  test('holds no hash; nobody signs in until he asked for a new password, and then does', async () => {
+  test('holds no hash; users cannot sign in until they reset their password', async () => {
     const [small, large] = await Promise.all([sharedServer('embedded'), sharedServer('full')])
     const { id, admin } = await makeTenant(small)
     const archive = await exportText(small.running.deps.db, id)
@@ -168,7 +168,7 @@ describeFull('an archive without credentials', () => {
 })
 
 describeFull('an export while people write', () => {
-  test('is one moment of the tenant', async () => {
+  test('is a consistent snapshot of the tenant', async () => {
     const server = await sharedServer('full')
     const { id, admin } = await makeTenant(server)
     const list = await makeList(admin)
@@ -189,7 +189,7 @@ describeFull('an export while people write', () => {
 })
 
 describeBackends('an export', (backend) => {
-  test('knows a tenant by its slug or id, and the platform is none', async () => {
+  test('finds a tenant by slug or id, and does not export the platform', async () => {
     const server = await sharedServer(backend)
     const { db } = server.running.deps
     const { id } = await makeTenant(server, 'Known by two names')
@@ -204,7 +204,7 @@ describeBackends('an export', (backend) => {
       await expect(exportText(db, none)).rejects.toThrow('no tenant')
   })
 
-  test('that cannot be recorded has no end, without which nobody can use it', async () => {
+  test('that cannot be recorded in the audit log is left without a trailer, so it cannot be imported', async () => {
     const { db } = (await sharedServer(backend)).running.deps
     const { id } = await makeTenant(await sharedServer(backend))
     let text = ''

@@ -1,13 +1,13 @@
-/** What somebody may do to an archive before it is sealed again, and what an import says to it. */
+/** Ways of tampering with an archive before it is sealed again, and the error an import reports for each. */
 import { type Entry, rowsOf } from '../support/archive.ts'
 
-/** The line that the first row of a table stands in, and the row, to be changed. */
+/** The entry of a table's first row, to be changed in place. */
 const firstOf = (entries: Entry[], table: string): Entry => rowsOf(entries, table)[0] ?? {}
 
 const elsewhere = '01890000-0000-7000-8000-00000000dead'
 
-/** What somebody did to the entries of an archive, sealing it again, and what he is told. */
-type Change = [what: string, change: (entries: Entry[]) => unknown, told: RegExp]
+/** A change to an archive's entries before it is sealed again, and the import's error. */
+type Change = [what: string, change: (entries: Entry[]) => unknown, error: RegExp]
 export const changes: Change[] = [
   [
     'a later format',
@@ -22,7 +22,7 @@ export const changes: Change[] = [
     /Line 1 .*platform/,
   ],
   [
-    'another tenant than its header',
+    'a tenant other than its header says',
     (all) => Object.assign(firstOf(all, 'tenants'), { id: elsewhere }),
     /Line 2 .*a tenant other than the header/,
   ],
@@ -32,12 +32,12 @@ export const changes: Change[] = [
     /lacks its tenant/,
   ],
   [
-    'a table nobody knows',
+    'an unknown table',
     (all) => all.splice(3, 0, { table: 'secrets', id: elsewhere }),
     /Line 4 .*table that this release does not know/,
   ],
   [
-    'a column nobody knows',
+    'an unknown column',
     (all) => Object.assign(firstOf(all, 'users'), { shoe_size: 7 }),
     /Line 3 .*column that users does not have/,
   ],
@@ -66,7 +66,7 @@ export const changes: Change[] = [
     ...['m=0,t=2,p=1', 'm=7,t=1,p=1', 'm=31,t=1,p=4', 'm=19456,t=0,p=1', 'm=19456,t=2,p=0', 'm=08,t=1,p=1'],
   ].map(
     (cost): Change => [
-      `a hash that is too dear to try, or cannot be tried: ${cost}`,
+      `a hash too costly or impossible to verify: ${cost}`,
       (all) =>
         Object.assign(firstOf(all, 'users'), {
           password_hash: String(firstOf(all, 'users')['password_hash']).replace(/m=.*p=1/, cost),
@@ -75,7 +75,7 @@ export const changes: Change[] = [
     ],
   ),
   [
-    'a hash of another version of argon2',
+    'a hash of another argon2 version',
     (all) =>
       Object.assign(firstOf(all, 'users'), {
         password_hash: String(firstOf(all, 'users')['password_hash']).replace('v=19', 'v=16'),
@@ -84,13 +84,13 @@ export const changes: Change[] = [
   ],
   ...['a', '0abc', 'b0', 'a00', 'zz', '', 'a-'].map(
     (position): Change => [
-      `a position that nothing could be put behind: ${position}`,
+      `a position that is no valid fractional index: ${position}`,
       (all) => Object.assign(firstOf(all, 'items'), { position }),
       /Line \d+ .*position must be a fractional-index key/,
     ],
   ),
   [
-    'an address in capitals',
+    'an email address in upper case',
     (all) => Object.assign(firstOf(all, 'users'), { email: 'Ann@shop.example' }),
     /Line 3 .*email must be/,
   ],
@@ -100,17 +100,17 @@ export const changes: Change[] = [
     /Line \d+ .*name must be text/,
   ],
   [
-    'half a character',
+    'half a surrogate pair',
     (all) => Object.assign(firstOf(all, 'items'), { name: '\ud83e' }),
     /lines \d+ to \d+ .*row of items with a value that the database does not accept/,
   ],
   [
-    'a time that never was',
+    'a date that does not exist',
     (all) => Object.assign(firstOf(all, 'items'), { created_at: '2026-02-31T00:00:00.000Z' }),
     /lines \d+ to \d+ .*items/,
   ],
   [
-    'a quantity of nothing',
+    'a quantity of zero',
     (all) => Object.assign(firstOf(all, 'items'), { quantity: '0.000' }),
     /lines \d+ to \d+ .*table does not accept/,
   ],
@@ -122,7 +122,7 @@ export const changes: Change[] = [
     /Line 4 .*row of users after those of audit_log/,
   ],
   [
-    'an item of a list that is not there',
+    'an item of a missing list',
     (all) => Object.assign(firstOf(all, 'items'), { list_id: elsewhere }),
     /row of items that refers to something/,
   ],
@@ -132,32 +132,28 @@ export const changes: Change[] = [
     /Line \d+ .*payload belongs to another list/,
   ],
   [
-    'an item bought by nobody',
+    'an item bought by an unknown user',
     (all) => Object.assign(firstOf(all, 'items'), { purchased_by: elsewhere }),
     /changed or bought by someone/,
   ],
   [
-    'an event of nobody',
+    'an event by an unknown user',
     (all) => Object.assign(firstOf(all, 'list_events'), { actor_id: elsewhere }),
     /events of someone/,
   ],
   [
-    'an item too few',
+    'a missing item',
     (all) => all.splice(all.indexOf(firstOf(all, 'items')), 1),
     /does not have the items that it counts/,
   ],
   [
-    'a hole in the events',
+    'a gap in the events',
     (all) => all.splice(all.indexOf(firstOf(all, 'list_events')) + 1, 1),
     /without a gap/,
   ],
+  ['a list ahead of its events', (all) => (firstOf(all, 'shopping_lists')['seq'] += 1), /without a gap/],
   [
-    'a list that is ahead of its events',
-    (all) => (firstOf(all, 'shopping_lists')['seq'] += 1),
-    /without a gap/,
-  ],
-  [
-    'a list without its owner',
+    'a list without an owner',
     (all) =>
       Object.assign(rowsOf(all, 'list_members').find(({ role }) => role === 'owner') ?? {}, {
         role: 'editor',

@@ -1,4 +1,4 @@
-/** `minimart export` and `minimart import` as an operator uses them, in the program as it is shipped. */
+/** `minimart export` and `minimart import` as an operator runs them, in the shipped executable. */
 import { expect, test } from 'bun:test'
 import { readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,12 +14,12 @@ import { until } from '../support/until.ts'
 
 const secret = 'tests only: long enough to sign with, 0123456789'
 
-/** What an operator is never told. */
+/** A stack trace, which an operator must never see. */
 const stack = /^ +at /m
 
 describeExecutable('archives', (program) => {
   describeFull('growing', () => {
-    test('a tenant goes from the small installation into the running large one and on, losing nothing', async () => {
+    test('a tenant moves from an embedded installation into a running PostgreSQL one and on, losing nothing', async () => {
       const [inbox, cwd] = await Promise.all([startInbox(), program.folder()])
       const small = environmentFor(inbox, join(cwd, 'small'))
       const first = await (await program.start([], { env: small })).ready()
@@ -34,7 +34,7 @@ describeExecutable('archives', (program) => {
       expect((await admin.api.get(`/shopping-lists/${list.id}`)).text).toBe(shown)
       await until(async () => !(await readdir(join(cwd, 'small'))).includes('backup-copy'), 'no copy')
       await writeFile(join(cwd, 'served.jsonl'), served.stdout)
-      // It was made of a copy, and is in the trail of the server, not of the copy.
+      // The export reads a copy, but is recorded in the running server's audit log.
       const recorded = await admin.api.get('/audit?action=tenant.exported')
       const details = { credentials: true, rows: served.stdout.split('\n').length - 3 }
       expect(recorded.body.data).toEqual([expect.objectContaining({ target_id: id, details })])
@@ -63,7 +63,7 @@ describeExecutable('archives', (program) => {
       expect((await readdir(cwd)).sort()).toEqual(['house.jsonl.gz', 'served.jsonl', 'small'])
       const lines = (text: string) => text.split('\n').slice(0, -2)
       const stopped = gunzipSync(await Bun.file(path).bytes()).toString()
-      // What was exported while it served is what it held when it was stopped, but for the entry of that very export.
+      // Exporting while serving equals exporting after the stop, except for the audit entry of that export itself.
       expect(lines(stopped).slice(0, -1)).toEqual(lines(served.stdout))
       const again = await program.run(args, { cwd, env: small })
       expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('exists already')])
@@ -93,7 +93,7 @@ describeExecutable('archives', (program) => {
       second.signal('SIGTERM')
       expect(await second.exited).toBe(0)
 
-      // On by the standard streams.
+      // Once more, over the standard streams.
       const piped = await program.run(['export', '--tenant', id, '--with-credentials'], { cwd, env: large })
       expect(piped).toMatchObject({ code: 0, stderr: expect.stringContaining('keep the archive as safe') })
       const third = { ...large, DATABASE_URL: (await postgres.createDatabase()).url }
@@ -104,13 +104,13 @@ describeExecutable('archives', (program) => {
         env: third,
       })
       expect(content(last.stdout)).toBe(content(piped.stdout))
-      // There she signed in meanwhile, which stands in the trail.
+      // Her sign-in meanwhile is in the audit log.
       expect(lines(piped.stdout).slice(0, -1)).toEqual(lines(stopped))
       await inbox.stop()
     })
   })
 
-  test('an import that is refused says why in a line, with exit code 1, and makes nothing', async () => {
+  test('a refused import says why in one line, exits with 1 and creates nothing', async () => {
     const cwd = await program.folder()
     const whole = emptyArchive({ id: crypto.randomUUID(), slug: 'house' })
     const files = {
@@ -119,14 +119,14 @@ describeExecutable('archives', (program) => {
       'foreign.bin': Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0xff, 0xfe, 0, 10]),
     }
     for (const [name, bytes] of Object.entries(files)) await writeFile(join(cwd, name), bytes)
-    const told: Record<string, RegExp> = {
+    const errors: Record<string, RegExp> = {
       'later.jsonl': /format 7; this release \(MiniMart [\d.]+\) reads format 1/,
       'foreign.txt': /not a MiniMart archive/,
       'foreign.bin': /not an archive/,
       'missing.jsonl': /missing\.jsonl cannot be found or created: there is no such file/,
       '.': /is a folder; name a file/,
     }
-    for (const [name, reason] of Object.entries(told)) {
+    for (const [name, reason] of Object.entries(errors)) {
       const { code, stdout, stderr } = await program.run(['import', name], { cwd })
       expect([name, code, stdout]).toEqual([name, 1, ''])
       expect(stderr).toMatch(reason)
@@ -136,7 +136,7 @@ describeExecutable('archives', (program) => {
   })
 
   describeFull('with a database', () => {
-    test('what is cut off is refused and a whole one shows how far it is; nothing is left of what failed', async () => {
+    test('a truncated archive is refused, a whole one shows progress, and a failure leaves nothing behind', async () => {
       const cwd = await program.folder()
       const { url } = await (await testPostgres()).createDatabase()
       const env = { DATABASE_URL: url, JWT_SECRET_KEY: secret }
@@ -164,7 +164,7 @@ describeExecutable('archives', (program) => {
     })
   })
 
-  test('an export from a folder without a database makes none there', async () => {
+  test('an export from a folder without a database does not create one', async () => {
     const cwd = await program.folder()
     const { code, stderr } = await program.run(['export', '--tenant', 'house', 'out.jsonl'], { cwd })
     expect([code, stderr]).toEqual([
@@ -189,7 +189,7 @@ describeExecutable('archives', (program) => {
     expect(stderr).toMatch(/Try: minimart help/)
   })
 
-  test('help tells the format, by every table and in its order', async () => {
+  test('help describes the format, every table in order', async () => {
     const { stdout } = await program.run(['help', 'export'])
     expect(stdout.replace(/\s+/g, ' ')).toContain(
       'tenants, users, shopping_lists, list_members, items, list_events, revocations, audit_log',

@@ -1,4 +1,4 @@
-/** A tenant that has something of everything an archive must carry, made over the API. */
+/** A tenant with something of everything an archive must carry, made over the API. */
 import { expect } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { makeUnverified } from '../support/auth.ts'
@@ -21,30 +21,30 @@ export interface LivedIn {
   admin: Person
   /** Owner of everything. */
   ann: Person
-  /** Editor of `long`; changed his password. */
+  /** Editor of `long`, with a changed password. */
   ben: Person
   /** Invited to `long`; `open` is her invitation. */
   eve: Person
   /** Over a thousand items, deleted ones too, and more events. */
   long: string
   deleted: string
-  /** Its first events have been cleared away. */
+  /** Its first events have been deleted. */
   old: string
-  /** Invitations: not yet used, and used. */
+  /** Invitations: not yet redeemed, and redeemed. */
   open: string
-  spent: string
-  /** Of a session that was signed out. */
+  redeemed: string
+  /** An access token of a session that was signed out. */
   deadToken: string
 }
 
-/** For ben, after he changed it. */
+/** Ben's password after the change. */
 export const newPassword = 'another horse battery staple'
 
 export async function liveIn(server: TestServer): Promise<LivedIn> {
   const { db } = server.running.deps
   const root = await superAdmin(server)
   const { id } = await makeTenant(server, 'Corner “house” № 7')
-  // Goes up with each deactivation; everyone signs in anew.
+  // Each deactivation raises the token epoch, so everyone has to sign in again.
   for (const is_active of [false, true]) await root.api.patch(`/tenants/${id}`, { is_active })
   const { body: admins } = await root.api.get(`/tenants/${id}`)
   const emails = await db.read({ tenantId: id }, sql<{ email: string }>`select email from users`)
@@ -53,14 +53,14 @@ export async function liveIn(server: TestServer): Promise<LivedIn> {
   const [ann, ben, cat, eve] = await Promise.all(
     ['Ann', 'Ben', 'Cat', 'Eve'].map((name) => makeUser(server, tenant, { name })),
   )
-  if (!ann || !ben || !cat || !eve) throw new Error('not everyone is there')
+  if (!ann || !ben || !cat || !eve) throw new Error('a person is missing')
   const dan = await makeUnverified(server, tenant)
   await db.write('housekeeping', sql`update users set removal_announced_at = now() where id = ${dan.id}`)
 
   const long = (await makeList(ann, 'Großeinkauf 🛒')).id
   await ann.api.patch(`/shopping-lists/${long}`, { description: 'Two\nlines, a "quote" and a \\' })
-  const spent = await invite(ann, long, ben)
-  expect((await ben.api.post('/invitations/accept', { token: spent })).status).toBe(200)
+  const redeemed = await invite(ann, long, ben)
+  expect((await ben.api.post('/invitations/accept', { token: redeemed })).status).toBe(200)
   await join(ann, long, cat, 'viewer')
   for (let round = 0; round < 6; round++) {
     const items = Array.from({ length: 200 }, (_, index) => ({ name: `Thing ${round}.${index}` }))
@@ -93,7 +93,7 @@ export async function liveIn(server: TestServer): Promise<LivedIn> {
   const passwords = { current_password: goodPassword, new_password: newPassword }
   expect((await ben.api.post('/auth/change-password', passwords)).status).toBe(204)
   return {
-    ...{ id, slug: admins.slug, admin, ann, ben, eve, long, deleted, old, open, spent },
+    ...{ id, slug: admins.slug, admin, ann, ben, eve, long, deleted, old, open, redeemed },
     deadToken: other.accessToken,
   }
 }

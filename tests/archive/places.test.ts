@@ -1,4 +1,4 @@
-/** Where archives are written to and read from, and what is said where that does not work: a sentence, exit code 1. */
+/** Where archives can be written to and read from; where they cannot, one sentence and exit code 1. */
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { chmod, mkdir, open, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ describeExecutable('places of archives', (program) => {
   const exportTo = (file: string, options: RunOptions = {}) =>
     program.run(['export', '--tenant', 'house', file], { cwd: folder, env, ...options })
   const inShell = (script: string): string[] => ['bash', '-c', script, 'bash']
-  /** A folder that the program's user may not look into. */
+  /** A folder the program's user may not read. */
   const closedFolder = async (): Promise<string> => {
     const closed = join(await program.folder(), 'closed')
     await mkdir(closed)
@@ -66,7 +66,7 @@ describeExecutable('places of archives', (program) => {
         )
     })
 
-    test('from a DATA_DIR that this user may not look into', async () => {
+    test('from a DATA_DIR that this user may not read', async () => {
       const closed = await closedFolder()
       expectRefused(
         await exportTo('x.jsonl', { env: { DATA_DIR: closed } }),
@@ -74,7 +74,7 @@ describeExecutable('places of archives', (program) => {
       )
     })
 
-    test('tells nothing of how slow the database was', async () => {
+    test('does not log slow statements', async () => {
       const slow = { ...env, SLOW_QUERY_MS: '1' }
       const { code, stderr } = await exportTo('slow.jsonl', { env: slow })
       expect([code, stderr]).toEqual([0, expect.not.stringContaining('slow database call')])
@@ -86,20 +86,20 @@ describeExecutable('places of archives', (program) => {
       const fifo = join(folder, 'fifo')
       expect(Bun.spawnSync(['mkfifo', fifo]).exitCode).toBe(0)
       await giveToProgram(fifo)
-      // More could come as long as this is open.
+      // Holding this open keeps the input from ending.
       const writer = await open(fifo, 'r+')
       await writer.write('nonsense\n')
-      const told = await program.run(['import', '-'], { env, under: inShell(`exec "$@" <'${fifo}'`) })
+      const outcome = await program.run(['import', '-'], { env, under: inShell(`exec "$@" <'${fifo}'`) })
       await writer.close()
-      expectRefused(told, 'not a MiniMart archive')
+      expectRefused(outcome, 'not a MiniMart archive')
     })
 
-    test('of a file in a folder that this user may not look into', async () => {
+    test('of a file in a folder that this user may not read', async () => {
       const file = join(await closedFolder(), 'house.jsonl')
       expectRefused(await program.run(['import', file], { env }), `${file} cannot be used: this user may not`)
     })
 
-    test('that is tried where there is no database leaves none behind', async () => {
+    test('that is tried where there is no database does not create one', async () => {
       const cwd = await program.folder()
       const tried = await program.run(['import', '--dry-run', join(folder, 'house.jsonl')], { cwd })
       expect([tried.code, tried.stdout]).toEqual([0, expect.stringContaining('can be imported')])

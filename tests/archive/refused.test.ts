@@ -1,4 +1,4 @@
-/** Archives that are cut off, altered, made up or in the way of what is there: refused whole, and told why. */
+/** Archives that are truncated, altered, made up or in conflict with existing data are refused as a whole, with the reason. */
 
 import { beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
@@ -13,7 +13,7 @@ import {
 } from '../support/server.ts'
 import { changes } from './changes.ts'
 
-/** An archive from the embedded server, for whoever is to refuse it. */
+/** An archive from the embedded server, for either backend to refuse. */
 const madeOnce = oncePerBackend(async () => {
   const server = await startServer('embedded')
   try {
@@ -40,10 +40,10 @@ describeBackends('an import refuses', (backend) => {
   const tenantOf = (text: string): string => entriesOf(text)[0]?.['tenant'].id
   const lines = () => archive.split(/(?<=\n)/)
 
-  /** Refused, without a value of a row in what is told, and nothing of it is there. */
-  async function refused(text: string | Uint8Array, told: RegExp): Promise<void> {
+  /** Expects a refusal whose message quotes no value of a row, and that nothing was imported. */
+  async function refused(text: string | Uint8Array, expected: RegExp): Promise<void> {
     const error: unknown = await importText(server.running.deps.db, text).catch((reason: unknown) => reason)
-    expect(error).toMatchObject({ name: 'OperatorError', message: expect.stringMatching(told) })
+    expect(error).toMatchObject({ name: 'OperatorError', message: expect.stringMatching(expected) })
     expect(String(error)).not.toMatch(/milk|argon2|shoe|secrets|capitals|Ann@/)
     const { db } = server.running.deps
     const tenantId = tenantOf(archive)
@@ -56,13 +56,13 @@ describeBackends('an import refuses', (backend) => {
     expect(left).toEqual([])
   }
 
-  test.each(changes)('%s', async (_what, change, told) => {
+  test.each(changes)('%s', async (_what, change, expected) => {
     const entries = entriesOf(archive)
     change(entries)
-    await refused(sealed(entries), told)
+    await refused(sealed(entries), expected)
   })
 
-  test('what is cut off, wherever', async () => {
+  test('an archive truncated anywhere', async () => {
     await refused('', /empty/)
     await refused(lines().slice(0, -1).join(''), /cut off: its end is missing after line \d+/)
     await refused(lines().slice(0, 1).join(''), /cut off: its end is missing after line 1/)
@@ -70,12 +70,12 @@ describeBackends('an import refuses', (backend) => {
     await refused(archive.slice(0, Math.floor(archive.length / 2)), /cut off: line \d+ breaks off/)
   })
 
-  test('what was altered, added to or put together, by its checksum', async () => {
+  test('an archive that was altered, extended or concatenated, by its checksum', async () => {
     await refused(archive.replace('"milk"', '"silk"'), /changed after it was written/)
     await refused(archive.replaceAll('\n', '\r\n'), /changed after it was written/)
     await refused(lines().toSpliced(-2, 1).join(''), /numbers of rows do not match/)
     await refused(`${archive}{"table":"users"}\n`, /comes after the end/)
-    // A character that has begun and does not end.
+    // An incomplete UTF-8 sequence.
     await refused(Buffer.concat([Buffer.from(archive), Buffer.from([0xe2, 0x82])]), /not UTF-8 text/)
     await refused(archive.replace('"name":', 'name:'), /not a MiniMart archive|not a JSON object/)
     await refused(lines().toSpliced(4, 1, 'milk\n').join(''), /Line 5 .*not a JSON object/)
@@ -83,7 +83,7 @@ describeBackends('an import refuses', (backend) => {
     await refused('x'.repeat(1_100_000), /Line 1 .*too long/)
   })
 
-  test('a tenant that is there, and leaves it as it is', async () => {
+  test('a tenant that exists already, which stays as it is', async () => {
     const { db } = server.running.deps
     const own = await makeTenant(server)
     const before = await exportText(db, own.id, { credentials: true })
@@ -93,7 +93,7 @@ describeBackends('an import refuses', (backend) => {
     expect(after).toEqual(rowsOf(entriesOf(before), 'users'))
   })
 
-  test('a slug that is taken, until it gets another', async () => {
+  test('a slug that is taken, until it is given another', async () => {
     const { db } = server.running.deps
     const own = await makeTenant(server)
     const { slug } = entriesOf(await exportText(db, own.id))[0]?.['tenant'] ?? {}
@@ -107,7 +107,7 @@ describeBackends('an import refuses', (backend) => {
     expect(entriesOf(await exportText(db, `other-${id}`))[0]?.['tenant'].id).toBe(id)
   })
 
-  test('addresses that have an account here, naming some and how many', async () => {
+  test('email addresses that already have an account, naming a few and their count', async () => {
     const { db } = server.running.deps
     const own: Tenant = await makeTenant(server)
     const root = await superAdmin(server)
@@ -122,7 +122,7 @@ describeBackends('an import refuses', (backend) => {
     expect(String(error)).not.toContain(users[1]?.['email'])
   })
 
-  test('nothing of a whole archive, and a dry run of it keeps nothing', async () => {
+  test('nothing of a whole archive, and a dry run keeps nothing', async () => {
     const { db } = server.running.deps
     const tried = await importText(db, archive, { dryRun: true })
     expect(tried.rows.items).toBe(3)

@@ -1,4 +1,4 @@
-/** A backup is the database as it stood at one moment, and a server restored from it goes on from there. */
+/** A backup is the database at one moment, and a server restored from it continues from there. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -48,7 +48,7 @@ describeExecutable('backup and restore', (program) => {
 
   const backup = (file: string, ...more: string[]) =>
     program.run(['backup', join(folder, file), '--json', ...more], { env })
-  /** Into a data folder of its own, and the server on it. */
+  /** Restores into a data folder of its own and starts a server on it. */
   const restored = async (file: string): Promise<{ server: Running; result: Record<string, unknown> }> => {
     const elsewhere = { ...env, DATA_DIR: join(folder, `from-${file}`) }
     const result = resultOf(await program.run(['restore', join(folder, file), '--json'], { env: elsewhere }))
@@ -64,7 +64,7 @@ describeExecutable('backup and restore', (program) => {
     }
   }
 
-  test('under steady writes: what was answered before it began is in it, whole, and the next write goes on', async () => {
+  test('under steady writes: everything acknowledged before it began is in it, and the next write continues', async () => {
     const acknowledged: string[] = []
     let over = false
     const writing = Array.from({ length: writers }, async (_, index) => {
@@ -82,7 +82,7 @@ describeExecutable('backup and restore', (program) => {
     await Promise.all(writing)
     expect(result).toMatchObject({ file: join(folder, 'busy.tar.gz'), signing_key: true })
     expect(result['paused_ms']).toBeNumber()
-    // It served on meanwhile.
+    // The server kept serving meanwhile.
     expect(after).toBeGreaterThan(before.length)
 
     const { server } = await restored('busy.tar.gz')
@@ -103,13 +103,13 @@ describeExecutable('backup and restore', (program) => {
       before.filter((id) => !found.includes(id)),
       'lost',
     ).toEqual([])
-    // Who was signed in stays so: the key came with it, and so did the sessions.
+    // Sessions survive: the signing key is in the backup, and so are they.
     const refreshed = await anna.post('/auth/refresh', { refresh_token: owner.refreshToken })
     expect(refreshed.status).toBe(200)
     await stop(server)
   }, 90_000)
 
-  /** What people see, as it comes over the wire. */
+  /** API responses, byte for byte. */
   const answers = async ({ url }: Running): Promise<string[]> => {
     const [member, manager] = [owner, tenant.admin].map(({ accessToken }) => createClient(url, accessToken))
     const paths = lists.flatMap((id) =>
@@ -121,7 +121,7 @@ describeExecutable('backup and restore', (program) => {
     return answered.map((answer) => answer?.text ?? '')
   }
 
-  test('at a quiet moment: every answer is the same, byte by byte', async () => {
+  test('without concurrent writes: every response is the same, byte for byte', async () => {
     const before = await answers(source)
     const result = resultOf(await backup('quiet.tar.gz'))
     expect(await answers(source)).toEqual(before)
@@ -139,18 +139,18 @@ describeExecutable('backup and restore', (program) => {
       replaced: null,
     })
 
-    // It is its owner's alone, and any tar can tell what is in it.
+    // Only the owner can read it, and plain tar can list it.
     const { mode, size } = await stat(join(folder, 'quiet.tar.gz'))
     expect([mode & 0o777, size]).toEqual([0o600, Number(result['bytes'])])
     const listed = Bun.spawnSync(['tar', '-tzf', join(folder, 'quiet.tar.gz')])
     expect(listed.stdout.toString()).toStartWith('manifest.json\ndatabase/\n')
     expect(listed.stdout.toString()).not.toContain('postmaster.pid')
-    // The copy is gone, and nothing unfinished lies about.
+    // The copy has been removed, and no unfinished file is left.
     await until(async () => !(await readdir(env['DATA_DIR'] ?? '')).includes('backup-copy'), 'a tidy folder')
     expect((await readdir(folder)).filter((name) => name.includes('.part'))).toEqual([])
   }, 60_000)
 
-  test('to standard output; and of a server that was killed, from the folder it left', async () => {
+  test('to standard output; and of a killed server, from its data folder', async () => {
     const before = await answers(source)
     source.signal('SIGKILL')
     await source.exited
@@ -158,7 +158,7 @@ describeExecutable('backup and restore', (program) => {
     const piped = Bun.spawnSync(['sh', '-c', `${quoted} > '${join(folder, 'dead.tar.gz')}'`], {
       env: { PATH: process.env['PATH'], TMPDIR: folder, ...env },
     })
-    // Standard output is the archive alone; what is said about it goes the other way.
+    // Standard output is the archive alone; messages go to standard error.
     expect(piped.exitCode).toBe(0)
     expect(JSON.parse(piped.stderr.toString().trim().split('\n').at(-1) ?? '')).toMatchObject({
       file: null,

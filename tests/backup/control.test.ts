@@ -1,4 +1,4 @@
-/** What a running server does for `minimart backup` and `export`, asked as these ask it. */
+/** What a running server does for `minimart backup` and `export`, over the same client they use. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
@@ -40,7 +40,7 @@ describeExecutable('the control socket', (program) => {
   const copyIsThere = async () => (await readdir(dataDir)).includes('backup-copy')
   const request = async (copyFor: CopyFor): Promise<CopyLease> => {
     const lease = await requestCopy(dataDir, copyFor, () => undefined)
-    if (lease === null) throw new Error('nobody listens')
+    if (lease === null) throw new Error('no server is running')
     return lease
   }
   const release = async (lease: CopyLease): Promise<void> => {
@@ -54,12 +54,12 @@ describeExecutable('the control socket', (program) => {
       body: typeof body === 'string' ? body : JSON.stringify(body),
     })
 
-  test("is its owner's alone", async () => {
+  test('is accessible to its owner only', async () => {
     expect((await stat(controlFolder(dataDir))).mode & 0o777).toBe(0o700)
     expect((await stat(controlSocket(dataDir))).mode & 0o777).toBe(0o600)
   })
 
-  test('an export of a copy is recorded once, with the platform and with the tenant', async () => {
+  test('an export of a copy is recorded once, for the platform and for the tenant', async () => {
     const entry = { tenantId: tenant.id, credentials: true, rows: 7 }
     const lease = await request('export')
     await lease.record(entry)
@@ -76,7 +76,7 @@ describeExecutable('the control socket', (program) => {
     }
   })
 
-  test('nothing is recorded for a backup, for nobody, or in other words', async () => {
+  test('a backup, an unknown tenant and a malformed request record nothing', async () => {
     const entry = { tenantId: tenant.id, credentials: true, rows: 7 }
     const backup = await request('backup')
     await expect(backup.record(entry)).rejects.toThrow('does not know')
@@ -105,7 +105,7 @@ describeExecutable('the control socket', (program) => {
     await release(stranger)
   })
 
-  test.skipIf(!asRoot)('a copy that cannot be removed is no reason to refuse backups for ever', async () => {
+  test.skipIf(!asRoot)('a copy that cannot be removed does not block backups for ever', async () => {
     const first = await request('backup')
     const foreign = join(dataDir, 'backup-copy', 'foreign')
     await mkdir(foreign)
@@ -117,7 +117,7 @@ describeExecutable('the control socket', (program) => {
     await release(await until(() => request('backup').catch(() => null), 'a copy'))
   })
 
-  test('a server of another release is recognised as one', async () => {
+  test('a server of another release is recognized', async () => {
     const folder = await program.folder()
     await mkdir(controlFolder(folder))
     const other = createServer((socket) => socket.on('data', () => socket.end('{"refused":"what?"}\n')))
@@ -126,7 +126,7 @@ describeExecutable('the control socket', (program) => {
     other.close()
   })
 
-  test('a file that is missed because the server stops is not what is reported', async () => {
+  test('a server that stops is reported as such, not as a missing file', async () => {
     const held = () => Promise.reject(new DataDirTaken('held'))
     const missed = onFolderOrCopy(
       { dataDir, copyFor: 'backup', onServer: () => undefined },
@@ -134,7 +134,7 @@ describeExecutable('the control socket', (program) => {
       async (folder) => {
         running.signal('SIGTERM')
         const file = join(folder, 'database/PG_VERSION')
-        // The event loop does not turn, so nothing is heard of the end of the copy before the file is missed.
+        // Blocks the event loop, so that the file goes missing before the end of the lease is noticed.
         for (const start = performance.now(); existsSync(file) && performance.now() - start < 15_000; )
           Bun.sleepSync(1)
         return readFileSync(file)

@@ -1,4 +1,4 @@
-/** What changes while the server goes on must be in the copy as it is at the moment of rest. */
+/** Files that change while the server keeps running are in the copy as they were at the checkpoint. */
 import { afterAll, expect, test } from 'bun:test'
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -30,7 +30,7 @@ const contentsOf = async (folder: string): Promise<Record<string, string>> => {
   return Object.fromEntries(await Promise.all(read))
 }
 
-test('changed, grown, gone, new, and changed behind an old time: the copy is what lies there at rest', async () => {
+test('changed, grown, deleted, new, and changed with an old mtime: the copy matches the quiesced folder', async () => {
   await mkdir(join(dataDir, 'database/pg_wal'), { recursive: true })
   for (const name of ['same', 'changed', 'sly', 'gone']) await write(name, 'before')
   await write('fresh', 'before', new Date())

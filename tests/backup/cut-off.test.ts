@@ -1,4 +1,4 @@
-/** Whatever is cut off, and wherever: a data folder holds the old or the new whole, and nobody clears up by hand. */
+/** Whatever is killed, and whenever: a data folder holds the old or the new state whole, and needs no manual cleanup. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,21 +10,21 @@ import { until } from '../support/until.ts'
 import { expectRefused, giveToProgram, resultOf, serve, stop } from './setup.ts'
 
 const strace = Bun.which('strace')
-/** To `restored-…`, two things set aside, to `placing-…`, two things into place. */
+/** One rename to `restored-…`, two set aside, one to `placing-…`, two into place. */
 const movesOfARestore = 6
-/** Past the 10 seconds after which Bun ends an answer that is silent, and the 4 within which it looks for such. */
+/** Longer than Bun's 10 s idle timeout for a silent response plus its 4 s check interval. */
 const longMs = 15_000
-/** Counted from the last, the moves at which one is killed: the suite takes the one that decides, one after which neither a database nor a key is in its place, and the last. */
+/** Renames to be killed at, counted from the last: the suite takes the decisive one, one after which neither database nor key is in place, and the last. */
 const killedAt = isLong
   ? Array.from({ length: movesOfARestore }, (_, index) => index).toReversed()
   : [5, 2, 0]
-/** The second of those. */
+/** Index of the second of those, whose restore a starting server completes. */
 const servedAfter = 1 + killedAt.indexOf(2)
 
 describeExecutable('cut off', (program) => {
   let folder: string
   let file: string
-  /** Taken first and looked at last, so that the rest of this file is what passes the time. */
+  /** Taken first and checked last, so that the other tests pass the time. */
   let held: { lease: CopyLease | null; since: number; server: Running }
   const envOf = (name: string) => ({ DATA_DIR: join(folder, name), PORT: '0' })
   const keyOf = (name: string) => join(folder, name, 'jwt-secret-key')
@@ -45,7 +45,7 @@ describeExecutable('cut off', (program) => {
     held = { lease: await requestCopy(dataDir, 'backup', () => undefined), since: performance.now(), server }
   }, 60_000)
 
-  /** Which of the two it is; there is no third. */
+  /** Which of the two states the folder holds; there must be no third. */
   const whole = async (name: string): Promise<'old' | 'new'> => {
     const { code, stdout, stderr } = await program.run(['migrate', 'status'], { env: envOf(name) })
     expect([code, stderr]).toEqual([0, ''])
@@ -55,7 +55,7 @@ describeExecutable('cut off', (program) => {
     return found
   }
 
-  /** A server that completes the restore signs with the restored key: what it signed is good at the next start. */
+  /** A server that completes the restore signs with the restored key: its tokens are valid after the next start. */
   const expectKeyInForce = async (name: string): Promise<void> => {
     const credentials = { email: 'root@platform.example', password: 'a long enough passphrase' }
     const env = {
@@ -72,7 +72,7 @@ describeExecutable('cut off', (program) => {
   }
 
   test.skipIf(strace === null)(
-    'a restore that is killed at any of its moves',
+    'a restore killed at any of its renames',
     async () => {
       const restore = async (name: string, ...inject: string[]): Promise<string> => {
         expect(Bun.spawnSync(['cp', '-a', join(folder, 'old'), join(folder, name)]).exitCode).toBe(0)
@@ -83,7 +83,7 @@ describeExecutable('cut off', (program) => {
       }
       const moves = (await restore('not-killed')).match(/rename\(/g)?.length ?? 0
       expect(await whole('not-killed')).toBe('new')
-      // While the database is tried out; the move that decides; some after it.
+      // While the database is being checked; the decisive rename; some after it.
       const kills = [1, ...killedAt.map((fromLast) => moves - fromLast)]
       const outcomes: string[] = []
       const remaining = kills.entries()
@@ -106,7 +106,7 @@ describeExecutable('cut off', (program) => {
   let server: Running | undefined
   afterEach(() => server?.signal('SIGKILL'))
 
-  test('a server that was killed during a backup: the next start removes the rest, and its socket works', async () => {
+  test('a server killed during a backup: the next start cleans up, and its socket works', async () => {
     const dataDir = join(folder, 'old')
     for (const name of ['backup-copy', 'restoring']) {
       await mkdir(join(dataDir, name))
@@ -128,7 +128,7 @@ describeExecutable('cut off', (program) => {
   }, 60_000)
 
   test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
-    'a backup that is interrupted by %s leaves nothing of its file',
+    'a backup interrupted by %s leaves no file behind',
     async (signal) => {
       const place = await program.folder()
       const backup = await program.start(['backup', join(place, 'x.tar.gz')], { env: envOf('old') })
@@ -140,7 +140,7 @@ describeExecutable('cut off', (program) => {
     },
   )
 
-  test('a backup whose reader stalls is alone; killed, its copy goes; a server that stops ends it', async () => {
+  test('a backup whose reader stalls excludes others; killed, its copy is removed; a server that stops ends it', async () => {
     server = await serve(program, envOf('old'))
     const { output } = server
     const hasCopy = async () => (await readdir(join(folder, 'old'))).includes('backup-copy')
@@ -177,7 +177,7 @@ describeExecutable('cut off', (program) => {
     )
   }, 60_000)
 
-  test('a copy is there for as long as it is needed', async () => {
+  test('a copy is kept for as long as its lease is held', async () => {
     await until(() => performance.now() - held.since > longMs, 'time to pass', longMs)
     expect([await held.lease?.isHeld(), held.lease?.stopped.aborted]).toEqual([true, false])
     await stop(held.server)

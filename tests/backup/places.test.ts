@@ -1,4 +1,4 @@
-/** Where a backup may be written and restored to, and what is said where not. */
+/** Where a backup may be written and restored to, and the message where it may not. */
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { chmod, copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -25,7 +25,7 @@ describeExecutable('places', (program) => {
     program.run(['restore', file, ...more], { env: { DATA_DIR: dataDir } })
 
   describe('restore', () => {
-    test('into a folder with anything in it, unless by force, which sets aside and deletes nothing', async () => {
+    test('into a folder that is not empty, unless forced, which moves its contents aside and deletes nothing', async () => {
       const target = join(folder, 'taken')
       await program.run(['restore', join(folder, 'good.tar.gz')], { env: { DATA_DIR: target } })
       await write(join(target, 'jwt-secret-key'), 'o'.repeat(64))
@@ -33,7 +33,7 @@ describeExecutable('places', (program) => {
       await mkdir(join(target, 'outbox'))
       await writeFile(join(target, 'outbox/1.eml'), 'mail')
       if (asRoot) {
-        // The program's user may not move this folder: it must know before it moves anything.
+        // The program's user may not move this folder, and must find out before moving anything.
         const locked = await fingerprint(target)
         expectRefused(await restore(join(folder, 'good.tar.gz'), target, '--force'), 'may not')
         expect(await fingerprint(target)).toEqual(locked)
@@ -56,7 +56,7 @@ describeExecutable('places', (program) => {
       ).toEqual(['database', 'jwt-secret-key', 'notes.txt'])
     })
 
-    test('from a pipe, which cannot be read twice', async () => {
+    test('from a pipe, because it is read twice', async () => {
       const fifo = join(folder, 'fifo')
       expect(Bun.spawnSync(['mkfifo', fifo]).exitCode).toBe(0)
       await giveToProgram(fifo)
@@ -64,7 +64,7 @@ describeExecutable('places', (program) => {
         expectRefused(await restore(file, join(folder, 'piped')), 'reads its file twice', 2)
     })
 
-    test('under a running server, at once; the server never notices', async () => {
+    test('under a running server, immediately; the server is not affected', async () => {
       const running = await serve(program, env)
       expectRefused(
         await restore(join(folder, 'good.tar.gz'), join(folder, 'data'), '--force'),
@@ -78,17 +78,17 @@ describeExecutable('places', (program) => {
   describe('backup', () => {
     const backup = (...args: string[]) => program.run(['backup', ...args], { env })
 
-    test('over a file that is there, unless by force; over no folder and no device; without a place', async () => {
+    test('over an existing file, unless forced; never over a folder or device; without a path', async () => {
       const file = join(folder, 'there.tar.gz')
       await writeFile(file, 'precious', { mode: 0o644 })
       expectRefused(await backup(file), /exists already(.|\n)*--force/)
       expect(await readFile(file, 'utf8')).toBe('precious')
-      // What an interrupted one left, and whoever may read it, does not matter.
+      // A leftover of an interrupted backup does not matter, whatever its permissions.
       await copyFile(file, `${file}.part`)
       await chmod(`${file}.part`, 0o666)
       const replaced = await program.run(['backup', file, '--force'], { env, terminal: true })
       expect(replaced.code).toBe(0)
-      // A bar on a terminal, lines in a pipe.
+      // A progress bar on a terminal, lines in a pipe.
       expect(replaced.stdout).toContain('█'.repeat(30))
       const { stdout, stderr } = await backup(join(folder, 'piped.tar.gz'))
       expect(
@@ -107,7 +107,7 @@ describeExecutable('places', (program) => {
       expectRefused(await backup(join(folder, 'no/such/place')), 'no such file or folder')
     })
 
-    test('to a terminal; and it tells which key must be kept', async () => {
+    test('to a terminal; and it says which key must be kept', async () => {
       const shown = await program.run(['backup', '-'], { env, terminal: true })
       expect([shown.code, shown.stdout]).toEqual([
         2,
@@ -123,7 +123,7 @@ describeExecutable('places', (program) => {
       )
     })
 
-    test('into a place this user may not write to: nothing is left there', async () => {
+    test('where this user may not write: nothing is left there', async () => {
       const closed = join(folder, 'closed')
       await mkdir(closed, { mode: 0o555 })
       expectRefused(await backup(join(closed, 'x.tar.gz')), /may not.*permissions/)
@@ -138,8 +138,8 @@ describeExecutable('places', (program) => {
       )
       expect(await fingerprint(nowhere)).toBeNull()
       const empty = await program.folder()
-      const told = await program.run(['backup', 'x'], { env: { DATA_DIR: empty } })
-      expectRefused(told, 'There is no database in')
+      const outcome = await program.run(['backup', 'x'], { env: { DATA_DIR: empty } })
+      expectRefused(outcome, 'There is no database in')
       expect(await readdir(empty)).not.toContain('database')
     })
   })
@@ -168,12 +168,12 @@ describeExecutable('places', (program) => {
       const tight = { ...env, DATA_DIR: join(disk, 'data') }
       expect(Bun.spawnSync(['cp', '-a', join(folder, 'data'), disk]).exitCode).toBe(0)
       const running = await serve(program, tight)
-      const told = await program.run(['backup', join(folder, 'x.tar.gz')], { env: tight })
-      expectRefused(told, /no room for a copy.*MB are needed/)
+      const outcome = await program.run(['backup', join(folder, 'x.tar.gz')], { env: tight })
+      expectRefused(outcome, /no room for a copy.*MB are needed/)
       expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
       expect(await readdir(tight.DATA_DIR)).not.toContain('backup-copy')
       await stop(running)
-      // Without a server it needs no copy.
+      // Without a running server no copy is needed.
       resultOf(await program.run(['backup', join(folder, 'x.tar.gz'), '--json'], { env: tight }))
     } finally {
       unmount()
@@ -181,13 +181,13 @@ describeExecutable('places', (program) => {
   })
 
   test.each(['backup', 'restore'])(
-    '%s with DATABASE_URL, saying what to use; and without a file',
+    '%s is refused with DATABASE_URL, naming what to use instead; and without a file',
     async (command) => {
       const postgres = { DATABASE_URL: 'postgres://a:sesame@127.0.0.1:1/c', JWT_SECRET_KEY: 'k'.repeat(40) }
-      const told = await program.run([command, 'x'], { env: postgres })
-      expectRefused(told, command === 'backup' ? 'pg_dump' : 'pg_restore')
-      expect(told.stderr).toContain('minimart export')
-      expect(told.stderr).not.toContain('sesame')
+      const outcome = await program.run([command, 'x'], { env: postgres })
+      expectRefused(outcome, command === 'backup' ? 'pg_dump' : 'pg_restore')
+      expect(outcome.stderr).toContain('minimart export')
+      expect(outcome.stderr).not.toContain('sesame')
       expectRefused(await program.run([command]), `minimart ${command} FILE`, 2)
       expectRefused(await program.run([command, 'a', 'b']), 'Try: minimart help', 2)
       expect((await program.run(['help', command])).stdout).toContain('--force')

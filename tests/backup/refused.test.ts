@@ -1,4 +1,4 @@
-/** A file that is not a whole backup of a release this program knows is refused, and nothing at all is touched. */
+/** A file that is not a complete backup of a known release is refused, and nothing is touched. */
 import { beforeAll, expect, test } from 'bun:test'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -38,7 +38,7 @@ describeExecutable('a bad backup', (program) => {
     return join(folder, name)
   }
   let count = 0
-  /** Into nothing, and by force into a folder with a database: both are afterwards what they were. */
+  /** Restores into a missing folder, and with --force into one with a database: both must be unchanged afterwards. */
   const expectUntouched = async (content: Uint8Array, says: string | RegExp): Promise<void> => {
     const number = ++count
     const file = await writeArchive(`bad-${number}.tar.gz`, content)
@@ -52,10 +52,10 @@ describeExecutable('a bad backup', (program) => {
   const withManifest = (changed: Record<string, unknown>, rest = entries.slice(1)): Promise<Buffer> =>
     repack([{ header: { name: 'manifest.json' }, content: Buffer.from(JSON.stringify(changed)) }, ...rest])
 
-  test.each([0, 0.0001, 0.3, 0.9999])('a file cut off at %d of its length', (part) =>
+  test.each([0, 0.0001, 0.3, 0.9999])('a file truncated to %d of its length', (part) =>
     expectUntouched(good.subarray(0, Math.floor(good.length * part)), 'cut off'),
   )
-  test.each([12, 2000, 0.5])('a byte that has flipped at %d', (place) => {
+  test.each([12, 2000, 0.5])('a flipped byte at %d', (place) => {
     const flipped = Buffer.from(good)
     const index = place < 1 ? Math.floor(good.length * place) : place
     flipped[index] = (flipped[index] ?? 0) ^ 0x10
@@ -91,7 +91,7 @@ describeExecutable('a bad backup', (program) => {
     await expectUntouched(await withManifest(edited), 'changed after it was applied')
   })
 
-  test('what a terminal would take for something else than text is not shown', async () => {
+  test('terminal control sequences in a backup are not printed', async () => {
     const sly = '1.0\u001b[2J'
     const changes: Record<string, unknown>[] = [
       { minimart: sly },
@@ -108,7 +108,7 @@ describeExecutable('a bad backup', (program) => {
     await expectUntouched(await withManifest(reformed), /^This \P{Cc}*the release that made it, or a newer/u)
   }, 90_000)
 
-  test('names that lead elsewhere, in the manifest or behind its back', async () => {
+  test('paths that lead out of the folder, whether the manifest lists them or not', async () => {
     const escaping = [
       '../evil',
       '/tmp/evil',
@@ -140,7 +140,7 @@ describeExecutable('a bad backup', (program) => {
     await expectUntouched(await repack(linked), 'holds something else')
   }, 90_000)
 
-  test('entries that are changed, missing or in another order, in an archive that is whole', async () => {
+  test('changed, missing or reordered entries in an otherwise intact archive', async () => {
     const changed = entries.map(({ header, content }) => ({
       header,
       content: header.name === 'database/PG_VERSION' ? Buffer.from('17\n') : content,
@@ -151,7 +151,7 @@ describeExecutable('a bad backup', (program) => {
     await expectUntouched(await repack(first ? [first, ...rest.toReversed()] : []), 'holds something else')
   })
 
-  test('a database that does not open, though every checksum is right', async () => {
+  test('a database that does not open, although every checksum is right', async () => {
     const content = Buffer.alloc(8192, 1)
     const broken = entries.map((entry) =>
       entry.header.name === 'database/global/pg_control'
@@ -181,7 +181,7 @@ async function unpack(archive: Buffer): Promise<Entry[]> {
   return found
 }
 
-/** As the program would write it, whatever it is. */
+/** Packed and compressed as the program does it, whatever the content. */
 async function repack(content: readonly Entry[]): Promise<Buffer> {
   const writer = pack()
   for (const entry of content) writer.entry(entry.header, entry.content)

@@ -1,4 +1,4 @@
-/** What the tests of backup and restore share: the compiled program, and data folders to look into. */
+/** Shared by the tests of backup and restore: the executable, and data folders to inspect. */
 import { expect } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { chown, readdir, readFile } from 'node:fs/promises'
@@ -8,7 +8,7 @@ import type { Outcome, Program, Running } from '../support/program.ts'
 export const asRoot = process.getuid?.() === 0
 const nobody = 65_534
 
-/** What a test makes as root belongs to the program's user, as if that had made it. */
+/** Gives what a test creates as root to the user that runs the program. */
 export async function giveToProgram(path: string): Promise<void> {
   if (asRoot) await chown(path, nobody, nobody)
 }
@@ -22,7 +22,7 @@ export async function stop(running: Running): Promise<void> {
   expect(await running.exited).toBe(0)
 }
 
-/** The one line of JSON that `--json` asks for. */
+/** The single line of JSON that `--json` prints. */
 export function resultOf({ code, stdout, stderr }: Outcome): Record<string, unknown> {
   expect([code, code === 0 ? '' : stderr]).toEqual([0, ''])
   const lines = stdout.trim().split('\n')
@@ -30,14 +30,14 @@ export function resultOf({ code, stdout, stderr }: Outcome): Record<string, unkn
   return JSON.parse(lines[0] ?? '')
 }
 
-/** A sentence for people, and nothing on standard output. */
+/** Expects a message for people on standard error, and nothing on standard output. */
 export function expectRefused({ code, stdout, stderr }: Outcome, says: string | RegExp, expected = 1): void {
   expect([code, stdout]).toEqual([expected, ''])
   expect(stderr).toMatch(says)
   expect(stderr).not.toMatch(/^ +at /m)
 }
 
-/** Every file below a folder with a hash of what is in it; null where there is no folder. */
+/** A hash of every file below a folder, by path; null where there is no folder. */
 export async function fingerprint(folder: string): Promise<Record<string, string> | null> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => null)
   if (entries === null) return null

@@ -1,7 +1,7 @@
 /**
- * How near the hot requests come to what the same machine gives in the same run: `bun tests/bench/requests.ts [seconds]`.
- * The ceilings: for a read, /healthz, the same way without database; for a write, the very transaction without HTTP,
- * sign-in or the rest. PostgreSQL and Redis are started for it; the server runs in a process of its own.
+ * How close the hot requests come to what this machine can do: `bun tests/bench/requests.ts [seconds]`. The ceilings,
+ * measured in the same run: for a read, /healthz, which takes the same path without a database; for a write, the same
+ * transaction without HTTP or sign-in. Starts PostgreSQL and Redis; the server runs in a process of its own.
  */
 import { sql } from 'drizzle-orm'
 import { internalSource } from '../../src/access/actor.ts'
@@ -18,7 +18,7 @@ export interface Ratio {
   what: string
   perSecond: number
   ceilingPerSecond: number
-  /** Of the ceiling; 1 is as fast as it. */
+  /** Share of the ceiling; 1 is as fast. */
   ratio: number
 }
 
@@ -53,7 +53,7 @@ export async function measureRequests(seconds: number): Promise<Ratio[]> {
     } as const
     const writer = { db, publish: () => undefined }
     const listOf = (caller: number): string => lists[caller]?.id ?? ''
-    // So that no list is full before the time is up.
+    // Keeps the lists below their limit for the whole run.
     const empty = () =>
       db.write({ tenantId }, sql`update shopping_lists set item_count = 0, pending_count = 0`)
 
@@ -81,7 +81,7 @@ const ratio = (what: string, perSecond: number, ceilingPerSecond: number): Ratio
   ratio: Math.round((perSecond / ceilingPerSecond) * 100) / 100,
 })
 
-/** Calls a second, by so many callers at once; the first tenth of a second warms up and does not count. */
+/** Calls per second with this many concurrent callers; the first tenth of a second is warm-up. */
 async function throughput(seconds: number, call: (caller: number) => Promise<unknown>): Promise<number> {
   const from = performance.now() + 100
   const until = from + seconds * 1000

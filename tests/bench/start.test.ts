@@ -1,4 +1,4 @@
-/** That the program starts and rests within what is promised for it; times with much room, for a busy machine. */
+/** The program's start-up time and memory stay within the promised bounds, with headroom for a busy machine. */
 import { describe, expect, test } from 'bun:test'
 import { executableBuilt } from '../support/program.ts'
 import { describeFull } from '../support/server.ts'
@@ -13,7 +13,7 @@ const room = 5
 
 describe.skipIf(!executableBuilt)('the executable', () => {
   describeFull('starts', () => {
-    test('soon, and holds little memory, also right after it has made its database', async () => {
+    test('within the promised time and memory, also right after it has created its database', async () => {
       const starts = await measureStarts(1, 500)
       expect(starts.map(({ what }) => what)).toEqual(Object.keys(promised))
       for (const [index, most] of Object.values(promised).entries()) {

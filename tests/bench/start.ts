@@ -1,7 +1,7 @@
 /**
- * How long the executable takes from its start to its first 200 of /readyz, and what memory it holds then:
- * `bun tests/bench/start.ts [rounds]`. PostgreSQL and Redis are started for it. Memory is read where the kernel tells
- * it, on Linux, and is 0 elsewhere.
+ * Time from the executable's start to its first 200 from /readyz, and its memory then:
+ * `bun tests/bench/start.ts [rounds]`. Starts PostgreSQL and Redis. Memory is read from /proc, and is 0 where there
+ * is none.
  */
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -11,15 +11,15 @@ import { startRedis } from '../support/redis.ts'
 
 export interface Start {
   what: string
-  /** The median of the rounds. */
+  /** Median of the rounds. */
   readyMs: number
-  /** Resident, once nothing has happened for a while; the highest of the rounds. */
+  /** Resident once idle; the maximum of the rounds. */
   idleMb: number
-  /** Resident at most until then; the highest of the rounds. */
+  /** Peak resident until then; the maximum of the rounds. */
   peakMb: number
 }
 
-/** @param idleMs how long nothing happens before the memory is read */
+/** @param idleMs how long to idle before the memory is read */
 export async function measureStarts(rounds: number, idleMs: number): Promise<Start[]> {
   const [postgres, redis] = await Promise.all([startPostgres(), startRedis()])
   const program = createProgram('executable')
@@ -66,7 +66,7 @@ async function repeat(what: string, rounds: number, once: () => Promise<Measured
 
 async function measure(program: Program, env: Record<string, string>, idleMs: number): Promise<Measured> {
   const port = await freePort()
-  // What is measured is the program, not the copy of it that is made for the first.
+  // Measures the program itself, not the installation of its copy before the first start.
   await program.command([])
   const startedAt = performance.now()
   const started = await program.start([], { env: { ...env, PORT: String(port), LOG_LEVEL: 'warn' } })
@@ -82,7 +82,7 @@ async function measure(program: Program, env: Record<string, string>, idleMs: nu
 }
 
 const readyWithinMs = 50_000
-/** Finer than what is measured. */
+/** Finer than the figures measured. */
 const pauseMs = 2
 
 async function untilReady(port: number, startedAt: number): Promise<void> {

@@ -1,4 +1,4 @@
-/** What is in the executables: each has its platform's native argon2 and no other, and is the same whoever builds it. */
+/** Executables contain their own platform's native argon2 and no other, and builds are reproducible. */
 import { afterAll, describe, expect, test } from 'bun:test'
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
@@ -16,7 +16,7 @@ const places = { root, cache: join(root, 'node_modules/.cache/minimart') }
 const host = hostTarget(join(root, 'node_modules'))
 const mostBytes = 140_000_000
 
-/** The one for here, and those of `bun run build:all` where it was run. */
+/** The host's, and those of `bun run build:all` if it was run. */
 const executables = [
   { target: host, path: join(dist, 'minimart') },
   ...targets.map((target) => ({ target, path: join(dist, fileName(target, packageJson.version)) })),
@@ -50,7 +50,7 @@ describe.skipIf(!executableBuilt)('executables', () => {
   })
 })
 
-test('a target that there is not is wrong usage, and help names those that there are', async () => {
+test('an unknown target is a usage error, and help lists the known ones', async () => {
   const build = async (...args: string[]) => {
     const child = Bun.spawn([process.execPath, join(root, 'src/build.ts'), ...args], { stderr: 'pipe' })
     const [code, stdout, stderr] = await Promise.all([child.exited, child.stdout.text(), child.stderr.text()])

@@ -1,4 +1,4 @@
-/** What `check` and `migrate status` find wrong, and that looking changes nothing. */
+/** What `check` and `migrate status` report, without changing anything. */
 import { expect, test } from 'bun:test'
 import { existsSync, readdirSync } from 'node:fs'
 import postgres from 'postgres'
@@ -15,7 +15,7 @@ interface Line {
   remedy?: string
 }
 
-describeExecutable('looking', (program) => {
+describeExecutable('checking', (program) => {
   const check = async (env: Record<string, string>, name: string): Promise<Line | undefined> => {
     const { stdout } = await program.run(['check', '--json'], { env })
     const lines: Line[] = stdout
@@ -25,7 +25,7 @@ describeExecutable('looking', (program) => {
     return lines.find((line) => line.check === name)
   }
 
-  test('makes no embedded database, and leaves DATA_DIR as it was', async () => {
+  test('creates no embedded database, and leaves DATA_DIR as it was', async () => {
     for (const DATA_DIR of [await program.dataDir(), await program.folder()]) {
       const env = { DATA_DIR, LOG_LEVEL: 'error' }
       const isThere = existsSync(DATA_DIR)
@@ -48,7 +48,7 @@ describeExecutable('looking', (program) => {
   describePostgres('with PostgreSQL', () => {
     const freshDatabase = async () => (await testPostgres()).createDatabase()
 
-    test('tells a user who may not create tables before serve does', async () => {
+    test('reports a user who may not create tables before serve does', async () => {
       const { url } = await freshDatabase()
       const admin = postgres(url, { max: 1, onnotice: () => undefined })
       const name = `landless_${crypto.randomUUID().slice(0, 8)}`
@@ -74,7 +74,7 @@ describeExecutable('looking', (program) => {
       }
     })
 
-    test('lists the migrations of a database that is newer or edited, and marks them', async () => {
+    test('lists the migrations of a database that is newer or has edited ones, and marks them', async () => {
       const { url } = await freshDatabase()
       const env = { DATABASE_URL: url, JWT_SECRET_KEY: secret }
       expect((await program.run(['migrate', 'up'], { env })).code).toBe(0)
@@ -107,12 +107,12 @@ describeExecutable('looking', (program) => {
   })
 
   describePrivateRedis('with a Redis that refuses', () => {
-    test('tells why, in the line itself, and never the password', async () => {
+    test('says why in the line itself, and never prints the password', async () => {
       const redis = await startRedis()
       const { host } = new URL(redis.url)
       const { RedisClient } = Bun
       const client = new RedisClient(redis.url)
-      // Each waits for an answer for a while, so all wait together.
+      // Each waits for its timeout, so they run together.
       const refused = async (url: string): Promise<Line | undefined> =>
         check({ REDIS_URL: url, DATA_DIR: await program.dataDir() }, 'redis')
       const [outOfRange, notTls] = await Promise.all([

@@ -1,4 +1,4 @@
-/** The commands that need nothing running, as a user types them. */
+/** The commands that need nothing running, as a user runs them. */
 import { expect, test } from 'bun:test'
 import { readdir } from 'node:fs/promises'
 import packageJson from '../../package.json' with { type: 'json' }
@@ -8,13 +8,13 @@ import { describeExecutable } from '../support/program.ts'
 const endOfTransmission = '\u0004'
 
 describeExecutable('the command line', (program) => {
-  test('version prints the version and nothing else, by each of its names', async () => {
+  test('version, by each of its names, prints the version and nothing else', async () => {
     for (const args of [['version'], ['--version'], ['-v']])
       expect(await program.run(args)).toEqual({ code: 0, stdout: `${packageJson.version}\n`, stderr: '' })
   })
 
   test.each(['help', 'openapi', 'check'])(
-    '%s that cannot be printed, for the disk is full, is no success',
+    '%s fails when its output cannot be written to a full disk',
     async (command) => {
       const DATA_DIR = await program.dataDir('migrated')
       const under = ['sh', '-c', 'exec "$@" >/dev/full', 'sh']
@@ -23,7 +23,7 @@ describeExecutable('the command line', (program) => {
     },
   )
 
-  test('create-admin that is given no password on a terminal makes nothing and says so', async () => {
+  test('create-admin without a password typed on the terminal creates nothing and says so', async () => {
     const env = { DATA_DIR: await program.dataDir('migrated') }
     const { code, stdout } = await program.run(['create-admin', '--email', 'me@example.com'], {
       env,
@@ -34,7 +34,7 @@ describeExecutable('the command line', (program) => {
     expect(stdout).toContain('No password was given, so no account was created.')
   })
 
-  test('help lists every command with a line on each, and tells more about one', async () => {
+  test('help lists every command with one line each, and describes a single one', async () => {
     const { code, stdout } = await program.run(['help'])
     expect(code).toBe(0)
     for (const name of [
@@ -97,14 +97,14 @@ describeExecutable('the command line', (program) => {
     expect(await readdir(cwd)).toEqual([])
   })
 
-  test('healthcheck says 1 where nothing listens', async () => {
+  test('healthcheck exits with 1 where nothing listens', async () => {
     const { code, stderr } = await program.run(['healthcheck'], { env: { PORT: '1' } })
     expect(code).toBe(1)
     expect(stderr).toContain('http://127.0.0.1:1/readyz does not answer')
   })
 
   test.each(['serve', 'check', 'migrate', 'demo'])(
-    '%s tells all faults of the settings at once, by name, without their values, and does nothing',
+    '%s reports all invalid settings together, by name, without their values, and does nothing',
     async (command) => {
       const cwd = await program.folder()
       const { code, stdout, stderr } = await program.run(
@@ -125,13 +125,13 @@ describeExecutable('the command line', (program) => {
         },
       )
       expect(code).toBe(1)
-      // What reads a pipe from check wants each fault as JSON, too.
-      const told = stdout
+      // For whoever pipes it, check prints each fault as JSON too.
+      const reported = stdout
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line))
-      expect(told.length).toBe(command === 'check' ? (stderr.match(/^ +[A-Z_]+ /gm)?.length ?? 0) : 0)
-      for (const line of told) expect(line).toMatchObject({ check: 'settings', ok: false })
+      expect(reported.length).toBe(command === 'check' ? (stderr.match(/^ +[A-Z_]+ /gm)?.length ?? 0) : 0)
+      for (const line of reported) expect(line).toMatchObject({ check: 'settings', ok: false })
       for (const name of ['PORT', 'JWT_SECRET_KEY', 'LOG_LEVEL', 'RATE_LIMIT_AUTH', 'SUPER_ADMIN_PASSWORD'])
         expect(stderr).toMatch(new RegExp(`^ +.*${name}`, 'm'))
       for (const name of ['CORS_ORIGINS', 'SMTP_SECURE', 'TRUST_PROXY', 'ACCESS_TOKEN_TTL_MINUTES'])
@@ -143,7 +143,7 @@ describeExecutable('the command line', (program) => {
     },
   )
 
-  test('DATABASE_URL without JWT_SECRET_KEY is refused before anything is connected to', async () => {
+  test('DATABASE_URL without JWT_SECRET_KEY is refused before any connection is made', async () => {
     const { code, stderr } = await program.run(['serve'], {
       env: { DATABASE_URL: 'postgres://a:b@127.0.0.1:1/c' },
     })

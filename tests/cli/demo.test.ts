@@ -1,4 +1,4 @@
-/** `minimart demo`: what it prints works when it is pasted into a shell. */
+/** `minimart demo` prints commands that work when pasted into a shell. */
 import { expect, test } from 'bun:test'
 import { readdir } from 'node:fs/promises'
 import { describeExecutable, type Program, type Running } from '../support/program.ts'

@@ -1,4 +1,4 @@
-/** Folders the program cannot use: each is told in a sentence that names the variable and what to do. */
+/** Folders the program cannot use: one sentence that names the variable and what to do. */
 import { expect, test } from 'bun:test'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ describeExecutable('folders that cannot be used', (program) => {
           remedy: expect.stringContaining('TMPDIR'),
         },
       ])
-      // Those after it were tried all the same.
+      // The later ones were tried all the same.
       expect(lines.at(-1)).toMatchObject({ check: 'mail', ok: true })
     }
   })
@@ -65,14 +65,14 @@ describeExecutable('folders that cannot be used', (program) => {
   })
 
   test.skipIf(!mayMount)(
-    'a database that does not open, where there is no room: that is told first',
+    'a database that does not open on a full disk: the full disk is reported first',
     async () => {
       const [at, from] = [await program.folder(), await program.dataDir('migrated')]
       await writeFile(join(from, 'database', 'global', 'pg_control'), '')
       const DATA_DIR = join(at, 'data')
       const env = { DATA_DIR, JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789' }
       expectSentence(await serve({ ...env, DATA_DIR: from }), 'restore a backup')
-      // Room enough for all but another file of PostgreSQL's log.
+      // Room enough for everything except another WAL segment.
       const outcome = await serve(env, onTmpfs({ size: '48m', at, from, to: DATA_DIR }))
       expectSentence(outcome, 'DATA_DIR', 'disk', 'full')
       expect(outcome.stderr).not.toContain('restore a backup')
@@ -91,7 +91,7 @@ describeExecutable('folders that cannot be used', (program) => {
     )
   })
 
-  test('a DATA_DIR whose database another user owns, a path that is too long, a lock that is none', async () => {
+  test('a DATA_DIR whose database another user owns, a path that is too long, an invalid lock', async () => {
     const foreign = await program.dataDir('migrated')
     await chmod(join(foreign, 'database', 'base'), 0o000)
     expectSentence(await serve({ DATA_DIR: foreign }), 'DATA_DIR', foreign, 'may read and write')
@@ -105,7 +105,7 @@ describeExecutable('folders that cannot be used', (program) => {
     expect(stderr).not.toMatch(/^ +at /m)
   })
 
-  test('half a signing key is not left behind, nor taken for one', async () => {
+  test('a partial signing key is neither left behind nor used', async () => {
     const DATA_DIR = await program.dataDir('migrated')
     await writeFile(join(DATA_DIR, 'jwt-secret-key'), 'short')
     await chmod(join(DATA_DIR, 'jwt-secret-key'), 0o666)
@@ -113,7 +113,7 @@ describeExecutable('folders that cannot be used', (program) => {
     expectSentence(await serve({ DATA_DIR }), 'jwt-secret-key', 'remove it')
   })
 
-  test('without HOME, in a folder that is read-only, with a path of 300 letters: all is well', async () => {
+  test('works without HOME, in a read-only folder, with a DATA_DIR path of 300 letters', async () => {
     const cwd = await program.folder()
     const DATA_DIR = join(await program.dataDir('migrated'))
     const deep = join(await program.folder(), 'y'.repeat(150), 'y'.repeat(100))

@@ -1,4 +1,4 @@
-/** The main job against the program as it is shipped, on both backends. */
+/** The main job, run against the shipped program on both backends. */
 import { expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { addItem, join as joinList, makeList, makeTenant, makeUser } from '../support/people.ts'
@@ -10,7 +10,7 @@ import { startInbox } from '../support/smtp.ts'
 
 describePrograms('the main job', (program) => {
   describeBackends('as a program', (backend) => {
-    test('two people share a list, add to it and buy; what they did is there after a restart', async () => {
+    test('two people share a list, add to it and buy; everything is there after a restart', async () => {
       const inbox = await startInbox()
       const environment = {
         ...environmentFor(inbox, await dataDirOf(program)),

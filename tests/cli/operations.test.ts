@@ -1,4 +1,4 @@
-/** What an operator does beside serving: migrations, the first super admin, and trying the settings. */
+/** What an operator does besides serving: migrations, the first super admin, checking the settings. */
 import { expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { createClient } from '../support/client.ts'
@@ -30,12 +30,12 @@ const allChecks = ['settings', 'data folder', 'temporary', 'database', 'role', '
 
 describeExecutable('operating', (program) => {
   describeBackends('with', (backend) => {
-    test('migrate goes up, tells how it stands, and goes down again, step by step', async () => {
+    test('migrate goes up, reports its status, and goes down again, step by step', async () => {
       const env = await freshSettings(backend, program)
       const migrate = async (...args: string[]) => {
         const { code, stdout, stderr } = await program.run(['migrate', ...args], { env })
         expect(code).toBe(0)
-        // Progress goes where it does not get into the result.
+        // Progress must not get into the result on standard output.
         expect(stdout).not.toContain('Migration')
         expect(stderr.includes('Migration')).toBe(/^(up|down): /.test(stdout))
         return stdout
@@ -53,7 +53,7 @@ describeExecutable('operating', (program) => {
       expect(await migrate('up')).toContain('up: ')
       expect(await migrate('up')).toContain('Nothing to do.')
       expect(steps(await migrate('status')).every(({ at }) => at !== 'pending')).toBe(true)
-      // The rest is the same on both, and each of these commands opens the database again.
+      // The rest is the same on both backends, and each of these commands opens the database again.
       if (backend === 'embedded') return
       const down = await migrate('down')
       expect(down).toContain(String(names.at(-1)))
@@ -67,7 +67,7 @@ describeExecutable('operating', (program) => {
       expect(check.code).toBe(0)
     })
 
-    test('create-admin takes the password from standard input; the admin can sign in; a second one is refused', async () => {
+    test('create-admin reads the password from standard input; the admin can sign in; a second one is refused', async () => {
       const env = await freshSettings(backend, program, 'migrated')
       const create = (stdin: string) =>
         program.run(['create-admin', '--email', 'Boss@Platform.example', '--name', 'The Boss'], {
@@ -91,13 +91,13 @@ describeExecutable('operating', (program) => {
       const answer = await createClient(url).post('/auth/login', { email: 'boss@platform.example', password })
       expect(answer.status).toBe(200)
       expect(answer.body.user).toMatchObject({ role: 'super_admin', full_name: 'The Boss', tenant_id: null })
-      // There is a super admin, so none is made up.
+      // There is a super admin already, so serve creates none.
       expect(started.output()).not.toContain('admin@minimart.local')
       started.signal('SIGTERM')
       expect(await started.exited).toBe(0)
     })
 
-    test('check says 0 where all is well, a line for each thing, and changes nothing', async () => {
+    test('check exits with 0 when all is well, prints a line per check, and changes nothing', async () => {
       const env = await freshSettings(backend, program)
       const { code, stdout } = await program.run(['check', '--json'], { env })
       expect(stdout).toContain('pending')
@@ -120,7 +120,7 @@ describeExecutable('operating', (program) => {
     })
   })
 
-  test('create-admin asks on a terminal, and what is typed does not show', async () => {
+  test('create-admin prompts on a terminal, without echoing the password', async () => {
     const env = await freshSettings('embedded', program, 'migrated')
     const command = await program.command(['create-admin', '--email', 'boss@platform.example'])
     const quoted = command.map((part) => `'${part}'`).join(' ')
@@ -143,7 +143,7 @@ describeExecutable('operating', (program) => {
     expect(shown).not.toContain(password)
   })
 
-  test('check says 1 and what to do: database, Redis and mail server away', async () => {
+  test('check exits with 1 and says what to do: database, Redis and mail server down', async () => {
     const env = {
       DATABASE_URL: 'postgres://someone:sesame-open@127.0.0.1:1/nowhere',
       REDIS_URL: 'redis://:sesame-open@127.0.0.1:1',
@@ -178,7 +178,7 @@ describeExecutable('operating', (program) => {
     expect(words.stdout + words.stderr).not.toContain('sesame')
   })
 
-  test('check tells a role that row-level security does not apply to', async () => {
+  test('check reports a role that bypasses row-level security', async () => {
     const env = await freshSettings('full', program)
     const admin = postgres(env['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
     const name = `bypass_${crypto.randomUUID().slice(0, 8)}`

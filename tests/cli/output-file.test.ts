@@ -1,4 +1,4 @@
-/** A file that is written has its name only when it is whole, whoever else writes there. */
+/** An output file gets its name only when it is complete, whoever else writes there. */
 import { afterAll, expect, test } from 'bun:test'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,7 +10,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 const where = { force: false, remedy: 'remove it' }
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-test('two that write the same file at once: the one whose file it is has all of it, the other is told', async () => {
+test('of two concurrent writers of one file, one writes all of it and the other gets an error', async () => {
   const path = join(folder, 'both')
   const first = await openOutputFile(path, where)
   const second = await openOutputFile(path, where)
@@ -24,7 +24,7 @@ test('two that write the same file at once: the one whose file it is has all of 
   expect((await stat(path)).mode & 0o777).toBe(0o600)
 })
 
-test('a file that was put there meanwhile stays', async () => {
+test('a file created meanwhile is not overwritten', async () => {
   const path = join(folder, 'meanwhile')
   const target = await openOutputFile(path, where)
   await target.write(bytes('new'))

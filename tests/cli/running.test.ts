@@ -1,4 +1,4 @@
-/** What gives way under a running program: its disk, its log's reader, its file descriptors. It serves on. */
+/** A running program loses its disk, its log's reader or its file descriptors, and keeps serving. */
 import { expect, test } from 'bun:test'
 import { rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
@@ -31,13 +31,13 @@ describeExecutable('a program that runs', (program) => {
   }
 
   test.skipIf(!mayMount)(
-    'on a full disk answers 503 to what must be written, reads on, loses nothing and heals by itself',
+    'on a full disk answers writes with 503, keeps reading, loses nothing and recovers by itself',
     async () => {
       const at = await program.folder()
       const DATA_DIR = join(at, 'data')
       const under = onTmpfs({ size: '120m', at, from: await program.dataDir('migrated'), to: DATA_DIR })
       const running = await (await program.start([], { env: { ...common, DATA_DIR }, under })).ready()
-      // The file system is seen by that program alone, and by whoever goes through it.
+      // Only that program and its children see the file system.
       const inside = join(`/proc/${running.pid}/root`, at)
       const root = await asRoot(running)
       const kept: string[] = []
@@ -67,9 +67,9 @@ describeExecutable('a program that runs', (program) => {
     },
   )
 
-  test('goes on when nobody reads its log any more, and stops as it should', async () => {
+  test('keeps serving when its log’s reader has gone, and stops cleanly', async () => {
     const env = { ...common, DATA_DIR: await program.dataDir('migrated') }
-    // The reader takes the greeting and goes; what is left of the pipe breaks at the next line.
+    // The reader takes the greeting and exits; the pipe breaks at the next line.
     const under = ['bash', '-c', 'exec "$@" > >(sed -u "/MiniMart is ready/q" >&2)', 'bash']
     const started = await program.start([], { env, under })
     const greeting = await until(
@@ -84,7 +84,7 @@ describeExecutable('a program that runs', (program) => {
     expect(started.errors()).not.toContain('EPIPE')
   })
 
-  test('does not wait for a log that is not read', async () => {
+  test('does not block on a log that is not read', async () => {
     const env = { ...common, DATA_DIR: await program.dataDir('migrated'), PORT: String(await freePort()) }
     // Nothing reads the pipe, which holds 64 KiB.
     const under = ['bash', '-c', 'exec "$@" > >(exec tail --pid=$$ -f /dev/null >/dev/null 2>&1)', 'bash']
@@ -105,7 +105,7 @@ describeExecutable('a program that runs', (program) => {
     expect(await started.exited).toBe(0)
   })
 
-  test('survives more connections than it has file descriptors for, and serves once they are gone', async () => {
+  test('survives more connections than it has file descriptors, and serves once they are gone', async () => {
     const env = { ...common, DATA_DIR: await program.dataDir('migrated') }
     const started = await program.start([], { env, under: ['prlimit', '--nofile=120:120'] })
     const running = await started.ready()

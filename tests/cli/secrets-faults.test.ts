@@ -1,4 +1,4 @@
-/** When what the service stands on turns it away, everything is said but the password. */
+/** When the database, Redis or the mail server refuses a sign-in, everything is reported except the password. */
 import { expect, test } from 'bun:test'
 import { createLogger } from '../../src/log.ts'
 import { createClient } from '../support/client.ts'
@@ -13,7 +13,7 @@ import { until } from '../support/until.ts'
 const password = 'open-sesame'
 const signingKey = 'tests only: a key to look for in what is printed'
 
-test('a mail server that refuses the sign-in is told with all the log has, at debug, without the password', async () => {
+test('a refused sign-in at the mail server is logged in full at debug level, without the password', async () => {
   const inbox = await startInbox({ credentials: { user: 'mailer', password: 'another' } })
   const server = await startServer('embedded', {
     SMTP_HOST: inbox.host,
@@ -84,7 +84,7 @@ describeExecutable('a command', (program) => {
       const runs = await Promise.all(
         commands.map((args) => program.run(args, { env, stdin: `${password}-admin\n` })),
       )
-      // Without Redis it serves, not ready, and goes on asking.
+      // Without Redis it serves, not ready, and keeps reconnecting.
       const { url } = await postgres.createDatabase()
       const serving = await (await program.start(['serve'], { env: { ...env, DATABASE_URL: url } })).ready()
       const signIn = { email: env.SUPER_ADMIN_EMAIL, password: env.SUPER_ADMIN_PASSWORD }

@@ -1,4 +1,4 @@
-/** Starting the service: what a newcomer and an operator see. */
+/** Starting the service, as a newcomer and an operator see it. */
 
 import { expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
@@ -20,7 +20,7 @@ const hasIpv6 = ((): boolean => {
 })()
 
 describeExecutable('serve', (program) => {
-  test('in a pipe: JSON lines alone, that tell the API, the docs, the mails and how to sign in', async () => {
+  test('in a pipe: only JSON lines, with the API, the docs, the mails and how to sign in', async () => {
     const cwd = await program.folder()
     const started = await program.start([], { cwd, env: { PORT: '0' } })
     const { url } = await started.ready()
@@ -43,7 +43,7 @@ describeExecutable('serve', (program) => {
     started.signal('SIGTERM')
     expect(await started.exited).toBe(0)
 
-    // The password was shown once; the folder and what is in it are its owner's alone.
+    // The password was shown once; only the owner can access the folder and its files.
     const again = await program.start([], { cwd, env: { PORT: '0' } })
     await again.ready()
     expect(again.output()).not.toContain(String(password))
@@ -55,7 +55,7 @@ describeExecutable('serve', (program) => {
     expect(await readdir(cwd)).toContain('minimart-data')
   })
 
-  test('on a terminal: words for people, no JSON', async () => {
+  test('on a terminal: text for people, no JSON', async () => {
     const env = { PORT: '0', DATA_DIR: await program.dataDir('migrated') }
     const started = await program.start(['serve'], { env, terminal: true })
     const { url } = await started.ready()
@@ -91,7 +91,7 @@ describeExecutable('serve', (program) => {
     expect(await next.exited).toBe(0)
   })
 
-  // The embedded database answers one after the other, so there it could not be seen.
+  // The embedded database runs one statement at a time, so the race cannot happen there.
   describePostgres('with PostgreSQL', () => {
     test('is ready only once its first super admin can sign in', async () => {
       const { url: DATABASE_URL, drop } = await (await testPostgres()).createDatabase()
@@ -126,7 +126,7 @@ describeExecutable('serve', (program) => {
     },
   )
 
-  test.skipIf(!hasIpv6)('on an IPv6 address it is asked there for its health, too', async () => {
+  test.skipIf(!hasIpv6)('on an IPv6 address healthcheck asks there', async () => {
     const env = { PORT: '0', HOST: '::1', DATA_DIR: await program.dataDir('migrated') }
     const running = await (await program.start([], { env })).ready()
     const { port } = new URL(running.url)
@@ -150,7 +150,7 @@ describeExecutable('serve', (program) => {
     }
   })
 
-  test('a second server on the same DATA_DIR is refused at once, while the first goes on', async () => {
+  test('a second server on the same DATA_DIR is refused immediately, while the first keeps serving', async () => {
     const env = { PORT: '0', DATA_DIR: await program.dataDir('migrated') }
     const first = await (await program.start([], { env })).ready()
     const begun = performance.now()

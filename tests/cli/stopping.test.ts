@@ -1,4 +1,4 @@
-/** SIGTERM and its kin: nothing that was begun is lost, and the process is gone in time. */
+/** SIGTERM and friends: nothing in progress is lost, and the process exits in time. */
 import { expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { asPerson, makeList, makeTenant } from '../support/people.ts'
@@ -22,7 +22,7 @@ describeExecutable('stopping', (program) => {
   }
 
   test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s ends it with 0, a second one changes nothing',
+    '%s ends it with 0, and a second one changes nothing',
     async (signal) => {
       const running = await serve()
       const begun = performance.now()
@@ -33,7 +33,7 @@ describeExecutable('stopping', (program) => {
     },
   )
 
-  test('SIGHUP ends nothing: it serves on when its terminal goes', async () => {
+  test('SIGHUP does not end it: it keeps serving when its terminal is closed', async () => {
     const running = await serve()
     running.signal('SIGHUP')
     running.signal('SIGHUP')
@@ -43,7 +43,7 @@ describeExecutable('stopping', (program) => {
     await expectStopped(running, begun)
   })
 
-  test('a request whose body is still coming in is answered, and new connections are not taken', async () => {
+  test('a request whose body is still arriving is answered, and new connections are not accepted', async () => {
     const running = await serve()
     const { port } = new URL(running.url)
     const socket = connect(Number(port), '127.0.0.1')
@@ -55,7 +55,7 @@ describeExecutable('stopping', (program) => {
     socket.write(
       `POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 10)}`,
     )
-    // The server has begun with it once a request sent later on another connection was answered.
+    // The server has started on it once a later request on another connection was answered.
     await fetch(`${running.url}/healthz`, { headers: { connection: 'close' } })
     const begun = performance.now()
     running.signal('SIGTERM')
@@ -68,23 +68,23 @@ describeExecutable('stopping', (program) => {
     await expectStopped(running, begun)
   })
 
-  test('connections in use are let go by an answer that says so: none is cut under a request', async () => {
+  test('connections in use are closed by a response that says so: none is cut during a request', async () => {
     const running = await serve({ SHUTDOWN_DELAY_MS: '1000' })
-    const connections = Array.from({ length: 16 }, (_, index) => askAgainAndAgain(running.url, index * 3))
+    const connections = Array.from({ length: 16 }, (_, index) => askRepeatedly(running.url, index * 3))
     await until(() => connections.every(({ answers }) => answers.length > 20), 'some load')
-    const lettingGo = (answer: string): boolean => /^connection: close\r$/im.test(answer)
-    expect(connections.flatMap(({ answers }) => answers).some(lettingGo)).toBe(false)
+    const closing = (answer: string): boolean => /^connection: close\r$/im.test(answer)
+    expect(connections.flatMap(({ answers }) => answers).some(closing)).toBe(false)
     const begun = performance.now()
     running.signal('SIGTERM')
     await Promise.all(connections.map(({ ended }) => ended))
     for (const { answers, isWaiting } of connections) {
       expect(isWaiting()).toBe(false)
-      expect(answers.filter(lettingGo)).toEqual(answers.slice(-1))
+      expect(answers.filter(closing)).toEqual(answers.slice(-1))
     }
     await expectStopped(running, begun)
   })
 
-  test('idle connections that are kept alive do not hold it', async () => {
+  test('idle keep-alive connections do not delay it', async () => {
     const running = await serve()
     const { port } = new URL(running.url)
     let answered = 0
@@ -102,7 +102,7 @@ describeExecutable('stopping', (program) => {
     for (const socket of sockets) socket.destroy()
   })
 
-  test('under load no write that was acknowledged is lost, and none is left half done', async () => {
+  test('under load no acknowledged write is lost, and none is half done', async () => {
     const inbox = await startInbox()
     const environment = environmentFor(inbox, await program.dataDir('migrated'))
     const start = async (): Promise<Running> => (await program.start([], { env: environment })).ready()
@@ -118,7 +118,7 @@ describeExecutable('stopping', (program) => {
       while (!stopped) {
         const id = Bun.randomUUIDv7()
         begun.add(id)
-        // Refused or cut before an answer: the client does not know, and may repeat it.
+        // Refused or cut before a response: the client cannot know, and may repeat it.
         const answer = await admin.api
           .post(`/shopping-lists/${list.id}/items`, { id, name: 'Milk' })
           .catch(() => null)
@@ -151,7 +151,7 @@ describeExecutable('stopping', (program) => {
     await inbox.stop()
   })
 
-  test('under load every answer that begins is whole, and it ends in time', async () => {
+  test('under load every response that begins is complete, and it ends in time', async () => {
     const running = await serve()
     let stopped = false
     const outcomes: (number | 'no connection')[] = []
@@ -164,7 +164,7 @@ describeExecutable('stopping', (program) => {
           if (!text.endsWith('}')) torn.push(text)
           outcomes.push(response.status)
         } catch {
-          // Refused or closed before an answer: the client knows that nothing was done.
+          // Refused or closed before a response: the client knows that nothing was done.
           outcomes.push('no connection')
         }
       }
@@ -181,8 +181,8 @@ describeExecutable('stopping', (program) => {
   })
 })
 
-/** One connection, one request after the other on it, each `pauseMs` after the answer to the last. */
-function askAgainAndAgain(url: string, pauseMs: number) {
+/** Sequential requests on one connection, `pauseMs` after each response. */
+function askRepeatedly(url: string, pauseMs: number) {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   const answers: string[] = []
   let waiting = false

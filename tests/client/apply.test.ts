@@ -51,7 +51,7 @@ describeBackends('applying events', (backend) => {
   const read = async (person: Person, listId: string): Promise<ListState> =>
     stateOf((await person.api.get(`/shopping-lists/${listId}`)).body)
 
-  /** The admin does it all: he may, whoever owns the list. */
+  /** Everything is done by the admin, who may, whoever owns the list. */
   const take = async (listId: string, { items, members }: ListState, doing: Step): Promise<void> => {
     const { api } = tenant.admin
     const path = `/shopping-lists/${listId}`
@@ -81,7 +81,7 @@ describeBackends('applying events', (backend) => {
     if (doing.do === 'remove' && hasBen?.role !== 'owner') await api.delete(`${path}/members/${ben.id}`)
   }
 
-  test('to the snapshot of any moment makes the snapshot of any later one', async () => {
+  test('to any snapshot gives any later snapshot', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
         const { id } = await makeList(ann)
@@ -109,7 +109,7 @@ describeBackends('applying events', (backend) => {
     )
   })
 
-  test("follows one's own role", async () => {
+  test("updates the user's own role", async () => {
     const { id } = await makeList(ann)
     await join(ann, id, tenant.admin)
     const start = await read(ann, id)
@@ -123,7 +123,7 @@ describeBackends('applying events', (backend) => {
     expect(comparable(mine)).toEqual(comparable(await read(ann, id)))
   })
 
-  test('keeps what an event does not touch as the same object', async () => {
+  test('keeps untouched parts as the same objects', async () => {
     const { id } = await makeList(ann)
     await ann.api.post(`/shopping-lists/${id}/items`, { items: [{ name: 'Milk' }, { name: 'Bread' }] })
     const start = await read(ann, id)
@@ -135,7 +135,7 @@ describeBackends('applying events', (backend) => {
     expect(next.items[0]?.name).toBe('Oat milk')
   })
 
-  test('refuses events with a hole, and counts those it does not know', async () => {
+  test('refuses events with a gap, and counts unknown ones', async () => {
     const { id } = await makeList(ann)
     await ann.api.post(`/shopping-lists/${id}/items`, { items: [{ name: 'Milk' }, { name: 'Bread' }] })
     const events = (await eventsOf(ann, id)) as ListEvent[]

@@ -22,7 +22,7 @@ describeBackends('calls of the client', (backend) => {
   })
   afterAll(() => proxy.stop())
 
-  test('making lists and items happens once, though the answers are lost', async () => {
+  test('lists and items are created once, even if the responses are lost', async () => {
     const lost = proxy.loseAnswersTo('POST /api/v1/shopping-lists', 1)
     const list = await mart.lists.create({ name: 'Made once' })
     expect(lost()).toBe(1)
@@ -35,7 +35,7 @@ describeBackends('calls of the client', (backend) => {
     expect((await mart.lists.page()).data.filter(({ name }) => name === 'Made once')).toHaveLength(1)
   })
 
-  test('deleting may be repeated, by whomever', async () => {
+  test('a deletion may be repeated, by anyone', async () => {
     const list = await mart.lists.create({ name: 'Groceries' })
     const lost = proxy.loseAnswersTo('DELETE /api/v1/shopping-lists', 2)
     await mart.lists.delete(list.id)
@@ -44,7 +44,7 @@ describeBackends('calls of the client', (backend) => {
     expect(await mart.lists.get(list.id).catch(({ code }) => code)).toBe('not_found')
   })
 
-  test('a change is not sent again unless the caller says that it may be', async () => {
+  test('a change is retried only if the caller allows it', async () => {
     const list = await mart.lists.create({ name: 'Groceries' })
     const { id } = await mart.items.add(list.id, { name: 'Milk' })
     const lost = proxy.loseAnswersTo(`PATCH /api/v1/items/${id}`, 2)
@@ -54,7 +54,7 @@ describeBackends('calls of the client', (backend) => {
     expect([lost(), bought.status, bought.name]).toEqual([2, 'purchased', 'Oat milk'])
   })
 
-  test('reading waits for a network that comes back, and gives up in the end', async () => {
+  test('a read waits for the network to come back, and gives up in the end', async () => {
     proxy.offline()
     const reading = mart.account.me()
     proxy.online()
@@ -65,7 +65,7 @@ describeBackends('calls of the client', (backend) => {
     proxy.online()
   })
 
-  test('a call ends when its caller aborts it, also while it waits to try again', async () => {
+  test('a call ends when its caller aborts it, also while it waits to retry', async () => {
     proxy.offline()
     const aborter = new AbortController()
     const reading = mart.account.me({ signal: aborter.signal }).catch((error: unknown) => error)
@@ -74,7 +74,7 @@ describeBackends('calls of the client', (backend) => {
     proxy.online()
   })
 
-  test('an error says what the service said of it', async () => {
+  test('an error carries the problem the service returned', async () => {
     const list = await mart.lists.create({ name: 'Groceries' })
     const item = await mart.items.add(list.id, { name: 'Milk' })
     await mart.items.change(item.id, { name: 'Bread' })
@@ -89,7 +89,7 @@ describeBackends('calls of the client', (backend) => {
     expect(await mart.items.change(item.id, { name: 'Salt' }, { ifMatch: 2 })).toMatchObject({ version: 3 })
   })
 
-  test('lists, members, invitations, users and tenants are all there', async () => {
+  test('lists, members, invitations, users and tenants are covered', async () => {
     const ben = await makeUser(server, tenant, { name: 'Ben' })
     const guest = await clientOf(ben, server.url)
     const list = await mart.lists.create({ name: 'Groceries' })
@@ -115,7 +115,7 @@ describeBackends('calls of the client', (backend) => {
     expect(await root.tenants.get(tenant.id)).toMatchObject({ id: tenant.id, is_active: true })
   })
 
-  test('an id of the client is a UUIDv7 of its time', () => {
+  test('an id made by the client is a UUIDv7 of the current time', () => {
     const ids = [newId(() => 1), newId(() => 2 ** 32), newId(() => 2 ** 44)]
     expect(ids.map(isUuid7)).toEqual([true, true, true])
     expect(ids.toSorted()).toEqual(ids)
@@ -129,7 +129,7 @@ describeBackends('calls of the client', (backend) => {
     ).toBe(1_790_000_000_123)
   })
 
-  test('Retry-After is waited for, but not for ever', async () => {
+  test('Retry-After is respected, up to a limit', async () => {
     const answers = [
       () => new Response('{"code":"busy","detail":"…"}', { status: 503, headers: { 'retry-after': '1' } }),
       () => new Response('{"data":[],"next_cursor":null}'),

@@ -1,4 +1,4 @@
-/** What the service or a part of the way to it may do wrong, played by a socket that changes what goes through it. */
+/** Faults of the service or the network, played by a socket that tampers with messages. */
 import { beforeAll, expect, test } from 'bun:test'
 import { type ClientMessage, type MiniMart, stateOf } from '../../src/client/index.ts'
 import type { ServerMessage } from '../../src/client/messages.ts'
@@ -8,7 +8,7 @@ import { until } from '../support/until.ts'
 import { clientOf, comparable, watch } from './setup.ts'
 import { type Tampering, tampered } from './tampering.ts'
 
-describeBackends('a followed list, when others do wrong', (backend) => {
+describeBackends('a subscribed list under faults', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person
@@ -33,7 +33,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     for (let n = 0; n < count; n++) await addItem(ann, id, { name: `Item ${n}` })
   }
 
-  test('an event that does not come is asked for when the next one does', async () => {
+  test('a missing event is requested when the next one arrives', async () => {
     let lost = 0
     const sent: ClientMessage[] = []
     const { mart, seen } = await follow({
@@ -54,7 +54,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     mart.close()
   })
 
-  test('a hole that stays is bridged by a new snapshot', async () => {
+  test('a gap that stays is bridged by a new snapshot', async () => {
     const { mart, seen } = await follow({
       incoming: (message) => ('seq' in message && message.seq === 3 ? [] : [message]),
     })
@@ -64,7 +64,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     mart.close()
   })
 
-  test('events that come twice, or late, are taken once', async () => {
+  test('duplicate and late events are applied once', async () => {
     const kept: ServerMessage[] = []
     const { mart, seen } = await follow({
       incoming(message) {
@@ -80,7 +80,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     mart.close()
   })
 
-  test('resync_required brings a new snapshot, and events that come meanwhile are kept for it', async () => {
+  test('resync_required brings a new snapshot, and events that arrive meanwhile are applied to it', async () => {
     let tampering = true
     const { mart, seen } = await follow({
       outgoing: (message) =>
@@ -99,7 +99,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     mart.close()
   })
 
-  test('a list that was set back, as from a backup, is shown as it is', async () => {
+  test('a list set back, as by a restore, is shown as it is', async () => {
     const { mart, seen } = await follow({
       incoming: (message) => [message],
     })
@@ -119,7 +119,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     ahead.close()
   })
 
-  test('a subscription that the service cannot serve just now, or never answers, is tried again', async () => {
+  test('a subscription that fails or is never answered is retried', async () => {
     let tries = 0
     const { mart, seen } = await follow({
       outgoing: (message) => (message.type === 'subscribe' && ++tries === 1 ? null : message),
@@ -141,7 +141,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     mart.close()
   })
 
-  test('a snapshot that fails is asked for again', async () => {
+  test('a failed snapshot is retried', async () => {
     let reads = 0
     id = (await makeList(ann)).id
     const mart = await clientOf(ann, server.url, {
@@ -154,7 +154,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     mart.close()
   })
 
-  test('messages and events of a newer service are passed over', async () => {
+  test('messages and events of a newer service are ignored', async () => {
     const { mart, seen } = await follow({
       incoming: (message) => [
         message,
@@ -168,7 +168,7 @@ describeBackends('a followed list, when others do wrong', (backend) => {
     mart.close()
   })
 
-  test('a handler that throws stops nothing but itself', async () => {
+  test('a handler that throws does not affect others', async () => {
     const caught: unknown[] = []
     id = (await makeList(ann)).id
     const mart = await clientOf(ann, server.url, { onHandlerError: (error) => caught.push(error) })

@@ -6,7 +6,7 @@ import { describeBackends, sharedServer, type TestServer } from '../support/serv
 import { until } from '../support/until.ts'
 import { clientOf, comparable, quick, watch } from './setup.ts'
 
-describeBackends('a followed list', (backend) => {
+describeBackends('a subscribed list', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person
@@ -24,7 +24,7 @@ describeBackends('a followed list', (backend) => {
   const snapshot = async (person: Person, listId: string) =>
     comparable(stateOf((await person.api.get(`/shopping-lists/${listId}`)).body))
 
-  /** A list of Ann's that Ben is on, and Ben's client through the proxy. */
+  /** A list of Ann's that Ben is a member of, and Ben's client behind the proxy. */
   const shared = async (options: Parameters<typeof clientOf>[2] = {}) => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
@@ -34,7 +34,7 @@ describeBackends('a followed list', (backend) => {
     return { id, mart, seen }
   }
 
-  test('shows what others do, in order, as the service itself shows it', async () => {
+  test("shows others' changes, in order, as the service itself shows them", async () => {
     const { id, mart, seen } = await shared()
     await Promise.all(Array.from({ length: 20 }, (_, n) => addItem(ann, id, { name: `Item ${n}` })))
     const milk = await addItem(ann, id, { name: 'Milk' })
@@ -47,7 +47,7 @@ describeBackends('a followed list', (backend) => {
     mart.close()
   })
 
-  test('misses nothing through connections that break while others write', async () => {
+  test('misses nothing when connections break while others write', async () => {
     const { id, mart, seen } = await shared()
     const writing = (async () => {
       for (let n = 0; n < 60; n++) await addItem(ann, id, { name: `Item ${n}` })
@@ -63,7 +63,7 @@ describeBackends('a followed list', (backend) => {
     mart.close()
   })
 
-  test('catches up in few steps after a time without a network', async () => {
+  test('catches up in few steps after an outage of the network', async () => {
     const { id, mart, seen } = await shared()
     proxy.offline()
     await seen.becomes('offline')
@@ -79,7 +79,7 @@ describeBackends('a followed list', (backend) => {
     mart.close()
   })
 
-  test('notices a connection that has died without a word', async () => {
+  test('notices a connection that died silently', async () => {
     const { id, mart, seen } = await shared()
     const opened = proxy.accepted()
     proxy.hold()
@@ -91,7 +91,7 @@ describeBackends('a followed list', (backend) => {
     mart.close()
   })
 
-  test('comes back from a connection that is half closed', async () => {
+  test('recovers from a half-closed connection', async () => {
     for (const side of ['client', 'server'] as const) {
       const { id, mart, seen } = await shared()
       proxy.halfClose(side)
@@ -101,7 +101,7 @@ describeBackends('a followed list', (backend) => {
     }
   })
 
-  test('is right on a slow network, where answers and events are under way at once', async () => {
+  test('is right on a slow network, where responses and events overlap', async () => {
     const { id, mart } = await shared()
     mart.close()
     proxy.delay(60)
@@ -113,7 +113,7 @@ describeBackends('a followed list', (backend) => {
     slow.close()
   })
 
-  test('ends with the reason when it is deleted', async () => {
+  test('ends with the reason when the list is deleted', async () => {
     const { id, mart, seen } = await shared()
     await ann.api.delete(`/shopping-lists/${id}`)
     expect(await seen.becomes('ended')).toEqual({ phase: 'ended', reason: 'deleted' })
@@ -121,7 +121,7 @@ describeBackends('a followed list', (backend) => {
     mart.close()
   })
 
-  test('ends for who is removed, and not for the others', async () => {
+  test('ends for a removed member, and for no one else', async () => {
     const { id, mart, seen } = await shared()
     const mine = watch(await clientOf(ann, server.url), id)
     await mine.reaches(1)
@@ -134,14 +134,14 @@ describeBackends('a followed list', (backend) => {
     mart.close()
   })
 
-  test('ends for who leaves', async () => {
+  test('ends for a member who leaves', async () => {
     const { id, mart, seen } = await shared()
     await mart.members.delete(id, ben.id)
     expect(await seen.becomes('ended')).toEqual({ phase: 'ended', reason: 'left' })
     mart.close()
   })
 
-  test('ends when it is gone after a time without a network', async () => {
+  test('ends when the list was deleted during an outage of the network', async () => {
     const { id, mart, seen } = await shared()
     proxy.offline()
     await seen.becomes('offline')
@@ -151,14 +151,14 @@ describeBackends('a followed list', (backend) => {
     mart.close()
   })
 
-  test('ends at once for a list that is not there', async () => {
+  test('ends immediately for a list that does not exist', async () => {
     const mart = await clientOf(ben, server.url)
     const seen = watch(mart, crypto.randomUUID())
     expect(await seen.becomes('ended')).toEqual({ phase: 'ended', reason: 'not_found' })
     mart.close()
   })
 
-  test('goes on for an admin who is no longer a member', async () => {
+  test('continues for an admin who is no longer a member', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, tenant.admin)
     const mart = await clientOf(tenant.admin, server.url)

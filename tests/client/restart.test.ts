@@ -14,7 +14,7 @@ import {
 } from '../support/server.ts'
 import { clientOf, watch } from './setup.ts'
 
-/** Stops the service as an operator would, and starts it again on what it left. */
+/** Stops the service as an operator would, and starts it again on the same state. */
 async function restart(server: TestServer, proxy: BadNetwork): Promise<void> {
   await server.running.stop()
   await startAgain(server, proxy)
@@ -51,7 +51,7 @@ describeBackends('a restart of the service', (backend) => {
     await server.stop()
   })
 
-  test('costs a follower no event, whether it follows long since or began while all was away', async () => {
+  test('costs a subscriber no event, whether it subscribed before or during the outage', async () => {
     const tenant = await makeTenant(server)
     const ann = await makeUser(server, tenant, { name: 'Ann' })
     const ben = await makeUser(server, tenant, { name: 'Ben' })
@@ -82,7 +82,7 @@ describeBackends('a restart of the service', (backend) => {
 })
 
 describeFull('several instances', () => {
-  test('are one service to a follower that is moved from one to the other while people write on both', async () => {
+  test('are one service to a subscriber moved between them while people write on both', async () => {
     const first = await startServer('full')
     const second = await startInstance(first)
     const proxy = await startProxy(first.url)

@@ -25,7 +25,7 @@ describeBackends('a session of the client', (backend) => {
 
   const person = (name = 'Ann'): Promise<Person> => makeUser(server, tenant, { name })
 
-  /** Counts the refreshes that a client sends. */
+  /** Counts the refreshes a client sends. */
   const counting = () => {
     const counted = { refreshes: 0 }
     const fetching: typeof fetch = Object.assign(
@@ -38,7 +38,7 @@ describeBackends('a session of the client', (backend) => {
     return { counted, fetch: fetching }
   }
 
-  test('is restored from its storage, with nobody asked', async () => {
+  test('is restored from its storage without signing in', async () => {
     const ann = await person()
     const tokens = createMemoryStorage()
     await clientOf(ann, server.url, { tokens })
@@ -56,7 +56,7 @@ describeBackends('a session of the client', (backend) => {
     expect(counted.refreshes).toBe(1)
   })
 
-  test('refreshes when a token that looked good is refused, as after a change of role', async () => {
+  test('refreshes when an unexpired token is refused, as after a change of role', async () => {
     const ann = await person()
     const mart = await clientOf(ann, server.url)
     await tenant.admin.api.patch(`/users/${ann.id}`, { role: 'tenant_admin' })
@@ -65,7 +65,7 @@ describeBackends('a session of the client', (backend) => {
     expect((await mart.user())?.role).toBe('tenant_admin')
   })
 
-  test('goes on when the answer to its refresh is lost, twice', async () => {
+  test('survives two lost responses to its refresh', async () => {
     const tokens = createMemoryStorage()
     const mart = await clientOf(await person(), proxy.url, { tokens })
     const before = await tokens.load()
@@ -75,7 +75,7 @@ describeBackends('a session of the client', (backend) => {
     expect((await tokens.load())?.refresh_token).not.toBe(before?.refresh_token)
   })
 
-  test('takes over what another page of the same storage has refreshed', async () => {
+  test('picks up tokens that another page on the same storage has refreshed', async () => {
     const ann = await person()
     const tokens = createMemoryStorage()
     const one = await clientOf(ann, server.url, { tokens })
@@ -89,28 +89,28 @@ describeBackends('a session of the client', (backend) => {
     expect(counted.refreshes).toBe(0)
   })
 
-  test('is over when the service says so: the storage is empty, followings end, and it is told once', async () => {
+  test('ends when the service ends it: the storage is cleared, subscriptions end, and it is reported once', async () => {
     const ann = await person()
     const { id } = await makeList(ann)
     const tokens = createMemoryStorage()
-    const told: string[] = []
-    const mart = await clientOf(ann, server.url, { tokens, onSignedOut: (reason) => told.push(reason) })
+    const reasons: string[] = []
+    const mart = await clientOf(ann, server.url, { tokens, onSignedOut: (reason) => reasons.push(reason) })
     const seen = watch(mart, id)
     await seen.becomes('live')
     await tenant.admin.api.delete(`/users/${ann.id}`)
     expect(await seen.becomes('ended')).toEqual({ phase: 'ended', reason: 'signed_out' })
     expect(await tokens.load()).toBeNull()
-    expect(told).toEqual(['session_ended'])
+    expect(reasons).toEqual(['session_ended'])
     const failure = await mart.account.me().catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(MiniMartError)
     expect(failure).toMatchObject({ status: 401, code: 'signed_out' })
   })
 
-  test('is over when its refresh token was used by somebody else', async () => {
+  test('ends when its refresh token was used by someone else', async () => {
     const ann = await person()
     const tokens = createMemoryStorage()
-    const told: string[] = []
-    const mart = await clientOf(ann, server.url, { tokens, onSignedOut: (reason) => told.push(reason) })
+    const reasons: string[] = []
+    const mart = await clientOf(ann, server.url, { tokens, onSignedOut: (reason) => reasons.push(reason) })
     const stolen = (await tokens.load())?.refresh_token
     for (const refresh_token of [stolen, stolen]) {
       const answer = await ann.api.post('/auth/refresh', { refresh_token })
@@ -119,10 +119,10 @@ describeBackends('a session of the client', (backend) => {
     await later(16 * 60, async () => {
       expect(await mart.account.me().catch(({ code }) => code)).toBe('signed_out')
     })
-    expect(told).toEqual(['session_ended'])
+    expect(reasons).toEqual(['session_ended'])
   })
 
-  test('signs out on the server too, and here even without it', async () => {
+  test('signs out on the server, and locally even when the server cannot be reached', async () => {
     const ann = await person()
     const tokens = createMemoryStorage()
     const mart = await clientOf(ann, proxy.url, { tokens })
@@ -137,19 +137,19 @@ describeBackends('a session of the client', (backend) => {
     expect(await tokens.load()).toBeNull()
   })
 
-  /** Ann's session with an access token that ends soon, as after some minutes. */
+  /** Ann's session with an access token about to expire. */
   const shortLived = async (ann: Person, seconds: number): Promise<StoredSession> => {
     const tokens = createMemoryStorage()
     await clientOf(ann, server.url, { tokens })
     const session = await tokens.load()
-    if (!session) throw new Error('nobody is signed in')
+    if (!session) throw new Error('there is no session')
     const exp = Math.floor(Date.now() / 1000) + seconds
     const secret = server.environment['JWT_SECRET_KEY'] ?? ''
     const claims = { ...claimsOf(session.access_token), exp }
     return { ...session, access_token: forge(claims, secret, { alg: 'HS256', typ: 'JWT' }) }
   }
 
-  test('gives its socket a new token before the old one ends, by the clock of the service', async () => {
+  test("gives its socket a new token before the old one expires, by the server's clock", async () => {
     const ann = await person()
     const { id } = await makeList(ann)
     const tokens = createMemoryStorage()
@@ -166,7 +166,7 @@ describeBackends('a session of the client', (backend) => {
     mart.close()
   })
 
-  test('comes back with a new token when the old one has ended under its socket', async () => {
+  test('reconnects with a new token when the old one expired under its socket', async () => {
     const ann = await person()
     const { id } = await makeList(ann)
     const mart = await clientOf(ann, server.url)

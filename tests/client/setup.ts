@@ -1,4 +1,4 @@
-/** What the client's tests share: clients of people, behind a network that can fail, and what they saw. */
+/** Shared by the client's tests: clients behind a network that can fail, and what they observed. */
 import {
   createMemoryStorage,
   createMiniMart,
@@ -11,7 +11,7 @@ import {
 import type { Person } from '../support/people.ts'
 import { until } from '../support/until.ts'
 
-/** Quick, so that what takes a minute in life takes a moment here. */
+/** Short delays, so that tests do not wait out the real ones. */
 export const quick = {
   pingMs: 300,
   pongMs: 500,
@@ -32,7 +32,7 @@ export async function clientOf(
   return mart
 }
 
-/** A storage that holds a session already, and counts what is saved. */
+/** A storage that already holds a session, and counts saves. */
 export function filledStorage(session: Parameters<ReturnType<typeof createMemoryStorage>['save']>[0]) {
   const storage = createMemoryStorage()
   void storage.save(session)
@@ -46,7 +46,7 @@ export interface Watched {
   states: ListState[]
   events: ListEvent[]
   close(): void
-  /** Waits until it is live and stands at `seq`. */
+  /** Waits until the subscription is live and at `seq`. */
   reaches(seq: number): Promise<ListState>
   becomes(phase: SubscriptionStatus['phase']): Promise<SubscriptionStatus>
 }
@@ -62,7 +62,7 @@ export function watch(mart: MiniMart, listId: string): Watched {
   })
   const known = (): ListState => {
     const now = state()
-    if (!now) throw new Error('nothing is known of the list')
+    if (!now) throw new Error('there is no state of the list yet')
     return now
   }
   return {
@@ -83,7 +83,7 @@ export function watch(mart: MiniMart, listId: string): Watched {
   }
 }
 
-/** Without what the events do not tell to the millisecond. */
+/** Without the timestamps that events do not carry to the millisecond. */
 export const comparable = ({ list, ...rest }: ListState) => {
   const { updated_at: _, ...others } = list
   return { list: others, ...rest }

@@ -1,10 +1,10 @@
-/** A socket that changes what goes through it, as a faulty service or a newer one would. */
+/** A socket that alters messages passing through it, as a faulty or newer service would. */
 import type { ClientMessage } from '../../src/client/index.ts'
 import { parseServerMessage, type ServerMessage } from '../../src/client/messages.ts'
 import type { Socket, SocketConstructor } from '../../src/client/socket.ts'
 
 export interface Tampering {
-  /** What goes to the service in place of a message; null for nothing. */
+  /** Replaces a message to the service; null drops it. */
   outgoing?: (message: ClientMessage) => ClientMessage | null
   incoming?: (message: ServerMessage) => ServerMessage[]
 }
@@ -31,8 +31,8 @@ export function tampered({ outgoing, incoming }: Tampering): SocketConstructor {
       else
         this.#real.addEventListener('message', ({ data }) => {
           const message = parseServerMessage(data)
-          const heard = message && incoming ? incoming(message) : [message]
-          for (const each of heard) listener({ data: JSON.stringify(each), code: 0 })
+          const received = message && incoming ? incoming(message) : [message]
+          for (const each of received) listener({ data: JSON.stringify(each), code: 0 })
         })
     }
   }

@@ -1,10 +1,10 @@
-/** The client's types are derived from the server's schemas; here the compiler checks what a client relies on. */
+/** The client's types are derived from the server's schemas; the compiler checks what a client relies on. */
 import { expect, test } from 'bun:test'
 import type * as client from '../../src/client/index.ts'
 import { events } from '../../src/realtime/protocol.ts'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-/** A schema that lost its type would make everything assignable, or nothing. */
+/** Whether a type is `any` or `unknown`, as that of a schema that lost its type would be. */
 type IsVague<T> = 0 extends 1 & T ? true : unknown extends T ? true : false
 type VagueFields<T> = { [K in keyof T]-?: IsVague<T[K]> extends true ? K : never }[keyof T]
 
@@ -70,7 +70,7 @@ same<Extract<client.SocketErrorCode, 'not_found' | 'nonsense'>, 'not_found'>(tru
 same<Named<client.ListEvent, 'item_updated'>['payload']['item'], client.Item>(true)
 same<Named<client.ListEvent, 'item_updated'>['payload']['changed'], string[]>(true)
 
-// Checks that could not fail would prove nothing.
+// Checks that cannot fail prove nothing.
 // @ts-expect-error another type
 same<client.Item['quantity'], string>(true)
 type Any = ReturnType<typeof JSON.parse>
@@ -81,7 +81,7 @@ precise<Omit<client.Item, 'note'> & { note: unknown }>(true)
 // @ts-expect-error any type
 precise<Any>(true)
 
-test('every event of the protocol is one that the client knows, and the other way round', () => {
+test('the client knows every event of the protocol, and no others', () => {
   const known: Record<client.EventType, string[]> = {
     item_added: ['item'],
     item_updated: ['changed', 'item'],
@@ -101,7 +101,7 @@ test('every event of the protocol is one that the client knows, and the other wa
   expect(Object.fromEntries(stated)).toEqual(known)
 })
 
-test('the client brings nothing of the server or of others into a browser', async () => {
+test('the client pulls no server code and no dependency into a browser', async () => {
   const built = await Bun.build({
     entrypoints: [new URL('../../src/client/index.ts', import.meta.url).pathname],
     target: 'browser',

@@ -11,7 +11,7 @@ function faultsOf(environment: Record<string, string>): readonly string[] {
   }
 }
 
-test('all faults are told at once, each by its variable and none that is not one', () => {
+test('all faults are reported together, each by its variable, and no others', () => {
   const faults = faultsOf({
     DATABASE_URL: 'mysql://somewhere',
     PORT: '70000',
@@ -38,7 +38,7 @@ test('all faults are told at once, each by its variable and none that is not one
     expect(faultsOf({ REDIS_URL: address })).toEqual([])
 })
 
-test('pairs that belong together are told when one is missing', () => {
+test('a pair of settings with one missing is reported', () => {
   expect(faultsOf({ SUPER_ADMIN_EMAIL: 'root@shop.example' })).toEqual([
     'SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD belong together: set both or neither',
   ])
@@ -47,7 +47,7 @@ test('pairs that belong together are told when one is missing', () => {
   ])
 })
 
-test('PostgreSQL wants a signing key that is long enough and no known sample', () => {
+test('PostgreSQL requires a signing key that is long enough and no known sample', () => {
   const DATABASE_URL = 'postgres://db/minimart'
   expect(faultsOf({ DATABASE_URL })[0]).toStartWith('JWT_SECRET_KEY is required with DATABASE_URL')
   for (const JWT_SECRET_KEY of [

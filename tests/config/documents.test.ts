@@ -1,4 +1,4 @@
-/** Where people read about the settings, all made from the table in config.ts. MINIMART_UPDATE=1 rewrites them. */
+/** The documents on settings are generated from the table in config.ts; MINIMART_UPDATE=1 rewrites them. */
 import { expect, test } from 'bun:test'
 import { helpText } from '../../src/cli/help.ts'
 import { settings } from '../../src/config/config.ts'

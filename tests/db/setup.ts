@@ -21,7 +21,7 @@ export interface OpenPostgres {
   end(): Promise<void>
 }
 
-/** A migrated database of one's own on the shared server. */
+/** A migrated database of its own on the shared server. */
 export async function openTestPostgres(options: Partial<DatabaseOptions> = {}): Promise<OpenPostgres> {
   const { url, drop } = await (await testPostgres()).createDatabase()
   const db = await openDatabase({ ...optionsFor(url), ...options })
@@ -55,7 +55,7 @@ export async function createList(db: Database, tenant: Tenant, id = Bun.randomUU
   return id
 }
 
-/** The error, which must be one. */
+/** The error that `work` must fail with. */
 export async function failureOf(work: Promise<unknown>): Promise<unknown> {
   const outcome = await work.then(
     () => 'it succeeded',

@@ -1,4 +1,4 @@
-/** What both databases promise (src/db/database.ts). */
+/** What both databases guarantee (src/db/database.ts). */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
@@ -22,7 +22,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
   const renameAll = sql`update shopping_lists set name = 'mine' returning id`
 
   describe('tenants', () => {
-    test('see their own rows alone, however the calls mingle', async () => {
+    test('see only their own rows, however calls interleave', async () => {
       const lists = [await createList(db, first), await createList(db, second)]
       const rounds = Array.from({ length: 200 }, (_, round) =>
         listIds(round % 2 === 0 ? first : second).then((rows) => rows.map(({ id }) => id)),
@@ -31,7 +31,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
         expect(ids.join()).toBe(lists[round % 2] ?? '')
     })
 
-    test('change their own rows alone', async () => {
+    test('change only their own rows', async () => {
       expect(await db.write(first.scope, renameAll)).toHaveLength(1)
       expect(await db.read(second.scope, sql`select id from shopping_lists where name = 'mine'`)).toEqual([])
     })
@@ -47,14 +47,14 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       expect(error).toMatchObject({ sqlState: '42501' })
     })
 
-    test('without one nothing is seen and nothing changes', async () => {
+    test('without one, no rows can be seen or changed', async () => {
       const nobody = { tenantId: '' }
       expect(await db.read(nobody, sql`select id from shopping_lists`)).toEqual([])
       expect(await db.read(nobody, sql`select id from users`)).toEqual([])
       expect(await db.write(nobody, renameAll)).toEqual([])
     })
 
-    test('the system scope sees tenants and users, and no list', async () => {
+    test('the system scope sees tenants and users, but no lists', async () => {
       const users = await db.read(
         'system',
         sql`select id from users where id in (${first.userId}, ${second.userId})`,
@@ -64,7 +64,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       expect(await db.write('system', renameAll)).toEqual([])
     })
 
-    test('a tenant whose id holds a quote is just a tenant that is not there', async () => {
+    test('a tenant id with a quote in it cannot change the scope', async () => {
       const odd = { tenantId: "x'; select set_config('app.scope', 'system', false); --" }
       expect(await failureOf(db.read(odd, sql`select id from users`))).toMatchObject({ sqlState: '22P02' })
       expect(await listIds(first)).toHaveLength(1)
@@ -75,13 +75,13 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
     const slugTaken = () =>
       sql`insert into tenants (id, name, slug) values (${Bun.randomUUIDv7()}, 'Again', ${first.id})`
 
-    test('a constraint is told by its name', async () => {
+    test('a constraint violation carries the name of the constraint', async () => {
       const error = await failureOf(db.write('system', slugTaken()))
       expect(error).toBeInstanceOf(ConstraintError)
       expect(error).toMatchObject({ constraint: 'tenants_slug_key', sqlState: '23505' })
     })
 
-    test('of one write all take effect or none, and the first error is the one reported', async () => {
+    test('in one write take effect together or not at all, and the first error is reported', async () => {
       const id = Bun.randomUUIDv7()
       const error = await failureOf(
         db.write(
@@ -95,7 +95,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       expect(await db.read('system', sql`select id from tenants where id = ${id}`)).toEqual([])
     })
 
-    test('failing writes do not disturb their neighbours', async () => {
+    test('failing writes do not affect others in their batch', async () => {
       const writes = Array.from({ length: 60 }, (_, index) => {
         const id = Bun.randomUUIDv7()
         return index % 3 === 0
@@ -116,13 +116,13 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       expect(error).toMatchObject({ sqlState: '25006' })
     })
 
-    test('an error tells nothing of what people wrote', async () => {
+    test('an error reveals nothing people wrote', async () => {
       const error = await failureOf(db.read('system', sql`select ${'secret words'}::integer`))
       expect(error).toBeInstanceOf(StatementError)
       expect(Bun.inspect(error)).not.toContain('secret words')
     })
 
-    test('values come back alike from both databases', async () => {
+    test('values come back the same from both databases', async () => {
       const [row] = await db.read(
         'system',
         sql`select 9007199254740991::bigint as big, ${'{"a": [1]}'}::jsonb as json, ${true}::boolean as yes,
@@ -141,7 +141,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       })
     })
 
-    test('a parameter without a text form is refused and harms no other call', async () => {
+    test('a parameter without a text form is refused without affecting other calls', async () => {
       const good = db.read('system', sql`select 1 as one`)
       const bad = failureOf(db.read('system', sql`select ${sql.param({ a: 1 })}`))
       expect(await bad).toBeInstanceOf(TypeError)
@@ -173,7 +173,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       expect(await found(id)).toEqual([])
     })
 
-    test('never succeed when a failure was passed over', async () => {
+    test('never succeed after a swallowed failure', async () => {
       const id = Bun.randomUUIDv7()
       const work = db.transaction('system', async (query) => {
         await query(insert(id))
@@ -183,7 +183,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       expect(await found(id)).toEqual([])
     })
 
-    test('cannot be used once over', async () => {
+    test('cannot be used after they end', async () => {
       let leaked: (() => Promise<unknown>) | undefined
       await db.transaction('system', async (query) => {
         leaked = () => query(sql`select 1`)

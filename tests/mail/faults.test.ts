@@ -29,7 +29,7 @@ const invitation = invitationMail({
 })
 
 describe('when the server misbehaves', () => {
-  test('a passing refusal is tried again until the mail is taken, once', async () => {
+  test('a temporary refusal is retried until the mail is accepted, once', async () => {
     const { inbox, mailer, outcomes } = await setUp()
     inbox.behave({ refuseWith: 451, at: 'message' })
     mailer.send(code)
@@ -43,20 +43,20 @@ describe('when the server misbehaves', () => {
     expect(inbox.mails).toHaveLength(1)
   })
 
-  test('who waits for a delivery is told when the mail was taken, and not before', async () => {
+  test('deliver() resolves when the mail is accepted, and not before', async () => {
     const { inbox, mailer, outcomes } = await setUp()
     inbox.behave({ refuseWith: 451, at: 'message' })
-    const told: boolean[] = []
-    const delivery = mailer.deliver(code).then((handedOver) => told.push(handedOver))
+    const results: boolean[] = []
+    const delivery = mailer.deliver(code).then((handedOver) => results.push(handedOver))
     await until(() => outcomes.length >= 1)
-    expect(told).toEqual([])
+    expect(results).toEqual([])
     inbox.behave('accept')
     await delivery
-    expect(told).toEqual([true])
+    expect(results).toEqual([true])
     expect(inbox.mails).toHaveLength(1)
   })
 
-  test('who waits for a delivery is told when it was given up: refused, without room, or lost by stopping', async () => {
+  test('deliver() resolves to false for a mail that is refused, finds the queue full or is lost on stopping', async () => {
     const { inbox, mailer } = await setUp({ policy: { capacity: 1, attempts: 2 } })
     inbox.behave({ refuseWith: 550, at: 'message' })
     expect(await mailer.deliver(code)).toBe(false)
@@ -71,7 +71,7 @@ describe('when the server misbehaves', () => {
     expect(inbox.mails).toHaveLength(0)
   })
 
-  test('a refusal for good is not tried again', async () => {
+  test('a permanent refusal is not retried', async () => {
     const { inbox, mailer } = await setUp()
     inbox.behave({ refuseWith: 550, at: 'message' })
     mailer.send(code)
@@ -101,7 +101,7 @@ describe('when the server misbehaves', () => {
     expect(mailer.state().queued).toBe(0)
   })
 
-  test('cut connections are survived', async () => {
+  test('broken connections are retried', async () => {
     const { inbox, mailer } = await setUp()
     inbox.behave('drop')
     mailer.send(code)
@@ -111,7 +111,7 @@ describe('when the server misbehaves', () => {
     await until(() => mailer.state().sent === 1)
   })
 
-  test('a server that goes silent is given up on, and tried again', async () => {
+  test('an unresponsive server times out and is retried', async () => {
     for (const hangAt of ['connect', 'message'] as const) {
       const { inbox, mailer, outcomes } = await setUp({ policy: { attemptTimeoutMs: 500 } })
       inbox.behave({ hangAt })
@@ -123,7 +123,7 @@ describe('when the server misbehaves', () => {
     }
   })
 
-  test('a server that is down is waited for', async () => {
+  test('a server that is down is retried until it is back', async () => {
     const { inbox, mailer } = await setUp({ policy: { attempts: 50 } })
     await inbox.stop()
     mailer.send(code)
@@ -135,7 +135,7 @@ describe('when the server misbehaves', () => {
   })
 })
 
-test('the queue is bounded: the newest is dropped, told and counted', async () => {
+test('the queue is bounded: the newest mail is dropped, logged and counted', async () => {
   const { inbox, mailer, lines } = await setUp({ policy: { capacity: 20 } })
   inbox.behave({ hangAt: 'connect' })
   for (let i = 0; i < 25; i++) mailer.send(code)
@@ -166,7 +166,7 @@ test('no log line holds a code, a link, a token or a whole address', async () =>
 })
 
 describe('draining', () => {
-  test('sends what is waiting, also what pauses before its next attempt', async () => {
+  test('sends queued mails, also those waiting for a retry', async () => {
     const { inbox, mailer, outcomes } = await setUp({
       policy: { firstPauseMs: 60_000, maxPauseMs: 60_000 },
     })
@@ -181,7 +181,7 @@ describe('draining', () => {
     await until(() => inbox.openConnections() === 0)
   })
 
-  test('ends in time with a silent server, tells what was lost, and takes nothing more', async () => {
+  test('ends in time with an unresponsive server, logs what was lost, and accepts nothing more', async () => {
     const { inbox, mailer, lines } = await setUp()
     inbox.behave({ hangAt: 'message' })
     for (let i = 0; i < 7; i++) mailer.send(code)

@@ -44,7 +44,7 @@ describe('a mail sent by SMTP', () => {
     expect(header('x-request-id')).toBe('req-abc')
   })
 
-  test('has no six-digit number but the code, in all its raw bytes', async () => {
+  test('contains no six-digit number but the code, in all its raw bytes', async () => {
     const inbox = await inboxWith()
     const { mailer } = await mailerFor(inbox)
     const names = ['Anna', 'Ännä Bérg', 'Анна Берг', '山田 太郎', 'Bot 123456']
@@ -55,7 +55,7 @@ describe('a mail sent by SMTP', () => {
     }
   })
 
-  test('keeps names with line breaks, quotes, commas and other scripts inside their header', async () => {
+  test('keeps names with line breaks, quotes, commas and other scripts within their header', async () => {
     const inbox = await inboxWith()
     const { mailer } = await mailerFor(inbox)
     const names = {
@@ -73,7 +73,7 @@ describe('a mail sent by SMTP', () => {
     expect(inbox.mails.every(({ to }) => to === 'anna@example.com')).toBe(true)
   })
 
-  test('to an address that is none is refused before anything is sent', async () => {
+  test('to an invalid address is refused before anything is sent', async () => {
     const inbox = await inboxWith()
     const { mailer } = await mailerFor(inbox)
     for (const email of ['a@x.com\r\nRCPT TO:<eve@x.com>', 'a@x.com, eve@x.com', '<eve@x.com>', 'nobody'])
@@ -94,7 +94,7 @@ describe('a mail sent by SMTP', () => {
 })
 
 describe('SMTP_SECURE', () => {
-  test('auto uses STARTTLS where offered, and does without where not', async () => {
+  test('auto uses STARTTLS where offered, and plain text where not', async () => {
     const offering = await inboxWith({ encryption: 'starttls' })
     const plain = await inboxWith()
     for (const [inbox, encrypted] of [
@@ -142,7 +142,7 @@ describe('SMTP_SECURE', () => {
     expect(inbox.attempts()).toBe(0)
   })
 
-  test('none stays plain although STARTTLS is offered', async () => {
+  test('none stays in plain text even if STARTTLS is offered', async () => {
     const inbox = await inboxWith({ encryption: 'starttls' })
     const { mailer } = await mailerFor(inbox, { smtpSecure: 'none' })
     mailer.send(code())
@@ -150,7 +150,7 @@ describe('SMTP_SECURE', () => {
   })
 })
 
-test('check tells a wrong password', async () => {
+test('check reports a wrong password', async () => {
   const inbox = await inboxWith({ credentials: { user: 'mini', password: 'right-password' } })
   const { mailer, lines } = await mailerFor(inbox, { smtpUser: 'mini', smtpPassword: 'wrong-password' })
   const refusal = await mailer.check().catch((error: unknown) => String(error))
@@ -159,7 +159,7 @@ test('check tells a wrong password', async () => {
   expect(lines.join('')).not.toContain('wrong-password')
 })
 
-test('a sender that is none is told at start, by its variable', () => {
+test('an invalid sender is reported at the start, by its variable', () => {
   for (const EMAIL_FROM of ['nobody', 'A <a@b> <c@d>', 'A\r\nBcc: e@x.com <a@b.c>', '<>'])
     expect(() => loadConfig({ EMAIL_FROM })).toThrow('EMAIL_FROM must be an address')
 })

@@ -21,7 +21,7 @@ const setUp = async (): Promise<MailerSetup & { folder: string; files: () => Pro
 const code = (email: string, digits = '042917') =>
   otpMail({ to: { email, fullName: 'Anna' }, code: digits, ttlMinutes: 10 })
 
-test('without a mail server each mail is a whole .eml file that only the owner can read', async () => {
+test('without a mail server each mail is a complete .eml file that only the owner can read', async () => {
   const { mailer, folder, files, lines } = await setUp()
   mailer.send(code('anna@example.com'))
   await mailer.drain(5000)
@@ -57,7 +57,7 @@ test('files sort in the order the mails were sent', async () => {
   expect(written.map((raw) => /\d{6}/.exec(raw)?.[0] ?? '')).toEqual(codes)
 })
 
-test('an address cannot lead out of the folder', async () => {
+test('an address cannot escape the folder', async () => {
   const { mailer, files } = await setUp()
   mailer.send(code('/./evil/ü*?@example.com'))
   await mailer.drain(5000)
@@ -76,7 +76,7 @@ test('only the newest 2,000 files are kept', async () => {
   expect(names[0]).toBe('2020-0005.eml')
 })
 
-test('check makes the folder, and says when it cannot be written', async () => {
+test('check creates the folder, and says when it is not writable', async () => {
   const { mailer, folder } = await setUp()
   await mailer.check()
   expect((await stat(folder)).isDirectory()).toBe(true)

@@ -8,14 +8,14 @@ import type { MailConfig } from '../../src/mail/transport.ts'
 export interface MailerSetup {
   mailer: Mailer
   dataDir: string
-  /** What was logged, a JSON line each. */
+  /** Logged JSON lines. */
   lines: string[]
   outcomes: string[]
   /** Polls; throws after five seconds. */
   cleanUp(): Promise<void>
 }
 
-/** A mailer with its own folder, short pauses and a log to look into; `server` null means files. */
+/** A mailer with its own folder, short pauses and a recorded log; `server` null writes files. */
 export async function setUpMailer(
   server: { host: string; port: number } | null,
   config: Partial<MailConfig> = {},

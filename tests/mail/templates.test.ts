@@ -31,7 +31,7 @@ const anyText = fc.string({ unit: 'binary', maxLength: 300 })
 const codes = fc.integer({ min: 0, max: 999_999 }).map((number) => String(number).padStart(6, '0'))
 
 describe('an OTP mail', () => {
-  test('holds no six-digit number but the code, whoever it goes to', () => {
+  test('contains no six-digit number but the code, whatever the recipient’s name', () => {
     const names = fc.oneof(
       anyText,
       fc.constantFrom('Bot 123456', '1234567 A', '٠١٢٣٤٥', '12\u200b3456', '#117755'),
@@ -47,7 +47,7 @@ describe('an OTP mail', () => {
     )
   })
 
-  test('says how long the code is good', () => {
+  test('says how long the code is valid', () => {
     expect(otpMail({ to: anna, code: '123456', ttlMinutes: 10 }).text).toContain('within 10 minutes')
     expect(otpMail({ to: anna, code: '123456', ttlMinutes: 1 }).text).toContain('within 1 minute.')
   })
@@ -75,7 +75,7 @@ describe('every mail', () => {
     expect(mailsFor(hostile, hostile)[1]?.html).toContain('&#60;img src=x onerror=alert(1)&#62;')
   })
 
-  test('keeps every name and subject to one short line', () => {
+  test('limits names and subjects to one short line', () => {
     fc.assert(
       fc.property(anyText, anyText, (fullName, listName) => {
         for (const mail of mailsFor(fullName, listName)) {
@@ -87,7 +87,7 @@ describe('every mail', () => {
     )
   })
 
-  test('loads nothing from elsewhere and has its style inline', () => {
+  test('loads no external resources and has its style inline', () => {
     for (const { html } of mailsFor('Anna Berg')) {
       expect(html).not.toMatch(/<(img|link|script|style|iframe|form)\b|url\(|@import|src=/i)
       expect(html).not.toMatch(/#[0-9a-f]{6}/i)
@@ -95,13 +95,13 @@ describe('every mail', () => {
     }
   })
 
-  test('carries a request id only when there is one', () => {
+  test('carries a request id only if there is one', () => {
     expect(otpMail({ to: anna, code: '123456', ttlMinutes: 10, requestId: 'req-1' }).requestId).toBe('req-1')
     expect('requestId' in otpMail({ to: anna, code: '123456', ttlMinutes: 10 })).toBe(false)
   })
 })
 
-test('a link that is no web address is refused', () => {
+test('a link that is not an http(s) URL is refused', () => {
   const attempt = () => passwordResetMail({ to: anna, url: 'javascript:alert(1)', ttlMinutes: 5 })
   expect(attempt).toThrow('http://')
 })
@@ -130,7 +130,7 @@ describe('a removal notice', () => {
     return { subject, text: text.replace(/\s+/g, ' ') }
   }
 
-  test('names the people, their addresses and the moment until which nobody goes', () => {
+  test('names the users, their addresses and the time before which no one is removed', () => {
     const { subject, text } = noticeFor(2)
     expect(subject).toBe('2 accounts never confirmed will be removed')
     expect(text).toContain('after 22 November 2026, 07:00 UTC, unless')
@@ -138,7 +138,7 @@ describe('a removal notice', () => {
     expect(noticeFor(1).subject).toBe('An account never confirmed will be removed')
   })
 
-  test('names fifty and counts the rest', () => {
+  test('names fifty users and counts the rest', () => {
     expect(noticeFor(50).text).not.toContain(' more.')
     const { text } = noticeFor(1000)
     expect(text).toContain('Person 49., p49@')

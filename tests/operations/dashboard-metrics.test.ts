@@ -67,7 +67,7 @@ describe('the dashboard and the alert rules', () => {
         }
   })
 
-  test('cover every metric but those that only annotate another', () => {
+  test('cover every metric except those that only annotate another', () => {
     const asked = new Set(
       expressions.flatMap(namesIn).map((name) => name.replace(/_(bucket|count|sum)$/, '')),
     )
@@ -75,7 +75,7 @@ describe('the dashboard and the alert rules', () => {
     expect(unseen).toEqual(['minimart_backend_info'])
   })
 
-  test('take rates of counters alone, and quantiles of histograms by le', () => {
+  test('take rates of counters only, and quantiles of histograms by le', () => {
     const typeOf = (name: string): string | undefined =>
       families.find((family) => family.name === name.replace(/_(bucket|count|sum)$/, ''))?.type
     for (const expr of expressions) {
@@ -87,7 +87,7 @@ describe('the dashboard and the alert rules', () => {
     }
   })
 
-  test('can be imported: a data source that is asked for, and panels that have their own place', () => {
+  test('can be imported: the data source is an input, and no panels overlap', () => {
     expect(dashboard.__inputs.map(({ name }) => name)).toEqual(['DS_PROMETHEUS'])
     expect(dashboard.templating.list.map(({ name }) => name)).toEqual(['job', 'instance'])
     const { panels } = dashboard
@@ -105,7 +105,7 @@ describe('the dashboard and the alert rules', () => {
     expect(new Set(cells).size).toBe(cells.length)
   })
 
-  test('say for each alert how bad it is and what to do about it', () => {
+  test('give each alert a severity and say what to do about it', () => {
     expect(new Set(rules.map(({ alert }) => alert)).size).toBe(rules.length)
     for (const { alert, labels, annotations } of rules) {
       expect(alert).toMatch(/^MiniMart[A-Za-z]+$/)

@@ -1,4 +1,4 @@
-/** What probes and dashboards read: CONTRACT section 8, and the service with its database or Redis away. */
+/** What probes and dashboards read (CONTRACT section 8), also when the database or Redis is unavailable. */
 import { expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
 import { makeList, makeTenant, signIn } from '../support/people.ts'
@@ -20,7 +20,7 @@ const readiness = async ({ url }: TestServer) => {
 }
 
 describeBackends('a probe', (backend) => {
-  test('finds the process alive and the service ready, each part by name, as plain JSON without a token', async () => {
+  test('reports the process alive and the service ready, each part by name, as plain JSON without a token', async () => {
     const server = await sharedServer(backend)
     const alive = await fetch(`${server.url}/healthz`)
     expect(alive.status).toBe(200)
@@ -38,7 +38,7 @@ describeBackends('a probe', (backend) => {
     })
   })
 
-  test('reads figures whose routes are patterns: no id, address or token is ever a label', async () => {
+  test('reads metrics labelled by route pattern: no id, address or token is ever a label', async () => {
     const server = await sharedServer(backend)
     const { id: tenantId, admin } = await makeTenant(server, 'Measured')
     const list = await makeList(admin)
@@ -77,7 +77,7 @@ const ready = (server: TestServer) => async (): Promise<boolean> => (await readi
 
 describePrivatePostgres('without its database', () => {
   for (const how of ['clean', 'crash'] as const)
-    test(`the service (stop: ${how}) is alive but not ready, says 503 with Retry-After, and comes back by itself`, async () => {
+    test(`the service (stop: ${how}) is alive but not ready, answers 503 with Retry-After, and recovers by itself`, async () => {
       const postgres = await startPostgres()
       const database = await postgres.createDatabase()
       const server = await startServer('full', { DATABASE_URL: database.url })
@@ -108,8 +108,8 @@ describePrivatePostgres('without its database', () => {
     })
 })
 
-describeFull('with a database that has gone silent', () => {
-  test('the service says so before any probe gives up, and comes back by itself', async () => {
+describeFull('with an unresponsive database', () => {
+  test('the service says so before any probe times out, and recovers by itself', async () => {
     const database = await (await testPostgres()).createDatabase()
     const network = await startProxy(database.url)
     const { hostname, port } = new URL(network.url)
@@ -136,7 +136,7 @@ describeFull('with a database that has gone silent', () => {
 
 describePrivateRedis('without its Redis', () => {
   for (const how of ['stopped', 'silent'] as const)
-    test(`the service (Redis ${how}) is alive but not ready, answers in bounded time, and comes back by itself`, async () => {
+    test(`the service (Redis ${how}) is alive but not ready, answers in bounded time, and recovers by itself`, async () => {
       const redis = await startRedis()
       const server = await startServer('full', { REDIS_URL: redis.url })
       try {

@@ -1,4 +1,4 @@
-/** Who may read the figures, and where: METRICS_TOKEN, METRICS_PORT, METRICS_HOST. */
+/** Who may read the metrics, and where: METRICS_TOKEN, METRICS_PORT, METRICS_HOST. */
 import { afterAll, describe, expect, test } from 'bun:test'
 import { loadConfig } from '../../src/config/config.ts'
 import { start } from '../../src/server.ts'
@@ -26,15 +26,15 @@ const described = async ({ url }: TestServer) => {
   return paths['/metrics']?.get
 }
 
-/** Nothing here differs by backend, and this one starts faster. */
+/** The backend makes no difference here, and this one starts faster. */
 const backend = postgresAvailable && redisAvailable ? 'full' : 'embedded'
 
-describe('the figures', () => {
+describe('the metrics', () => {
   afterAll(async () => {
     for (const made of [withToken, withPort]) await (await made(backend)).stop()
   })
 
-  test('want METRICS_TOKEN once it is set: nothing else opens them, and the document says so', async () => {
+  test('require METRICS_TOKEN once it is set, accept nothing else, and the API document says so', async () => {
     const server = await withToken(backend)
     const at = `${server.url}/metrics`
     expect(sumOf(await scrape(at, bearer), 'minimart_build_info')).toBe(1)
@@ -53,7 +53,7 @@ describe('the figures', () => {
       expect(answer.headers.get('content-type')).toBe('application/problem+json')
       expect(answer.headers.get('www-authenticate')).toBe('Bearer')
       const text = await answer.text()
-      // A header without a value may get lost on its way.
+      // An empty header may be dropped on the way.
       if (authorization !== '') expect(JSON.parse(text)).toMatchObject({ status: 401, code })
       expect(text).not.toContain('minimart_')
       expect(text).not.toContain(token)
@@ -64,7 +64,7 @@ describe('the figures', () => {
     expect(JSON.stringify(server.log.lines)).not.toContain(token)
   })
 
-  test('are on METRICS_PORT and METRICS_HOST alone once it is set, and nothing else is there', async () => {
+  test('are served only on METRICS_PORT and METRICS_HOST once set, and nothing else is served there', async () => {
     const server = await withPort(backend)
     const at = metricsUrl(server)
     expect(at).toMatch(/^http:\/\/127\.0\.0\.2:\d+\/metrics$/)
@@ -90,18 +90,18 @@ describe('the figures', () => {
       expect((await fetch(new URL(path, at), { headers: bearer })).status).toBe(404)
   })
 
-  test('on a port that is taken keep the service from starting, with the setting named', async () => {
+  test('on a port that is taken fail the start, naming the setting', async () => {
     const { environment, log } = await withPort(backend)
     const taken = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('taken') })
     const other = { ...environment, METRICS_PORT: String(taken.port), METRICS_HOST: '127.0.0.1' }
-    // The embedded database has one owner, so there the taken folder would be the fault that is told.
+    // The embedded database has a single owner, so there the locked folder would be reported instead.
     if (backend === 'embedded') Object.assign(other, { DATA_DIR: `${environment['DATA_DIR']}-other` })
     const refusal = await start(loadConfig(other), log).catch((error: unknown) => String(error))
     expect(refusal).toContain(`METRICS_PORT: cannot listen on 127.0.0.1, port ${taken.port} (EADDRINUSE)`)
     await taken.stop(true)
   })
 
-  test('refuse tokens that can be guessed, and settings that contradict each other, by name', () => {
+  test('refuse guessable tokens and contradicting settings, by name', () => {
     const faults = (settings: Record<string, string>): string => {
       try {
         loadConfig(settings)

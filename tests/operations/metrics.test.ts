@@ -1,4 +1,4 @@
-/** /metrics of CONTRACT section 8: all figures, named as Prometheus wants them, bounded, and true. */
+/** /metrics of CONTRACT section 8: every metric is there, well named, bounded in cardinality, and correct. */
 import { afterEach, expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
 import { type Family, scrape, seriesOf, sumOf } from '../support/metrics.ts'
@@ -15,7 +15,7 @@ import { until } from '../support/until.ts'
 
 const figures = ({ url }: TestServer): Promise<Family[]> => scrape(`${url}/metrics`)
 
-/** Past these a family is not bounded by what the program is, but by what it is sent. */
+/** Allowed label values; anything else means that input, not the program, bounds the cardinality. */
 const labelValues: Record<string, RegExp> = {
   method: /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|other)$/,
   route: /^(none|\/[a-z0-9/._:*-]*)$/,
@@ -34,7 +34,7 @@ const labelValues: Record<string, RegExp> = {
   outcome: /^[a-z]+$/,
 }
 
-/** Of those that the server's parser knows; it takes no others. */
+/** Methods the server's parser knows; it accepts no others. */
 const rareMethods = [
   'MKCOL',
   'LOCK',
@@ -50,7 +50,7 @@ const rareMethods = [
   'BIND',
 ]
 
-/** What Prometheus' "Metric and label naming" and promtool's linter ask for. */
+/** The rules of Prometheus' "Metric and label naming" and promtool's linter. */
 function faultsOf({ name, help, type, samples }: Family): string[] {
   const labels = samples.flatMap((sample) => Object.entries(sample.labels))
   return [
@@ -68,10 +68,10 @@ function faultsOf({ name, help, type, samples }: Family): string[] {
   ]
 }
 
-describeBackends('the figures', (backend) => {
+describeBackends('the metrics', (backend) => {
   afterEach(closeSockets)
 
-  test('cover what the contract names, each with a help, a unit and labels from bounded sets', async () => {
+  test('cover those of the contract, each with help, a unit and labels from bounded sets', async () => {
     const server = await sharedServer(backend)
     await fetch(`${server.url}/healthz`)
     const found = await until(async () => {
@@ -97,11 +97,11 @@ describeBackends('the figures', (backend) => {
     expect(found.filter(({ type }) => type === '').map(({ name }) => name)).toEqual([])
   })
 
-  test('tell how the service stands: its parts, what it stands on, its process', async () => {
+  test('describe the state of the service: its parts, its backends, its process', async () => {
     const server = await sharedServer(backend)
     const found = await until(async () => {
       const families = await figures(server)
-      // The scrape's own look at the readiness is not among them.
+      // The scrape's own readiness check is not counted.
       return sumOf(families, 'minimart_database_calls') === 0 && families
     }, 'a quiet moment')
     const parts =
@@ -126,7 +126,7 @@ describeBackends('the figures', (backend) => {
     )
   })
 
-  test('count what happens: a change, its event, its delivery, the calls of the database, a socket that comes and goes', async () => {
+  test('count a change, its event, its delivery, the database calls, and a socket opening and closing', async () => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server)
     const list = await makeList(admin)
@@ -157,7 +157,7 @@ describeBackends('the figures', (backend) => {
     expect(grew('minimart_sockets_closed_total', {}, await figures(server))).toBe(1)
   })
 
-  test('grow by no series when somebody makes up paths, methods, ids, parameters and close codes', async () => {
+  test('gain no series from made-up paths, methods, ids, parameters and close codes', async () => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server)
     const round = async (method: string): Promise<void> => {
@@ -187,7 +187,7 @@ describeBackends('the figures', (backend) => {
       await closed
     }
     const settled = async (): Promise<string[]> => {
-      // An answer is counted after it has been sent.
+      // A response is counted after it has been sent.
       let before: string[] = []
       return until(async () => {
         const now = seriesOf(await figures(server))
@@ -203,8 +203,8 @@ describeBackends('the figures', (backend) => {
   })
 })
 
-describeFull('the figures', () => {
-  test('count refusals by the limit that refused', async () => {
+describeFull('the metrics', () => {
+  test('count refusals by limit', async () => {
     const server = await startServer('full', { RATE_LIMIT_AUTH: '2/hour' })
     try {
       const statuses: number[] = []

@@ -1,4 +1,4 @@
-/** What an operator sees of the executable itself: its figures, its traces, and that it leaves before it goes. */
+/** What an operator sees of the executable: its metrics, its traces, and its readiness while it stops. */
 import { afterAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { startCollector } from '../support/collector.ts'
@@ -14,14 +14,14 @@ import { until } from '../support/until.ts'
 const program = createProgram(executableBuilt ? 'executable' : 'source')
 afterAll(program.clean)
 
-/** On a connection of its own, as a balancer's probe comes. */
+/** Fetched on a new connection, as a balancer's probe would. */
 const status = async (url: string): Promise<number | 'refused'> =>
   fetch(url, { headers: { connection: 'close' } }).then(
     (response) => response.status,
     () => 'refused' as const,
   )
 
-/** Sends SIGTERM and asks all the while, until it is gone. */
+/** Sends SIGTERM and keeps polling until the program is gone. */
 async function watchStopping(
   running: Running,
 ): Promise<{ ready: unknown[]; alive: unknown[]; code: number; ms: number }> {
@@ -55,7 +55,7 @@ describe('the program', () => {
     expect(stdout).toMatch(/^ +alerts +\S/m)
   })
 
-  test('sends traces, the last ones too, and says not ready for SHUTDOWN_DELAY_MS before it drains', async () => {
+  test('exports traces, the last ones too, and is not ready for SHUTDOWN_DELAY_MS before it drains', async () => {
     const collector = startCollector()
     const env = {
       PORT: '0',
@@ -97,7 +97,7 @@ describeFull('workers', () => {
     return { env, inbox, database, metricsPort: await free() }
   }
 
-  test('tell of themselves when they have no file descriptor left, and live on', async () => {
+  test('report their metrics when out of file descriptors, and survive', async () => {
     const { env, inbox, database, metricsPort } = await setUp()
     const limit = 150
     const under = ['prlimit', `--nofile=${limit}:${limit}`]
@@ -131,7 +131,7 @@ describeFull('workers', () => {
     }
   })
 
-  test('answer a scrape as one: whichever is asked tells of all, and METRICS_PORT is there once', async () => {
+  test('answer a scrape as one: whichever is asked reports all, and METRICS_PORT is bound once', async () => {
     const { env, inbox, database, metricsPort } = await setUp()
     const workersIn = async (url: string): Promise<string[]> => {
       const found = await scrape(url)

@@ -1,4 +1,4 @@
-/** Too much of anything: what is sent, asked for, opened or left unread is bounded, and nobody else pays for it. */
+/** Floods: whatever is sent, requested, opened or left unread is bounded, and other users are not affected. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import type { VerifiedToken } from '../../src/access/access-tokens.ts'
 import { type Connection, createConnection } from '../../src/realtime/connection.ts'
@@ -6,10 +6,10 @@ import { limits } from '../../src/realtime/limits.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
 import { closeRawSockets, frame, opcodes, openRaw, startRaw, textFrame } from '../support/raw-socket.ts'
 import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
-import { closeSockets, openSocket, restingCounts, type TestSocket } from '../support/socket.ts'
+import { closeSockets, openSocket, settledCounts, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-/** One that only takes a place. */
+/** A connection that only takes up a slot. */
 const heldOpen = (token: VerifiedToken): Connection => ({
   token,
   receive: () => undefined,
@@ -44,16 +44,16 @@ describeBackends('a flood', (backend) => {
   })
 
   const live = () => server.running.deps.live
-  /** Somebody else, who must notice nothing. Gives what is open with him. */
+  /** Another user, who must notice nothing. Returns the counts with that user's socket open. */
   const watch = async () => {
     witness = await openSocket(server, ben.accessToken)
     await witness.follow(witnessed)
-    return restingCounts(server)
+    return settledCounts(server)
   }
   const undisturbed = async (): Promise<void> => {
     const seen = witness.seqs(witnessed).length
     await addItem(ben, witnessed)
-    await until(() => witness.seqs(witnessed).length === seen + 1, 'the event at somebody else')
+    await until(() => witness.seqs(witnessed).length === seen + 1, "the other user's event")
     await witness.settled()
   }
 
@@ -63,7 +63,7 @@ describeBackends('a flood', (backend) => {
     ['pongs', frame(opcodes.pong)],
     ['binary frames', frame(opcodes.binary, 'x')],
     ['messages that are none', textFrame('x')],
-  ])('of %s closes its socket with 4008, and disturbs nobody', async (_what, one) => {
+  ])('of %s closes its socket with 4008, and affects no one else', async (_what, one) => {
     await watch()
     const socket = await openRaw(server, ann.accessToken)
     socket.write(...times(1000, () => one))
@@ -73,7 +73,7 @@ describeBackends('a flood', (backend) => {
     await undisturbed()
   })
 
-  test('of control frames within the bounds is none', async () => {
+  test('of control frames within the limits is tolerated', async () => {
     const socket = await openRaw(server, ann.accessToken)
     socket.write(...times(150, (index) => frame(index % 2 ? opcodes.ping : opcodes.pong)))
     socket.write(textFrame({ type: 'ping' }))
@@ -81,7 +81,7 @@ describeBackends('a flood', (backend) => {
     expect(socket.frames().filter(({ opcode }) => opcode === opcodes.pong)).toHaveLength(75)
   })
 
-  test('of subscribing and unsubscribing leaves nothing behind and no event out', async () => {
+  test('of subscribing and unsubscribing leaves nothing behind and loses no event', async () => {
     const before = await watch()
     const lists = await Promise.all(times(5, () => makeList(ann)))
     const churners = await Promise.all(times(4, () => openSocket(server, ann.accessToken)))
@@ -93,19 +93,19 @@ describeBackends('a flood', (backend) => {
     for (const churner of churners)
       expect(churner.messages.filter(({ type }) => type === 'subscribed')).toHaveLength(30)
     await undisturbed()
-    expect(await restingCounts(server)).toEqual({ ...before, sockets: before.sockets + churners.length })
+    expect(await settledCounts(server)).toEqual({ ...before, sockets: before.sockets + churners.length })
   })
 
-  test('of refused tokens costs no socket: each is told 4001 and cut off, whether or not it answers', async () => {
+  test('of refused tokens leaves no socket: each is closed with 4001 and cut off, whether or not it responds', async () => {
     const before = await watch()
     const refused = times(300, (index) => startRaw(server, { path: `/ws?token=${index % 2 ? 'bad' : ''}` }))
     await until(() => refused.every((socket) => socket.ended()), 'the end of all')
     expect(new Set(refused.map((socket) => socket.closeCode()))).toEqual(new Set([4001]))
-    expect(await restingCounts(server)).toEqual(before)
+    expect(await settledCounts(server)).toEqual(before)
     await undisturbed()
   })
 
-  test('of sockets of one user ends at a bound with 429; others, and those that are open, go on', async () => {
+  test('of sockets of one user is limited with 429; open sockets and other users keep working', async () => {
     await watch()
     const mine = await openSocket(server, ann.accessToken)
     const token = await server.running.deps.tokens.read(ann.accessToken)
@@ -125,7 +125,7 @@ describeBackends('a flood', (backend) => {
     for (const other of others) live().sockets.remove(other)
   })
 
-  test('of lists followed on many sockets keeps one stream a list, and none when their reader is removed', async () => {
+  test('of subscriptions on many sockets keeps one stream per list, and none once the reader is removed', async () => {
     const before = await watch()
     const lists = await Promise.all(times(8, () => makeList(ann)))
     await Promise.all(lists.map(({ id }) => join(ann, id, ben)))
@@ -133,7 +133,7 @@ describeBackends('a flood', (backend) => {
     for (const socket of hoard) for (const { id } of lists) await socket.follow(id)
     const sockets = before.sockets + hoard.length
     const { subscriptions, streams } = before
-    expect(await restingCounts(server)).toEqual({
+    expect(await settledCounts(server)).toEqual({
       sockets,
       subscriptions: subscriptions + 5 * 8,
       streams: streams + 8,
@@ -141,7 +141,7 @@ describeBackends('a flood', (backend) => {
     await Promise.all(lists.map(({ id }) => ann.api.delete(`/shopping-lists/${id}/members/${ben.id}`)))
     const ended = (socket: TestSocket) => socket.messages.filter(({ type }) => type === 'unsubscribed')
     await until(() => hoard.every((socket) => ended(socket).length === 8), 'the end of all of them')
-    expect(await restingCounts(server)).toEqual({ ...before, sockets })
+    expect(await settledCounts(server)).toEqual({ ...before, sockets })
     await Promise.all(lists.map(({ id }) => addItem(ann, id)))
     await Promise.all(hoard.map((socket) => socket.settled()))
     for (const socket of hoard)
@@ -149,7 +149,7 @@ describeBackends('a flood', (backend) => {
     await undisturbed()
   })
 
-  /** Apart from how it is carried, with what it sent. */
+  /** A connection without a real socket, and what it sent. */
   const connectionOf = async (
     person: Person,
     given: Partial<Parameters<typeof createConnection>[0]> = {},
@@ -157,7 +157,7 @@ describeBackends('a flood', (backend) => {
     const { deps } = server.running
     const closes: number[] = []
     const stuck = Promise.withResolvers<void>()
-    const carrier = {
+    const transport = {
       send: () => undefined,
       close: (code: number) => void closes.push(code),
       ping: () => undefined,
@@ -169,14 +169,14 @@ describeBackends('a flood', (backend) => {
     const verified = await deps.tokens.read(person.accessToken)
     const connection = createConnection(
       { ...deps.live.sockets, ...given },
-      carrier,
+      transport,
       person.accessToken,
       verified,
     )
     return { connection, closes, unstick: stuck.resolve }
   }
 
-  test('of long messages behind one that cannot end is closed before they weigh', async () => {
+  test('of long messages queued behind a stuck one is closed before they use much memory', async () => {
     const { connection, closes, unstick } = await connectionOf(ben)
     connection.receive(JSON.stringify({ type: 'subscribe', payload: { list_id: witnessed, since: 0 } }))
     const long = 'x'.repeat(limits.messageBytes)
@@ -187,7 +187,7 @@ describeBackends('a flood', (backend) => {
     unstick()
   })
 
-  test('of tokens is not all verified: those past the allowance are refused unread', async () => {
+  test('of tokens is not all verified: those over the limit are refused unread', async () => {
     const { tokens } = server.running.deps
     let reads = 0
     const counting = {

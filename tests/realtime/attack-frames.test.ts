@@ -1,4 +1,4 @@
-/** Frames that no proper client sends: RFC 6455's own answer to each, at no cost to the server or to anyone else. */
+/** Frames no proper client sends: each gets RFC 6455's response, at no cost to the server or to anyone else. */
 import { afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { deflateRawSync } from 'node:zlib'
 import { limits } from '../../src/realtime/limits.ts'
@@ -15,19 +15,19 @@ import {
   textFrame,
 } from '../support/raw-socket.ts'
 import { sharedServer, type TestServer } from '../support/server.ts'
-import { closeSockets, openSocket, restingCounts } from '../support/socket.ts'
+import { closeSockets, openSocket, settledCounts } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
 const { continuation, text, binary, close, ping, pong } = opcodes
 const most = limits.messageBytes
 const message = '{"type":"ping","id":"whole"}'
-/** A message of that many bytes that says what it is. */
+/** A ping padded to that many bytes. */
 const sized = (bytes: number): string => message + ' '.repeat(bytes - message.length)
 const halves = (bytes: number): string[] => [sized(bytes).slice(0, 8192), sized(bytes).slice(8192)]
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
 const bomb = deflateRawSync(Buffer.alloc(10_000_000, ' ')).subarray(0, 10_000)
 
-/** By the code that the RFC gives such a fault. */
+/** By the close code that RFC 6455 prescribes. */
 const closing: Record<number, Record<string, Uint8Array>> = {
   1002: {
     'no mask': frame(text, message, { masked: false }),
@@ -88,7 +88,7 @@ const surviving: Record<string, Uint8Array> = {
   ]),
 }
 
-// Frames are read before anything of a backend is touched.
+// Frames are read before any backend is used.
 describe('the wire', () => {
   let server: TestServer
   let ann: Person
@@ -104,23 +104,23 @@ describe('the wire', () => {
   const pongs = (socket: RawSocket): number => socket.messages().filter(({ type }) => type === 'pong').length
 
   for (const [code, faults] of Object.entries(closing))
-    test(`ends with ${code} on each fault that has it, unanswered, and everyone else goes on`, async () => {
+    test(`closes with ${code} on each such fault, without an answer, and no one else is affected`, async () => {
       const witness = await openSocket(server, ann.accessToken)
-      const before = await restingCounts(server)
+      const before = await settledCounts(server)
       const ends: Record<string, unknown> = {}
       for (const [name, sent] of Object.entries(faults)) {
         const socket = await openRaw(server, ann.accessToken)
-        // What follows a fault is not read any more.
+        // Nothing after a fault is read.
         socket.write(sent, textFrame(message))
         await until(() => socket.ended(), `the end after ${name}`, 5000)
         ends[name] = [socket.closeCode(), socket.messages().length]
       }
       expect(ends).toEqual(Object.fromEntries(Object.keys(faults).map((name) => [name, [Number(code), 1]])))
-      expect(await restingCounts(server)).toEqual(before)
+      expect(await settledCounts(server)).toEqual(before)
       await witness.settled()
     })
 
-  test('puts together what came in pieces, and answers it once', async () => {
+  test('reassembles fragments, and answers the message once', async () => {
     for (const [name, sent] of Object.entries(surviving)) {
       const socket = await openRaw(server, ann.accessToken)
       socket.write(sent)
@@ -142,7 +142,7 @@ describe('the wire', () => {
     expect([socket.closeCode(), half.closeCode()]).toEqual([4010, 4010])
   })
 
-  test('never agrees on compression, so nothing can swell', async () => {
+  test('never negotiates compression, so there are no decompression bombs', async () => {
     for (const offer of [
       'permessage-deflate',
       'permessage-deflate; client_max_window_bits; server_no_context_takeover',
@@ -159,19 +159,19 @@ describe('the wire', () => {
     }
   })
 
-  test('gives up a client that only half closes, and one that ends in the middle of a frame', async () => {
-    const before = await restingCounts(server)
+  test('drops a client that only half-closes, and one that ends in the middle of a frame', async () => {
+    const before = await settledCounts(server)
     const halfOpen = await openRaw(server, ann.accessToken)
     halfOpen.halfClose()
     const broken = await openRaw(server, ann.accessToken)
     broken.write(frame(text, message).subarray(0, 9))
     broken.destroy()
     await until(() => halfOpen.ended(), 'its end', 5000)
-    expect(await restingCounts(server)).toEqual(before)
+    expect(await settledCounts(server)).toEqual(before)
   })
 
-  test('follows nothing of what is sent before the upgrade is answered, as RFC 6455 forbids it', async () => {
-    const before = await restingCounts(server)
+  test('ignores what is sent before the upgrade response, as RFC 6455 requires', async () => {
+    const before = await settledCounts(server)
     const early: Record<string, Uint8Array> = {
       'a message': textFrame(message),
       'two messages': Buffer.concat([textFrame(message), textFrame(message)]),
@@ -185,6 +185,6 @@ describe('the wire', () => {
         expect(socket.messages()).toEqual([])
         expect(`${socket.head()}${socket.body()}`).not.toContain(' 200 ')
       }
-    expect(await restingCounts(server)).toEqual(before)
+    expect(await settledCounts(server)).toEqual(before)
   })
 })

@@ -1,4 +1,4 @@
-/** Who is no member any more hears nothing more, however the end of it came about and whatever was lost on the way. */
+/** A former member receives nothing more, however the membership ended and whatever was lost on the way. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { createConnection } from '../../src/realtime/connection.ts'
@@ -10,11 +10,11 @@ import {
   startInstance,
   type TestServer,
 } from '../support/server.ts'
-import { closeSockets, openSocket, restingCounts, type TestSocket } from '../support/socket.ts'
+import { closeSockets, openSocket, settledCounts, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
 /** Everything but the greeting and answers to pings. */
-const heard = (socket: TestSocket): string[] =>
+const received = (socket: TestSocket): string[] =>
   socket.messages.slice(1).flatMap(({ type }) => (type === 'pong' ? [] : [type]))
 
 const remove = (owner: Person, listId: string, person: Person) =>
@@ -40,7 +40,7 @@ describeBackends('a former member', (backend) => {
 
   const openEverywhere = (person: Person) =>
     Promise.all(servers.map((server) => openSocket(server, person.accessToken)))
-  /** By then every instance has given out what was written before. */
+  /** Waits until every instance has delivered everything written before. */
   const passed = async (listId: string, witnesses: readonly TestSocket[], sockets: readonly TestSocket[]) => {
     const { id } = await addItem(ann, listId)
     const isThere = (witness: TestSocket) =>
@@ -49,7 +49,7 @@ describeBackends('a former member', (backend) => {
     await Promise.all(sockets.map((socket) => socket.settled()))
   }
 
-  test('who comes back as a viewer hears nothing until he subscribes again, then all of it, on every instance', async () => {
+  test('who returns as a viewer receives nothing until they subscribe again, then everything, on every instance', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     const [sockets, witnesses] = [await openEverywhere(ben), await openEverywhere(ann)]
@@ -58,14 +58,14 @@ describeBackends('a former member', (backend) => {
     await join(ann, id, ben, 'viewer')
     await passed(id, witnesses, sockets)
     for (const socket of sockets)
-      expect(heard(socket)).toEqual(['subscribed', 'member_removed', 'unsubscribed'])
+      expect(received(socket)).toEqual(['subscribed', 'member_removed', 'unsubscribed'])
     for (const socket of sockets) expect((await socket.follow(id, 2)).payload.recovered).toBe(true)
     await passed(id, witnesses, sockets)
     for (const socket of sockets)
-      expect(heard(socket).slice(3)).toEqual(['subscribed', 'member_joined', 'item_added', 'item_added'])
+      expect(received(socket).slice(3)).toEqual(['subscribed', 'member_joined', 'item_added', 'item_added'])
   })
 
-  test('of a list that is deleted and restored hears nothing of its second life by himself, as nobody does', async () => {
+  test('of a list deleted and restored receives nothing without a new subscription, like everyone else', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     const sockets = await openEverywhere(ben)
@@ -77,10 +77,10 @@ describeBackends('a former member', (backend) => {
     for (const witness of witnesses) await witness.follow(id)
     await passed(id, witnesses, sockets)
     for (const socket of sockets)
-      expect(heard(socket)).toEqual(['subscribed', 'list_deleted', 'unsubscribed'])
+      expect(received(socket)).toEqual(['subscribed', 'list_deleted', 'unsubscribed'])
   })
 
-  test('is let go also where his subscription began with a resync', async () => {
+  test('is unsubscribed also when the subscription began with a resync', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     const [sockets, witnesses] = [await openEverywhere(ben), await openEverywhere(ann)]
@@ -89,10 +89,10 @@ describeBackends('a former member', (backend) => {
     await remove(ann, id, ben)
     await passed(id, witnesses, sockets)
     for (const socket of sockets)
-      expect(heard(socket)).toEqual(['subscribed', 'resync_required', 'member_removed', 'unsubscribed'])
+      expect(received(socket)).toEqual(['subscribed', 'resync_required', 'member_removed', 'unsubscribed'])
   })
 
-  test('by a new role in the tenant hears no list of the tenant any more, on any instance', async () => {
+  test('who lost the admin role receives no list of the tenant any more, on any instance', async () => {
     const cid = await makeUser(servers[0] as TestServer, tenant, { role: 'tenant_admin' })
     const { id } = await makeList(ann)
     const [sockets, witnesses] = [await openEverywhere(cid), await openEverywhere(ann)]
@@ -101,18 +101,18 @@ describeBackends('a former member', (backend) => {
     await until(() => sockets.every((socket) => !socket.isOpen()), 'their close', 1000)
     await addItem(ann, id)
     await Promise.all(witnesses.map((witness) => witness.next('item_added')))
-    for (const socket of sockets) expect(heard(socket)).toEqual(['subscribed'])
+    for (const socket of sockets) expect(received(socket)).toEqual(['subscribed'])
   })
 })
 
-describeFull('a gap in the history that cannot be read any more', () => {
+describeFull('a gap in history that has expired', () => {
   afterEach(closeSockets)
 
-  test('may hold the end of a membership: its followers are let in anew, before anything behind it', async () => {
+  test('may hide the end of a membership: subscribers are reauthorized before any later event', async () => {
     const server = await sharedServer('full')
     const tenant = await makeTenant(server)
     const [ann, ben, cid] = await Promise.all([1, 2, 3].map(() => makeUser(server, tenant)))
-    if (!ann || !ben || !cid) throw new Error('nobody there')
+    if (!ann || !ben || !cid) throw new Error('a person is missing')
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     await join(ann, id, cid)
@@ -122,7 +122,7 @@ describeFull('a gap in the history that cannot be read any more', () => {
     for (const follower of followers) await follower.follow(id)
     const sql = postgres(server.environment['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
     try {
-      // As when the bridge was down so long that retention has taken what happened: this instance heard nothing of it.
+      // As after an outage so long that retention deleted the events: this instance never received them.
       await sql.begin(async (tx) => {
         await tx`delete from list_members where list_id = ${id} and user_id = ${ben.id}`
         await tx`update shopping_lists set seq = seq + 3 where id = ${id}`
@@ -145,15 +145,15 @@ describeFull('a gap in the history that cannot be read any more', () => {
     }
     for (const socket of [bens, bensOther]) {
       await socket?.settled()
-      expect(socket ? heard(socket) : []).toEqual(['subscribed', 'unsubscribed'])
+      expect(socket ? received(socket) : []).toEqual(['subscribed', 'unsubscribed'])
     }
   })
 
-  test('also where the whole list was deleted in it', async () => {
+  test('may also hide the deletion of the list', async () => {
     const server = await sharedServer('full')
     const { admin } = await makeTenant(server)
     const { id } = await makeList(admin)
-    const before = await restingCounts(server)
+    const before = await settledCounts(server)
     const socket = await openSocket(server, admin.accessToken)
     await socket.follow(id)
     const sql = postgres(server.environment['DATABASE_URL'] ?? '', { max: 1, onnotice: () => undefined })
@@ -164,11 +164,11 @@ describeFull('a gap in the history that cannot be read any more', () => {
     }
     await server.running.deps.live.hub.reconcileHeads()
     await socket.settled()
-    expect(heard(socket)).toEqual(['subscribed', 'unsubscribed'])
-    expect((await restingCounts(server)).subscriptions).toBe(before.subscriptions)
+    expect(received(socket)).toEqual(['subscribed', 'unsubscribed'])
+    expect((await settledCounts(server)).subscriptions).toBe(before.subscriptions)
   })
 
-  test('also where it opens under a replay that his client is slow to take', async () => {
+  test('may also open during a replay that the client is slow to read', async () => {
     const server = await sharedServer('full')
     const tenant = await makeTenant(server)
     const [ann, ben] = [tenant.admin, await makeUser(server, tenant)]
@@ -177,7 +177,7 @@ describeFull('a gap in the history that cannot be read any more', () => {
     const { deps } = server.running
     const sent: string[] = []
     const slow = Promise.withResolvers<void>()
-    const carrier = {
+    const transport = {
       send: (text: string) => void sent.push(JSON.parse(text).type),
       close: () => undefined,
       ping: () => undefined,
@@ -187,7 +187,7 @@ describeFull('a gap in the history that cannot be read any more', () => {
       writable: () => slow.promise,
     }
     const verified = await deps.tokens.read(ben.accessToken)
-    const connection = createConnection(deps.live.sockets, carrier, ben.accessToken, verified)
+    const connection = createConnection(deps.live.sockets, transport, ben.accessToken, verified)
     connection.receive(JSON.stringify({ type: 'subscribe', payload: { list_id: id, since: 0 } }))
     await until(() => sent.includes('subscribed'), 'the beginning of the replay')
     await remove(ann, id, ben)

@@ -1,26 +1,26 @@
 /**
- * Every message type of the protocol with everything hostile that its schema lets one think of. The cases come from
- * the protocol's own table: a type or a field that is added later is attacked as well, or the suite fails.
+ * Every message type of the protocol with every hostile variant its schema suggests. The cases come from the protocol's
+ * own table: a type or field added later is attacked as well, or the suite fails.
  */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import type { ClientMessage } from '../../src/realtime/protocol.ts'
 import { fieldsOf, idFieldsOf, malformed, messageTypes } from '../support/hostile-messages.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
 import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
-import { closeSockets, openSocket, restingCounts, type TestSocket } from '../support/socket.ts'
+import { closeSockets, openSocket, settledCounts, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
 type Type = ClientMessage['type']
 
-/** As many as a socket may send at once. */
-const atOnce = 190
+/** As many as a socket may send in a burst. */
+const burst = 190
 
 describeBackends('a hostile message', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person
   let own: string
-  /** Ids that are somebody else's, or nobody's, or of something else. */
+  /** Ids of other users' objects, of none, or of another kind. */
   let foreign: Record<string, string>
   let neighbours: { person: Person; listId: string }[]
 
@@ -55,7 +55,7 @@ describeBackends('a hostile message', (backend) => {
   })
   afterEach(closeSockets)
 
-  /** A payload that is followed, for each type there is: without one here the suite does not compile. */
+  /** A valid payload for each type; the suite does not compile if one is missing. */
   const sound = (): Record<Type, Record<string, string>> => ({
     subscribe: { list_id: own },
     unsubscribe: { list_id: own },
@@ -67,11 +67,11 @@ describeBackends('a hostile message', (backend) => {
     await socket.next('connected')
     return socket
   }
-  /** Sends frames, as many at a time as are allowed, and gives the answers, one each, in their order. */
+  /** Sends frames in bursts within the limit and returns the answers, one per frame, in order. */
   const ask = async (frames: readonly string[]): Promise<TestSocket['messages']> => {
     const answers: TestSocket['messages'][number][] = []
-    for (let from = 0; from < frames.length; from += atOnce) {
-      const some = frames.slice(from, from + atOnce)
+    for (let from = 0; from < frames.length; from += burst) {
+      const some = frames.slice(from, from + burst)
       const socket = await open()
       for (const frame of some) socket.raw(frame)
       await until(() => socket.messages.length > some.length, 'the answers')
@@ -83,7 +83,7 @@ describeBackends('a hostile message', (backend) => {
     return answers
   }
 
-  test('has a good one beside it for every type, and every field of it is thought of', async () => {
+  test('has a valid counterpart for every type, which covers every field', async () => {
     expect(Object.keys(sound()).toSorted()).toEqual([...messageTypes].toSorted())
     const answers = await ask(
       messageTypes.map((type) => JSON.stringify({ type, payload: sound()[type], id: type })),
@@ -98,17 +98,17 @@ describeBackends('a hostile message', (backend) => {
   for (const type of messageTypes)
     test(`of type ${type} is answered invalid_message with its id, says nothing else and does nothing`, async () => {
       const cases = malformed(type, sound()[type])
-      const before = await restingCounts(server)
+      const before = await settledCounts(server)
       const answers = await ask(cases.map(({ body }, index) => `{${body},"id":"${index}"}`))
-      const told = cases.map(({ name }, index) => ({ name, answer: answers[index] }))
+      const found = cases.map(({ name }, index) => ({ name, answer: answers[index] }))
       const message = `This is not a valid message of type ${type}.`
-      expect(told).toEqual(
+      expect(found).toEqual(
         cases.map(({ name }, index) => ({
           name,
           answer: { type: 'error', payload: { code: 'invalid_message', message }, id: String(index) },
         })),
       )
-      expect(await restingCounts(server)).toEqual(before)
+      expect(await settledCounts(server)).toEqual(before)
       expect({}).not.toHaveProperty('isAdmin')
     })
 
@@ -116,7 +116,7 @@ describeBackends('a hostile message', (backend) => {
     for (const field of idFieldsOf(type))
       test(`of type ${type} with a foreign ${field} is answered byte for byte as for one that exists nowhere`, async () => {
         const nobodys = '01980000-0000-7000-8000-00000000dead'
-        const before = await restingCounts(server)
+        const before = await settledCounts(server)
         const variants = Object.keys(fieldsOf(type)).includes('since')
           ? [{}, { since: 0 }, { since: 7 }, { since: Number.MAX_SAFE_INTEGER }]
           : [{}]
@@ -138,10 +138,10 @@ describeBackends('a hostile message', (backend) => {
           )
           expect(bare).toEqual(bare.map(() => JSON.stringify({ ...expected, id: '' })))
         }
-        expect(await restingCounts(server)).toEqual(before)
+        expect(await settledCounts(server)).toEqual(before)
       })
 
-  test('that names two lists is judged by the one it would get', async () => {
+  test('that names two lists is authorized for the one it would get', async () => {
     const [, stranger] = neighbours
     const ids = (first: string, last: string) => `{"list_id":"${first}","list_id":"${last}"}`
     const answers = await ask([
@@ -156,7 +156,7 @@ describeBackends('a hostile message', (backend) => {
     ])
   })
 
-  test('to subscribe elsewhere hears nothing of there, whatever happens', async () => {
+  test("to subscribe to others' lists receives nothing of them, whatever happens", async () => {
     const socket = await open()
     for (const since of [undefined, 0])
       for (const id of Object.values(foreign)) socket.send('subscribe', { list_id: id, since })
@@ -171,7 +171,7 @@ describeBackends('a hostile message', (backend) => {
     expect(new Set(socket.messages.map(({ type }) => type))).toEqual(new Set(['connected', 'error', 'pong']))
   })
 
-  test('with an odd but sound id or number is followed as any other', async () => {
+  test('with an odd but valid id or number is handled like any other', async () => {
     const id = ['\\ud800', '\\udc00\\ud800', '__proto__', '\\u202e', '<script>', '\\r\\nSet-Cookie: a=b']
     const since = ['-0', '0.0', '1e0', '0e400', '1E+0', '9007199254740991']
     const answers = await ask(id.map((text) => `{"type":"ping","id":"${text}"}`))

@@ -1,4 +1,4 @@
-/** Tokens pushed under an open socket: only the same user's newer one, of the same role, ever takes the old one's place. */
+/** Tokens sent on an open socket: only a newer one of the same user and role replaces the old one. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { claimsOf, forge, headerOf, login, refresh } from '../support/auth.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
@@ -27,7 +27,7 @@ describeBackends('authenticate', (backend) => {
   const resigned = (person: Person, claims: Record<string, unknown>, key = secret(), alg = 'HS256') =>
     forge({ ...claimsOf(person.accessToken), ...claims }, key, { alg, typ: 'JWT' })
 
-  test('refuses every token that is not a newer one of this user with token_invalid; the old one still counts', async () => {
+  test('refuses every token that is not a newer one of this user with token_invalid; the old one stays valid', async () => {
     const colleague = await makeUser(server, tenant)
     const stranger = (await makeTenant(server)).admin
     const { id } = await makeList(ann)
@@ -58,13 +58,13 @@ describeBackends('authenticate', (backend) => {
       'of another issuer': resigned(ann, { ...later, iss: 'elsewhere' }),
       'of no issuer': resigned(ann, { ...later, iss: undefined }),
       'of a role there is not': resigned(ann, { ...later, role: 'owner' }),
-      'of an earlier epoch of somebody else': resigned(ann, { ...later, sub: colleague.id }),
+      'of an earlier epoch of another user': resigned(ann, { ...later, sub: colleague.id }),
       'signed by another secret': resigned(ann, later, 'another secret that is long enough to sign with'),
       unsigned: resigned(ann, later, '', 'none'),
       'of another algorithm': resigned(ann, later, secret(), 'HS512'),
       'with its claims swapped': [header, swapped, signature].join('.'),
       'without its signature': [header, body, ''].join('.'),
-      'in other clothes': `Bearer ${ann.accessToken}`,
+      'with a scheme': `Bearer ${ann.accessToken}`,
       twice: `${ann.accessToken}.${ann.accessToken}`,
       'with an unpaired surrogate': `${ann.accessToken}\ud800`,
       'as long as can be': 'x'.repeat(4096),
@@ -89,7 +89,7 @@ describeBackends('authenticate', (backend) => {
     expect(await closeCode(socket, 1000)).toBe(4001)
   })
 
-  test('with a token of another role ends the socket: what it follows was allowed to the old one', async () => {
+  test('with a token of another role closes the socket: its subscriptions were authorized for the old one', async () => {
     const ben = await makeUser(server, tenant, { role: 'tenant_admin' })
     const socket = await openSocket(server, ben.accessToken)
     socket.send('authenticate', { token: resigned(ben, { role: 'member', exp: now() + 5000 }) })
@@ -97,7 +97,7 @@ describeBackends('authenticate', (backend) => {
     expect(socket.messages.map(({ type }) => type)).toEqual(['connected'])
   })
 
-  test('cannot outrun a lost role: not even where the instance has not heard of it yet', async () => {
+  test('cannot outrun a lost role, even where the instance does not know of it yet', async () => {
     const cid = await makeUser(server, tenant, { role: 'tenant_admin' })
     const { id } = await makeList(tenant.admin)
     const socket = await openSocket(other, cid.accessToken)

@@ -1,4 +1,4 @@
-/** The request that opens a socket, written by somebody hostile: refused, cheap, and never half open. */
+/** Hostile upgrade requests are refused, cheap, and never leave a half-open socket. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { originCheck } from '../../src/http/origin.ts'
 import { makeTenant, type Person } from '../support/people.ts'
@@ -10,13 +10,13 @@ import {
   upgradeRequest,
 } from '../support/raw-socket.ts'
 import { sharedServer, type TestServer } from '../support/server.ts'
-import { restingCounts } from '../support/socket.ts'
+import { settledCounts } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-/** The most time that Bun gives a request's head, with room for a slow machine. */
+/** Bun's longest timeout for a request's head, with headroom for a slow machine. */
 const headMs = 30_000
 
-// The upgrade is read before anything of a backend is touched.
+// The upgrade is read before any backend is used.
 describe('a hostile upgrade', () => {
   let server: TestServer
   let ann: Person
@@ -27,7 +27,7 @@ describe('a hostile upgrade', () => {
     server = await sharedServer('embedded')
     ann = (await makeTenant(server)).admin
     path = `/ws?token=${ann.accessToken}`
-    // Begun first, looked at last: it takes its time.
+    // Started first and checked last, because it takes a while.
     const host = new URL(server.url).host
     const request = upgradeRequest(host, { path }).slice(0, -2)
     slow = [startRaw(server, { request: '' }), ...[1, 2].map(() => startRaw(server, { request }))]
@@ -40,7 +40,7 @@ describe('a hostile upgrade', () => {
     return socket
   }
 
-  test('of a page elsewhere is refused, however its Origin is dressed up as the own one', async () => {
+  test('from another origin is refused, however the Origin is disguised', async () => {
     const { host, port } = new URL(server.url)
     const origins = [
       'null',
@@ -84,7 +84,7 @@ describe('a hostile upgrade', () => {
     expect((await ask({ headers: [own] })).status()).toBe(101)
   })
 
-  test('of a page whose Origin is nearly one of CORS_ORIGINS or PUBLIC_URL is refused', () => {
+  test('from an Origin that resembles one of CORS_ORIGINS or PUBLIC_URL is refused', () => {
     const isAllowed = originCheck(['https://shop.example'], () => 'https://lists.example/under/here')
     for (const origin of [
       'http://shop.example',
@@ -106,10 +106,10 @@ describe('a hostile upgrade', () => {
     expect(isAllowed('https://lists.example', null)).toBe(true)
   })
 
-  test('that is no proper one opens nothing', async () => {
+  test('that is malformed opens nothing', async () => {
     const { host } = new URL(server.url)
     const good = upgradeRequest(host, { path })
-    const before = await restingCounts(server)
+    const before = await settledCounts(server)
     const broken: Record<string, string> = {
       'of another version': good.replace('Version: 13', 'Version: 8'),
       'without a version': good.replace('Sec-WebSocket-Version: 13\r\n', ''),
@@ -134,10 +134,10 @@ describe('a hostile upgrade', () => {
       'with a head without end': 431,
       'with a token without end': 431,
     })
-    expect(await restingCounts(server)).toEqual(before)
+    expect(await settledCounts(server)).toEqual(before)
   })
 
-  test('gets no word of its own back in the answer, its token least of all', async () => {
+  test('is never echoed in the response, least of all its token', async () => {
     const offers = [
       `bearer.${ann.accessToken}`,
       `evil, bearer.${ann.accessToken}`,
@@ -151,7 +151,7 @@ describe('a hostile upgrade', () => {
       }
   })
 
-  test('that is never finished is ended by the server', async () => {
+  test('that is never finished times out', async () => {
     await until(() => slow.every((socket) => socket.ended()), 'their end', headMs)
     expect(slow.map((socket) => socket.status())).not.toContain(101)
   })

@@ -1,4 +1,4 @@
-/** The bridge over Redis under faults: it comes back by itself, and then has the streams look at the database. */
+/** The Redis broker under faults: it recovers by itself, and then has the streams reconcile with the database. */
 import { heapStats } from 'bun:jsc'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { createClient } from 'redis'
@@ -6,9 +6,9 @@ import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
 import { type RecordingLogger, recordingLogger } from '../support/log.ts'
 import { describePrivateRedis, type PrivateRedis, startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
-import { event, heardOn, type Party, party, someList } from './broker-suite.ts'
+import { event, type Party, party, receivedOn, someList } from './broker-suite.ts'
 
-/** Silence of 3.5 s, a look each second, and the time to connect. */
+/** 3.5 s of silence, a check each second, and the time to connect. */
 const noticedWithinMs = 8000
 
 describePrivateRedis('the Redis broker', () => {
@@ -35,42 +35,42 @@ describePrivateRedis('the Redis broker', () => {
   })
   afterAll(() => redis.end())
 
-  /** What is still in use: other tests' garbage, which the process may keep for a while, does not count. */
+  /** Live memory: garbage of other tests, which the process may keep for a while, does not count. */
   const liveBytes = (): number => {
     Bun.gc(true)
     const { heapSize, extraMemorySize } = heapStats()
     return heapSize + extraMemorySize
   }
 
-  /** Whether an event that is published now arrives. */
+  /** Whether an event published now arrives. */
   const travels = async (): Promise<boolean> => {
     const sent = ++seq
     a.broker.publish(list, [event(sent)])
-    return until(() => heardOn(b, list).includes(sent), 'an event', 200).catch(() => false)
+    return until(() => receivedOn(b, list).includes(sent), 'an event', 200).catch(() => false)
   }
-  const tell = async (...words: string[]): Promise<void> => {
+  const sendCommand = async (...words: string[]): Promise<void> => {
     const client = createClient({ url: redis.url })
     await client.connect()
     await client.sendCommand(words)
     client.destroy()
   }
 
-  test('says at its first connection that streams should look', () => {
-    expect(a.doubts()).toBe(1)
-    expect(b.doubts()).toBe(1)
+  test('has streams reconcile on its first connection', () => {
+    expect(a.reconnects()).toBe(1)
+    expect(b.reconnects()).toBe(1)
   })
 
-  test('survives CLIENT KILL TYPE pubsub, and asks for a look', async () => {
+  test('survives CLIENT KILL TYPE pubsub, and has streams reconcile', async () => {
     for (const kind of ['pubsub', 'normal']) {
-      const before = b.doubts()
-      await tell('CLIENT', 'KILL', 'TYPE', kind, 'SKIPME', 'yes')
-      await until(() => b.doubts() > before, `a doubt after ${kind}`, noticedWithinMs)
+      const before = b.reconnects()
+      await sendCommand('CLIENT', 'KILL', 'TYPE', kind, 'SKIPME', 'yes')
+      await until(() => b.reconnects() > before, `a reconnect after ${kind}`, noticedWithinMs)
       await until(travels, 'events again', noticedWithinMs)
     }
   })
 
-  test('survives a Redis that stops and starts again, empty', async () => {
-    const [before, doubtsOfA] = [b.doubts(), a.doubts()]
+  test('survives a Redis that restarts empty', async () => {
+    const [before, reconnectsOfA] = [b.reconnects(), a.reconnects()]
     await redis.stop()
     const fresh = someList()
     const begun = performance.now()
@@ -80,17 +80,21 @@ describePrivateRedis('the Redis broker', () => {
     const warnings = () => log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)
     await until(() => warnings().length >= 2, 'the warnings of both')
     await redis.start()
-    await until(() => b.doubts() > before && a.doubts() > doubtsOfA, 'a doubt', noticedWithinMs)
+    await until(
+      () => b.reconnects() > before && a.reconnects() > reconnectsOfA,
+      'both reconnects',
+      noticedWithinMs,
+    )
     await until(travels, 'events again', noticedWithinMs)
     a.broker.publish(fresh, [event(1)])
-    await until(() => heardOn(b, fresh).length === 1)
+    await until(() => receivedOn(b, fresh).length === 1)
     expect(new Set(warnings()).size).toBe(1)
     expect(warnings()).toHaveLength(2)
     expect(log.messages()).toContain('Redis relays live events between instances again')
   })
 
-  test('survives a Redis that falls silent for 8 s, and keeps little meanwhile', async () => {
-    const before = b.doubts()
+  test('survives a Redis that is unresponsive for 8 s, with bounded memory', async () => {
+    const before = b.reconnects()
     await redis.freeze()
     const text = 'x'.repeat(4096)
     const memory = liveBytes()
@@ -100,55 +104,59 @@ describePrivateRedis('the Redis broker', () => {
     while (performance.now() - frozen < 8000) {
       for (let count = 0; count < 200; count++) a.broker.publish(list, [event(1, text)])
       await Bun.sleep(10)
-      // Before the connection is given up, when most has piled up.
+      // Just before the connection is given up, when the backlog is largest.
       if (performance.now() - frozen < 3000) kept = Math.max(kept, liveBytes() - memory)
     }
     await redis.thaw()
     expect(await listened).toBeLessThan(2000)
-    // Some 5,000 messages of 4 KB may wait.
+    // Some 5,000 messages of 4 KB may be queued.
     expect(kept).toBeLessThan(60e6)
-    await until(() => b.doubts() > before, 'a doubt', noticedWithinMs)
+    await until(() => b.reconnects() > before, 'a reconnect', noticedWithinMs)
     await until(travels, 'events again', noticedWithinMs)
   })
 
-  test('begins without a Redis, and works once there is one', async () => {
+  test('starts without a Redis, and works once there is one', async () => {
     await redis.stop()
     const [late, other] = [someList(), recordingLogger()]
     const c = party((handlers) => createRedisBroker({ url: redis.url, log: other }, handlers))
     await c.broker.listen(late)
-    expect(c.doubts()).toBe(0)
+    expect(c.reconnects()).toBe(0)
     c.broker.publish(late, [event(1)])
     await redis.start()
-    await until(() => c.doubts() === 1, 'a doubt', noticedWithinMs)
+    await until(() => c.reconnects() === 1, 'a connection', noticedWithinMs)
     await until(travels, 'events again', noticedWithinMs)
     a.broker.publish(late, [event(2)])
-    await until(() => heardOn(c, late).length === 1)
+    await until(() => receivedOn(c, late).length === 1)
     await c.broker.close()
   })
 
-  test('drops malformed messages and those of a newer version, with one line in the log', async () => {
+  test('drops malformed messages and those of a newer version, and logs one line', async () => {
     const channel = `minimart:list:${list.tenantId}:${list.listId}`
     const newer = JSON.stringify({ version: 2, list, events: [event(++seq)] })
     for (const garbage of ['', 'no JSON', 'null', '{}', '{"list":1,"events":[]}', '[]', newer])
-      await tell('PUBLISH', channel, garbage)
+      await sendCommand('PUBLISH', channel, garbage)
     expect(await travels()).toBe(true)
-    expect(heardOn(b, list)).not.toContain(JSON.parse(newer).events[0].seq)
+    expect(receivedOn(b, list)).not.toContain(JSON.parse(newer).events[0].seq)
     const dropped = log.lines.filter(({ message }) => message.startsWith('dropped malformed'))
     expect(dropped).toHaveLength(1)
     expect(dropped[0]).toMatchObject({ level: 'warn' })
     expect(JSON.stringify(dropped).length).toBeLessThan(300)
-    expect(b.doubts()).toBe(1)
+    expect(b.reconnects()).toBe(1)
   })
 
-  test('reads the messages of the first release, which sent no version, and those with fields of a later one', async () => {
+  test('reads messages of the first release, which had no version, and of later ones with more fields', async () => {
     const channel = `minimart:list:${list.tenantId}:${list.listId}`
     const [first, later] = [++seq, ++seq]
-    await tell('PUBLISH', channel, JSON.stringify({ list, events: [event(first)] }))
-    await tell('PUBLISH', channel, JSON.stringify({ version: 1, list, events: [event(later)], more: true }))
-    await until(() => heardOn(b, list).includes(first) && heardOn(b, list).includes(later))
+    await sendCommand('PUBLISH', channel, JSON.stringify({ list, events: [event(first)] }))
+    await sendCommand(
+      'PUBLISH',
+      channel,
+      JSON.stringify({ version: 1, list, events: [event(later)], more: true }),
+    )
+    await until(() => receivedOn(b, list).includes(first) && receivedOn(b, list).includes(later))
   })
 
-  test('sends what the first release reads', async () => {
+  test('sends messages that the first release can read', async () => {
     const channel = `minimart:list:${list.tenantId}:${list.listId}`
     const received = Promise.withResolvers<string>()
     const client = createClient({ url: redis.url })

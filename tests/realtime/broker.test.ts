@@ -1,4 +1,4 @@
-/** Both brokers keep the same promises. */
+/** Both brokers give the same guarantees. */
 import { describe } from 'bun:test'
 import { createLocalBroker } from '../../src/realtime/broker.ts'
 import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
@@ -20,8 +20,8 @@ describeRedis('the Redis broker', () => {
     const log = recordingLogger()
     const make = () => party((handlers) => createRedisBroker({ url, log }, handlers))
     const [a, b] = [make(), make()]
-    // Until its first connection a broker drops what it is to publish.
-    await until(() => a.doubts() > 0 && b.doubts() > 0, 'both connections')
+    // A broker drops what it is given to publish before its first connection.
+    await until(() => a.reconnects() > 0 && b.reconnects() > 0, 'both connections')
     return [a, b]
   })
 })

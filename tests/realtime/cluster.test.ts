@@ -1,4 +1,4 @@
-/** The service on a Redis Cluster: state and live events spread over its servers, and the loss of one of them. */
+/** The service on a Redis Cluster: state and live events spread over its nodes, and one of them lost. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { topicOf } from '../../src/realtime/broker.ts'
 import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
@@ -49,7 +49,7 @@ describeHere('on a Redis Cluster', () => {
 
   const perNode = (...words: string[]): Promise<string[]> =>
     Promise.all(cluster.nodes.map((node) => cluster.ask(node, ...words)))
-  /** Channels of lists that each node serves, without the canaries. */
+  /** Channels of lists per node, without the canaries. */
   const listChannels = async (): Promise<number[]> =>
     (await perNode('PUBSUB', 'SHARDCHANNELS', 'minimart:list:*')).map(
       (channels) => channels.split(',').filter(Boolean).length,
@@ -68,17 +68,17 @@ describeHere('on a Redis Cluster', () => {
 
   const login = (server: TestServer) =>
     createClient(server.url).post('/auth/login', { email: admin.email, password: admin.password })
-  const said = (server: TestServer, text: string): number =>
+  const logged = (server: TestServer, text: string): number =>
     server.log.messages().filter((message) => message === text).length
   const bridged = (server: TestServer): number =>
-    said(server, 'Redis relays live events between instances again')
+    logged(server, 'Redis relays live events between instances again')
   const parted = (server: TestServer): number =>
-    said(
+    logged(
       server,
       'Redis relays no live events between instances; until it is back they are read from the database, seconds later',
     )
-  /** Every list gets one more event, which must come by the bridge. */
-  const expectAtOnce = async (ids: readonly string[], socket: TestSocket, seq: number): Promise<void> => {
+  /** Adds one more event to every list, which must arrive through Redis. */
+  const expectLive = async (ids: readonly string[], socket: TestSocket, seq: number): Promise<void> => {
     const { healed } = counts(away)
     for (const id of ids) await addItem(admin, id)
     await until(() => ids.every((id) => socket.seqs(id).length === seq), 'all events', 1000)
@@ -86,7 +86,7 @@ describeHere('on a Redis Cluster', () => {
     expect(counts(away).healed).toBe(healed)
   }
 
-  test('codes, sign-in and refresh sessions work on both instances, spread over all servers', async () => {
+  test('codes, sign-in and refresh sessions work on both instances, spread over all nodes', async () => {
     const renew = (server: TestServer, refresh_token: string) =>
       createClient(server.url).post('/auth/refresh', { refresh_token })
     const signInAndRenew = async () => {
@@ -103,7 +103,7 @@ describeHere('on a Redis Cluster', () => {
         await signInAndRenew()
         return (await perNode('DBSIZE')).every((size) => Number(size) > 0)
       },
-      'keys on every server',
+      'keys on every node',
       20_000,
     )
     expect((await renew(home, (await signInAndRenew()).refresh_token)).status).toBe(401)
@@ -111,7 +111,7 @@ describeHere('on a Redis Cluster', () => {
       expect(keys.split(',').filter((key) => !key.startsWith('minimart:'))).toEqual([])
   })
 
-  test('a rate limit is one for both instances', async () => {
+  test('a rate limit is shared by both instances', async () => {
     const limited = await Promise.all(
       [home, away].map((server) => startInstance(server, { RATE_LIMIT_AUTH: '4/minute' })),
     )
@@ -132,7 +132,7 @@ describeHere('on a Redis Cluster', () => {
     }
   })
 
-  test('an event of one instance arrives on the other by sharded channels, on every server', async () => {
+  test('events of one instance reach the other through sharded channels, on every node', async () => {
     const ids = await makeLists(40)
     const socket = await follow(away, ids)
     expect((await listChannels()).filter((count) => count === 0)).toEqual([])
@@ -145,7 +145,7 @@ describeHere('on a Redis Cluster', () => {
     expect(counts(away)).toMatchObject({ healed, delivered: delivered + ids.length })
   })
 
-  test('nobody listens any more once the last follower has gone, and a new one hears again', async () => {
+  test('an instance stops listening after the last unsubscribe, and a new subscriber receives events again', async () => {
     const ids = await makeLists(6)
     await until(async () => (await listChannels()).every((count) => count === 0), 'no channel left')
     const { healed } = counts(away)
@@ -164,33 +164,33 @@ describeHere('on a Redis Cluster', () => {
     expect(counts(away).healed).toBe(healed)
   })
 
-  test('slots that move to another server take their lists along', async () => {
+  test('slots moved to another node take their lists along', async () => {
     const ids = await makeLists(6)
     const socket = await follow(away, ids)
-    await expectAtOnce(ids, socket, 1)
+    await expectLive(ids, socket, 1)
     for (const id of ids) await cluster.moveChannel(`minimart:list:${tenant.id}:${id}`)
     for (const id of ids) await addItem(admin, id)
     await until(() => ids.every((id) => socket.seqs(id).length === 2), 'all events', 5000)
-    await until(async () => sum(await listChannels()) === ids.length, 'each list on one server')
-    await expectAtOnce(ids, socket, 3)
+    await until(async () => sum(await listChannels()) === ids.length, 'each list on one node')
+    await expectLive(ids, socket, 3)
   })
 
-  test('a slot that moves has the streams look at the database', async () => {
+  test('a moved slot has streams reconcile with the database', async () => {
     const list = someList()
     const [{ url }] = cluster.nodes
     const one = party((handlers) => createRedisBroker({ url, log: recordingLogger() }, handlers))
     try {
       await one.broker.listen(list)
-      expect(one.doubts()).toBe(1)
+      expect(one.reconnects()).toBe(1)
       await cluster.moveChannel(`minimart:${topicOf(list)}`)
-      await until(() => one.doubts() > 1, 'a doubt', 5000)
+      await until(() => one.reconnects() > 1, 'a reconnect', 5000)
     } finally {
       await one.broker.close()
     }
   })
 
   test.each(['crash', 'freeze'] as const)(
-    'after a %s of one server, lists go on and events come within 5 s; with it back, at once again',
+    'after a %s of one node, lists keep working and events arrive within 5 s; once it is back, live again',
     async (fault) => {
       const ids = await makeLists(30)
       const socket = await follow(away, ids)
@@ -209,25 +209,25 @@ describeHere('on a Redis Cluster', () => {
           expect(performance.now() - asked).toBeLessThan(4000)
           return given.status === 503 && given
         },
-        'the word of the outage',
+        'the outage to be logged',
         15_000,
       )
       expect(answer.body.code).toBe('redis_unavailable')
-      // Only once the bridge was seen to be away can its return be waited for.
+      // Only once the outage was noticed can its end be waited for.
       await until(() => both.every((was) => parted(was.at) > was.parted), 'the parting', 15_000)
 
       await (fault === 'crash' ? lost.start() : lost.thaw())
       await cluster.whole()
       await until(() => both.every((was) => bridged(was.at) > was.bridged), 'the bridge', 20_000)
-      // With the bridge back, each stream looks once what it missed, and may find these first.
+      // Once Redis is back, each stream reconciles once, and may find these first.
       for (const id of ids) await addItem(admin, id)
       await until(() => ids.every((id) => socket.seqs(id).length === 2), 'all events', 1000)
-      await expectAtOnce(ids, socket, 3)
+      await expectLive(ids, socket, 3)
       await until(async () => (await login(away)).status === 200, 'a sign-in', 10_000)
     },
   )
 
-  test('an instance that begins without the cluster works once it is there', async () => {
+  test('an instance started without the cluster works once it is up', async () => {
     await Promise.all(cluster.nodes.map((node) => node.stop('crash')))
     const late = await startInstance(home)
     try {

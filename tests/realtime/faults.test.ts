@@ -1,6 +1,6 @@
 /**
- * The guarantee of the socket under faults: a short selection, so that each kind of fault is had once. Many more:
- * faults/many.ts. A failure names its seed; MINIMART_FAULT_SEED repeats it as far as races can be repeated.
+ * The socket's guarantee under faults: a short selection with each kind of fault once. Many more: faults/many.ts. A
+ * failure prints its seed; MINIMART_FAULT_SEED repeats it as far as races can be repeated.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { seedOf } from '../support/rounds.ts'
@@ -19,16 +19,16 @@ const rounds: FaultKind[][] = [
   ['redis-freeze', 'kill-instance'],
   ['restart-instance', 'stalled-subscriber'],
 ]
-/** Shorter than many.ts has it: the faults begin within 1.5 s. */
+/** Shorter than in many.ts: the faults begin within 1.5 s. */
 const writeMs = 2500
 const roundTimeoutMs = 120_000
 const keptLog = 4000
 const kills = 6
 const settleMs = 10_000
-/** The comparison with the database alone takes up to three times as long. */
-const hardlyLateMs = 1000
+/** Reconciling with the database alone takes up to three times as long. */
+const liveWithinMs = 1000
 
-test('the selection has every kind of fault', () => {
+test('the selection covers every kind of fault', () => {
   expect(rounds.flat().toSorted()).toEqual([...faultKinds].toSorted())
 })
 
@@ -41,7 +41,7 @@ describeFull(
     })
     afterAll(() => stage.end())
 
-    test('a killed connection to Redis is replaced at once, so that events are hardly late', async () => {
+    test('a killed connection to Redis is replaced immediately, so that events stay live', async () => {
       const cluster = await startCluster(stage, { instances: 2, lists: 1 })
       const world = createWorld(cluster, createRecorder(), randomFrom(firstSeed))
       const [writing, listening] = cluster.instances
@@ -52,7 +52,7 @@ describeFull(
           await world.expectAllKnown(settleMs)
           expect(await cluster.killPubsub()).toBeGreaterThan(0)
           await insist('POST', `/shopping-lists/${cluster.listIds[0]}/items`, { name: `Item ${kill}` })
-          await world.expectAllKnown(hardlyLateMs)
+          await world.expectAllKnown(liveWithinMs)
         }
         expect(world.recorder.problems).toEqual([])
       } finally {

@@ -1,6 +1,6 @@
 /**
- * Many sockets at once: what they cost, and that a crowd coming back after a death loses nothing. A small crowd in the
- * usual run; MINIMART_LOAD=full takes 3,000 and 1,000, and the time that the numbers need to come to rest.
+ * Many sockets: what they cost, and that a crowd reconnecting after a crash loses nothing. A small crowd in the usual
+ * run; MINIMART_LOAD=full takes 3,000 and 1,000, and the time their memory takes to settle.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readFile } from 'node:fs/promises'
@@ -17,10 +17,10 @@ import { startWriter } from './faults/writer.ts'
 const full = process.env['MINIMART_LOAD'] === 'full'
 const idleSockets = full ? 3000 : 600
 const returningClients = full ? 1000 : 300
-/** What a collection has not taken yet weighs more on a few, so that only the full crowd is held to 10 KB. */
+/** Uncollected garbage weighs more on a few, so only the full crowd is held to 10 KB. */
 const maxBytesASocket = (full ? 10 : 30) * 1024
 /** Bun collects garbage some ten seconds after the last work. */
-const restMs = full ? 12_000 : 1000
+const settleMs = full ? 12_000 : 1000
 const warmUpSockets = 500
 const idleLists = 100
 const testMs = 240_000
@@ -38,7 +38,7 @@ describeFull('a crowd of sockets', () => {
   })
 
   test(
-    `${idleSockets} idle subscribed sockets cost at most ${maxBytesASocket} bytes each and do not slow requests`,
+    `${idleSockets} idle subscribed sockets cost at most ${maxBytesASocket} bytes each and do not slow requests down`,
     async () => {
       const [instance] = cluster.instances
       const [person] = cluster.people
@@ -47,7 +47,7 @@ describeFull('a crowd of sockets', () => {
       )
       const open = (count: number): Promise<WebSocket[]> =>
         openSockets(instance.url, person.accessToken, listIds, count)
-      // The first ones pay for compiling and for what all share.
+      // The first ones pay for compilation and for everything shared.
       const sockets = await open(warmUpSockets)
       await measureRequests(person, listIds)
       const before = {
@@ -70,7 +70,7 @@ describeFull('a crowd of sockets', () => {
   )
 
   test(
-    `${returningClients} clients that reconnect at once after an instance's death resume with nothing lost`,
+    `${returningClients} clients that reconnect together after an instance's crash resume without loss`,
     async () => {
       const [dying, other] = cluster.instances
       const recorder = createRecorder()
@@ -85,7 +85,7 @@ describeFull('a crowd of sockets', () => {
           random: random.fork(),
           lists: new Map([[listIds[index % listIds.length] ?? '', null]]),
           problem: recorder.problem,
-          patienceMs: testMs,
+          silenceTimeoutMs: testMs,
         }),
       )
       const writers = [0, 1].map((index) =>
@@ -106,7 +106,7 @@ describeFull('a crowd of sockets', () => {
       }
       await until(
         () => clients.every(({ replicas }) => [...replicas.values()].every(({ seq }) => seq() > 0)),
-        'everyone having heard something',
+        'everyone having received something',
         60_000,
       )
       isDead = true
@@ -116,7 +116,7 @@ describeFull('a crowd of sockets', () => {
       await Promise.all(writers.map((writer) => writer.stop(20_000)))
       await until(async () => (await behind()) === 0, 'everyone knowing everything', 30_000)
       console.log(
-        `${returningClients} clients had resumed ${Math.round(performance.now() - died)} ms after the death`,
+        `${returningClients} clients had resumed ${Math.round(performance.now() - died)} ms after the crash`,
       )
       for (const client of clients) client.stop()
       await checkWrites(cluster.sql, listIds, recorder)
@@ -128,9 +128,9 @@ describeFull('a crowd of sockets', () => {
   )
 })
 
-const openAtOnce = 100
+const openBatch = 100
 
-/** Each subscribed to one list and then silent. */
+/** Each subscribes to one list and then stays silent. */
 async function openSockets(
   url: string,
   token: string,
@@ -139,7 +139,7 @@ async function openSockets(
 ): Promise<WebSocket[]> {
   const sockets: WebSocket[] = []
   while (sockets.length < count) {
-    const some = Array.from({ length: Math.min(openAtOnce, count - sockets.length) }, (_, index) =>
+    const some = Array.from({ length: Math.min(openBatch, count - sockets.length) }, (_, index) =>
       openSocket(url, token, listIds[(sockets.length + index) % listIds.length] ?? ''),
     )
     sockets.push(...(await Promise.all(some)))
@@ -154,7 +154,7 @@ function openSocket(url: string, token: string, listId: string): Promise<WebSock
     const { type } = readMessage(data)
     if (type === 'connected') socket.send(JSON.stringify({ type: 'subscribe', payload: { list_id: listId } }))
     else if (type === 'subscribed') resolve(socket)
-    else reject(new Error(`was told ${type}`))
+    else reject(new Error(`received ${type}`))
   }
   socket.onclose = ({ code }) => reject(new Error(`closed with ${code}`))
   return promise
@@ -163,7 +163,7 @@ function openSocket(url: string, token: string, listId: string): Promise<WebSock
 const samples = 300
 const runs = full ? 4 : 2
 
-/** @returns the median and the 95th percentile of reading a list, in milliseconds; of some runs the best */
+/** @returns median and 95th percentile of reading a list, in milliseconds; the best of several runs */
 async function measureRequests(person: Person, listIds: readonly string[]): Promise<[number, number]> {
   let best: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
   for (let run = 0; run < runs; run++) {
@@ -180,7 +180,7 @@ async function measureRequests(person: Person, listIds: readonly string[]): Prom
   return best
 }
 
-/** Resident bytes, once they have stopped falling: garbage is collected some time after it was made. */
+/** Resident bytes, once they stop falling: garbage is collected with a delay. */
 async function settledMemory(pid: number): Promise<number> {
   let least = Number.POSITIVE_INFINITY
   let lastFall = performance.now()
@@ -189,9 +189,9 @@ async function settledMemory(pid: number): Promise<number> {
       const bytes = await residentBytes(pid)
       if (bytes < least * 0.995) lastFall = performance.now()
       least = Math.min(least, bytes)
-      return performance.now() - lastFall > restMs
+      return performance.now() - lastFall > settleMs
     },
-    'memory coming to rest',
+    'memory to settle',
     60_000,
   )
   return least

@@ -1,4 +1,4 @@
-/** The protocol's schemas are pinned to its version, and its document is made from them. */
+/** The protocol's schemas are pinned to its version, and its document is generated from them. */
 
 import { beforeAll, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
@@ -22,7 +22,7 @@ import { until } from '../support/until.ts'
 
 const hashOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex')
 
-/** A schema's texts may change freely; its form may not. */
+/** A schema without its texts, which may change freely; its form may not. */
 const formOf = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(formOf)
   if (!isRecord(value)) return value
@@ -33,15 +33,15 @@ const formOf = (value: unknown): unknown => {
   )
 }
 
-test('the form of every message is the one of protocol version 1', () => {
+test('every message has the form of protocol version 1', () => {
   expect(protocolVersion).toBe(1)
-  // Changed on purpose? Where old clients still understand it, pin the new hash; else it is version 2.
+  // Changed on purpose? If old clients still understand it, pin the new hash; otherwise it is version 2.
   expect(hashOf(formOf([ClientMessage, ServerMessage]))).toBe(
     '6b2f3b839f52dab77f768548e3ff852a8210c510731164d428367b8724189e30',
   )
 })
 
-test('codes of errors and closes are those that clients know', () => {
+test('error and close codes are those that clients know', () => {
   expect([...errorCodes]).toEqual([
     ...(['invalid_message', 'unknown_type', 'token_invalid', 'not_found', 'too_many_subscriptions'] as const),
     ...(['rate_limited', 'unavailable'] as const),
@@ -53,7 +53,7 @@ test('codes of errors and closes are those that clients know', () => {
   ).toEqual([1012, 4001, 4003, 4008, 4010, 4013])
 })
 
-test('a refusal never repeats what was sent', () => {
+test('a refusal never echoes what was sent', () => {
   const secret = 'eyJhbGciOiJIUzI1NiJ9'
   for (const text of [
     secret,
@@ -77,7 +77,7 @@ function* referencesIn(value: unknown): Generator<string> {
 }
 
 const record = (value: unknown): Record<string, unknown> => {
-  if (!isRecord(value)) throw new Error(`${JSON.stringify(value)} is no object`)
+  if (!isRecord(value)) throw new Error(`${JSON.stringify(value)} is not an object`)
   return value
 }
 
@@ -101,16 +101,16 @@ test('the document lists every message of each direction, once', () => {
   }
 })
 
-test('items, lists and members are shown as the API answers them', () => {
+test('items, lists and members are documented as the API returns them', () => {
   const things = [...referencesIn(document)].filter(($ref) => $ref.startsWith('#/components/schemas/'))
   expect([...new Set(things)].sort()).toEqual(
     ['Item', 'List', 'Member'].map((name) => `#/components/schemas/${name}`),
   )
-  // As an object of whatever there is would be.
+  // A reference, not a generic object.
   expect(JSON.stringify(document)).not.toContain('patternProperties')
 })
 
-test('every reference of the document leads somewhere', () => {
+test('every reference in the document resolves', () => {
   const references = [...referencesIn(document)]
   expect(references.length).toBeGreaterThan(40)
   for (const $ref of references)
@@ -123,7 +123,7 @@ describeBackends('/asyncapi.json', (backend) => {
     server = await sharedServer(backend)
   })
 
-  test('serves that document', async () => {
+  test('serves the document', async () => {
     const answer = await fetch(`${server.url}/asyncapi.json`)
     expect(answer.status).toBe(200)
     expect(answer.headers.get('content-type')).toContain('json')
@@ -132,7 +132,7 @@ describeBackends('/asyncapi.json', (backend) => {
     expect({ ...body, info: null }).toEqual(JSON.parse(JSON.stringify({ ...document, info: null })))
   })
 
-  test('what comes over the wire fits what it says', async () => {
+  test('messages on the wire match it', async () => {
     const tenant = await makeTenant(server)
     const [ann, ben] = [tenant.admin, await makeUser(server, tenant)]
     const { id } = await makeList(ann)

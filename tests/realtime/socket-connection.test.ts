@@ -1,4 +1,4 @@
-/** One connection on a carrier of the test's own, its clock in hand. */
+/** One connection on a fake transport, with its clock controlled by the test. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { AppError } from '../../src/errors.ts'
 import { type Connection, createConnection, type Transport } from '../../src/realtime/connection.ts'
@@ -11,7 +11,7 @@ interface Wire extends Transport {
   sent: { type: string; payload: Record<string, unknown>; id?: string }[]
   closes: number[]
   pings: number
-  owed: number
+  unsentBytes: number
   topics: Set<string>
 }
 
@@ -20,14 +20,14 @@ function wire(): Wire {
     sent: [],
     closes: [],
     pings: 0,
-    owed: 0,
+    unsentBytes: 0,
     topics: new Set(),
     send: (text) => void own.sent.push(JSON.parse(text)),
     close: (code) => void own.closes.push(code),
     ping: () => void own.pings++,
     subscribe: (topic) => void own.topics.add(topic),
     unsubscribe: (topic) => void own.topics.delete(topic),
-    unsent: () => own.owed,
+    unsent: () => own.unsentBytes,
     writable: async () => undefined,
   }
   return own
@@ -48,11 +48,11 @@ describeBackends('a connection', (backend) => {
     for (const connection of opened) connection.ended()
   })
 
-  const connect = async (carrier: Transport, lifeSeconds = 3600): Promise<Connection> => {
+  const connect = async (transport: Transport, lifeSeconds = 3600): Promise<Connection> => {
     const { deps } = server.running
     const verified = await deps.tokens.read(ann.accessToken)
     const expiresAt = Math.floor(Date.now() / 1000) + lifeSeconds
-    const connection = createConnection({ ...deps.live.sockets, log: deps.log }, carrier, ann.accessToken, {
+    const connection = createConnection({ ...deps.live.sockets, log: deps.log }, transport, ann.accessToken, {
       ...verified,
       expiresAt,
     })
@@ -62,47 +62,47 @@ describeBackends('a connection', (backend) => {
   const seconds = (from: number, to: number): number[] =>
     Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
-  test('pings every 25 s and closes with 4010 when nothing was heard for 60 s', async () => {
-    const carrier = wire()
-    const connection = await connect(carrier)
+  test('pings every 25 s and closes with 4010 after 60 s without a message', async () => {
+    const transport = wire()
+    const connection = await connect(transport)
     const begun = Date.now()
     for (const second of seconds(1, 24)) connection.tick(begun + second * 1000)
-    expect(carrier.pings).toBe(0)
+    expect(transport.pings).toBe(0)
     for (const second of seconds(25, 59)) connection.tick(begun + second * 1000)
-    expect(carrier.pings).toBe(2)
-    expect(carrier.closes).toEqual([])
+    expect(transport.pings).toBe(2)
+    expect(transport.closes).toEqual([])
     for (const second of seconds(60, 62)) connection.tick(begun + second * 1000)
-    expect(carrier.closes).toEqual([4010])
+    expect(transport.closes).toEqual([4010])
     for (const second of seconds(63, 200)) connection.tick(begun + second * 1000)
-    expect([carrier.closes, carrier.pings]).toEqual([[4010], 2])
+    expect([transport.closes, transport.pings]).toEqual([[4010], 2])
   })
 
-  test.each(['a pong', 'a message'])('%s counts as heard', async (what) => {
-    const carrier = wire()
-    const connection = await connect(carrier)
-    // What is heard is stamped with the real clock: the connection was made, and last heard of, long before.
+  test.each(['a pong', 'a message'])('%s counts as a sign of life', async (what) => {
+    const transport = wire()
+    const connection = await connect(transport)
+    // Activity is stamped with the real clock: the connection was created, and last active, long before.
     await Bun.sleep(20)
     const heardBefore = Date.now()
     if (what === 'a pong') connection.receiveControlFrame()
     else connection.receive('{"type":"ping"}')
     connection.tick(heardBefore + 60_000)
-    expect(carrier.closes).toEqual([])
+    expect(transport.closes).toEqual([])
     connection.tick(Date.now() + 60_001)
-    expect(carrier.closes).toEqual([4010])
+    expect(transport.closes).toEqual([4010])
   })
 
-  test('says token_expiring once, 60 s before, and ends with 4001 on the second', async () => {
-    const carrier = wire()
-    const connection = await connect(carrier, 100)
+  test('sends token_expiring once, 60 s before, and closes with 4001 on the second', async () => {
+    const transport = wire()
+    const connection = await connect(transport, 100)
     const expiresAt = connection.token.expiresAt * 1000
-    const types = () => carrier.sent.map(({ type }) => type)
+    const types = () => transport.sent.map(({ type }) => type)
     connection.tick(expiresAt - 60_001)
     expect(types()).toEqual(['connected'])
     connection.receiveControlFrame()
     connection.tick(expiresAt - 60_000)
     connection.tick(expiresAt - 59_000)
     expect(types()).toEqual(['connected', 'token_expiring'])
-    expect(carrier.sent[1]?.payload).toEqual({ expires_at: new Date(expiresAt).toISOString() })
+    expect(transport.sent[1]?.payload).toEqual({ expires_at: new Date(expiresAt).toISOString() })
     const short = wire()
     const other = await connect(short, 30)
     other.tick(other.token.expiresAt * 1000 - 1)
@@ -112,23 +112,23 @@ describeBackends('a connection', (backend) => {
   })
 
   test('is closed with 4013 at the next tick once more than 1 MiB is unsent, and not before', async () => {
-    const carrier = wire()
-    const connection = await connect(carrier)
-    carrier.owed = 1024 * 1024
+    const transport = wire()
+    const connection = await connect(transport)
+    transport.unsentBytes = 1024 * 1024
     connection.tick(Date.now())
-    expect(carrier.closes).toEqual([])
-    carrier.owed++
+    expect(transport.closes).toEqual([])
+    transport.unsentBytes++
     connection.tick(Date.now())
-    expect(carrier.closes).toEqual([4013])
+    expect(transport.closes).toEqual([4013])
   })
 
-  test('leaves its topics and its streams when it ends, also in the middle of a subscription', async () => {
+  test('leaves its topics and streams when it ends, also in the middle of a subscription', async () => {
     const { hub } = server.running.deps.live
     const idle = hub.counts().streams
-    const carrier = wire()
-    const connection = await connect(carrier)
+    const transport = wire()
+    const connection = await connect(transport)
     connection.receive(JSON.stringify({ type: 'subscribe', payload: { list_id: listId, since: 0 } }))
-    await until(() => carrier.topics.size === 1)
+    await until(() => transport.topics.size === 1)
     expect([connection.subscriptions(), hub.counts().streams]).toEqual([1, idle + 1])
     connection.ended()
     expect([connection.subscriptions(), hub.counts().streams]).toEqual([0, idle])
@@ -138,28 +138,28 @@ describeBackends('a connection', (backend) => {
     await until(() => hub.counts().streams === idle)
   })
 
-  test('keeps what waits for its turn bounded', async () => {
-    const carrier = wire()
+  test('bounds its inbound queue', async () => {
+    const transport = wire()
     const stuck = Promise.withResolvers<void>()
-    const connection = await connect({ ...carrier, writable: () => stuck.promise })
+    const connection = await connect({ ...transport, writable: () => stuck.promise })
     connection.receive(JSON.stringify({ type: 'subscribe', payload: { list_id: listId, since: 0 } }))
     for (let index = 0; index < 1000; index++) connection.receive('{"type":"ping"}')
-    expect(carrier.closes).toEqual([4008])
-    expect(carrier.sent.length).toBeLessThan(3)
+    expect(transport.closes).toEqual([4008])
+    expect(transport.sent.length).toBeLessThan(3)
     stuck.resolve()
   })
 
-  test('that loses the database in the middle of a replay goes on once it is back', async () => {
+  test('that loses the database during a replay resumes once it is back', async () => {
     const { deps } = server.running
     const list = await makeList(ann)
-    const carrier = wire()
+    const transport = wire()
     const gate = Promise.withResolvers<void>()
     let reads = 0
     const { db } = deps.live.sockets
     const flaky = {
       ...db,
       read: async (...given: Parameters<typeof db.read>) => {
-        // The first three find the list and where it stands, and read its first page; two more fail.
+        // The first three read the list, its head and its first page; two more fail.
         if (++reads === 4 || reads === 5) await gone()
         return db.read(...given)
       },
@@ -167,28 +167,30 @@ describeBackends('a connection', (backend) => {
     const verified = await deps.tokens.read(ann.accessToken)
     const connection = createConnection(
       { ...deps.live.sockets, db: flaky as typeof db, log: deps.log },
-      { ...carrier, writable: () => gate.promise },
+      { ...transport, writable: () => gate.promise },
       ann.accessToken,
       verified,
     )
     opened.push(connection)
     connection.receive(JSON.stringify({ type: 'subscribe', payload: { list_id: list.id, since: 0 } }))
-    await until(() => carrier.sent.some(({ type }) => type === 'subscribed'))
+    await until(() => transport.sent.some(({ type }) => type === 'subscribed'))
     await ann.api.post(`/shopping-lists/${list.id}/items`, { name: 'Milk' })
     gate.resolve()
-    await until(() => carrier.topics.size === 1)
+    await until(() => transport.topics.size === 1)
     expect(reads).toBeGreaterThanOrEqual(5)
-    expect(carrier.sent.map(({ type }) => type)).toEqual(['connected', 'subscribed', 'item_added'])
-    expect(carrier.closes).toEqual([])
+    expect(transport.sent.map(({ type }) => type)).toEqual(['connected', 'subscribed', 'item_added'])
+    expect(transport.closes).toEqual([])
   })
 
-  test('tells of its token when it expires, to the second of its claim', async () => {
-    const carrier = wire()
+  test('announces when its token expires, to the second of the claim', async () => {
+    const transport = wire()
     const { deps } = server.running
     const verified = await deps.tokens.read(ann.accessToken)
-    opened.push(createConnection({ ...deps.live.sockets, log: deps.log }, carrier, ann.accessToken, verified))
+    opened.push(
+      createConnection({ ...deps.live.sockets, log: deps.log }, transport, ann.accessToken, verified),
+    )
     const exp = Number(claimsOf(ann.accessToken)['exp'])
-    expect(carrier.sent[0]?.payload['expires_at']).toBe(new Date(exp * 1000).toISOString())
+    expect(transport.sent[0]?.payload['expires_at']).toBe(new Date(exp * 1000).toISOString())
   })
 })
 

@@ -1,4 +1,4 @@
-/** What subscribers hear: every kind of event, to everyone, until their membership ends. */
+/** Subscribers receive every kind of event, everyone on the list, until their membership ends. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { eventsOf, typesOf } from '../support/history.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
@@ -22,7 +22,7 @@ describeBackends('events on the socket', (backend) => {
 
   const remove = (id: string, person: Person, by = ann) =>
     by.api.delete(`/shopping-lists/${id}/members/${person.id}`)
-  /** Adds items from several sides at once until told to stop, or until the list is gone. */
+  /** Adds items from several callers concurrently until stopped, or until the list is gone. */
   const hammer = (id: string): { stop(): Promise<void> } => {
     let stopped = false
     const loops = Array.from({ length: 4 }, async () => {
@@ -39,13 +39,13 @@ describeBackends('events on the socket', (backend) => {
       },
     }
   }
-  /** The list's events and what closes them, without answers to pings. */
-  const heard = (socket: TestSocket): string[] =>
+  /** The list's events and what ends them, without answers to pings. */
+  const received = (socket: TestSocket): string[] =>
     socket.messages.slice(1).flatMap(({ type }) => (type === 'pong' ? [] : [type]))
 
-  test('every kind of event comes live, and by replay, exactly as GET …/events tells it', async () => {
+  test('every kind of event arrives live, and by replay, exactly as GET …/events returns it', async () => {
     const { id } = await makeList(ann)
-    // Her owner and the tenant's admin may follow it again after its deletion.
+    // The owner and the tenant's admin may subscribe again after its deletion.
     const live = await openSocket(server, tenant.admin.accessToken)
     await live.follow(id)
     await join(ann, id, ben)
@@ -66,21 +66,21 @@ describeBackends('events on the socket', (backend) => {
     await live.follow(id, live.seqs(id).at(-1) ?? 0)
     await addItem(ann, id)
 
-    const told = await eventsOf(ann, id)
-    expect(new Set(typesOf(told)).size).toBe(10)
-    await until(() => live.seqs(id).length === told.length)
+    const stored = await eventsOf(ann, id)
+    expect(new Set(typesOf(stored)).size).toBe(10)
+    await until(() => live.seqs(id).length === stored.length)
     const replayed = await openSocket(server, ann.accessToken)
     await replayed.follow(id, 0)
-    await until(() => replayed.seqs(id).length >= told.length)
-    expect(live.events(id)).toEqual(told)
-    expect(replayed.events(id)).toEqual(told)
+    await until(() => replayed.seqs(id).length >= stored.length)
+    expect(live.events(id)).toEqual(stored)
+    expect(replayed.events(id)).toEqual(stored)
     for (const event of live.events(id)) {
       expect(Object.keys(event)).toEqual(['type', 'payload', 'seq', 'at', 'actor_id'])
       expect(event.payload.list_id).toBe(id)
     }
   })
 
-  test('everyone on a list hears an event, its author too, and nobody on another list', async () => {
+  test('everyone on a list receives an event, its author too, and no one on another list', async () => {
     const [{ id }, other] = [await makeList(ann), await makeList(ann)]
     await join(ann, id, ben)
     const sockets = await Promise.all(
@@ -102,7 +102,7 @@ describeBackends('events on the socket', (backend) => {
     expect(elsewhere.events(id)).toEqual([])
   })
 
-  test('a change that changes nothing, or is refused, is no event', async () => {
+  test('a change that changes nothing, or is refused, makes no event', async () => {
     const { id } = await makeList(ann)
     const item = await addItem(ann, id, { name: 'Milk' })
     const socket = await openSocket(server, ann.accessToken)
@@ -130,24 +130,24 @@ describeBackends('events on the socket', (backend) => {
       const writers = hammer(id)
       await until(() => witness.seqs(id).length > 20)
       await end(id)
-      await until(() => sockets.every((socket) => heard(socket).includes('unsubscribed')))
+      await until(() => sockets.every((socket) => received(socket).includes('unsubscribed')))
       const seen = witness.seqs(id).length
       if (type !== 'list_deleted') await until(() => witness.seqs(id).length > seen + 10)
       await writers.stop()
       for (const socket of sockets) {
         await socket.settled()
-        expect(heard(socket).slice(-2)).toEqual([type, 'unsubscribed'])
-        expect(heard(socket).filter((name) => name === type || name === 'unsubscribed')).toHaveLength(2)
+        expect(received(socket).slice(-2)).toEqual([type, 'unsubscribed'])
+        expect(received(socket).filter((name) => name === type || name === 'unsubscribed')).toHaveLength(2)
         const seqs = socket.seqs(id)
         expect(seqs).toEqual(seqs.map((_, index) => 2 + index))
         socket.send('subscribe', { list_id: id })
         expect((await socket.next('error')).payload.code).toBe('not_found')
       }
-      if (type !== 'list_deleted') expect(heard(witness)).not.toContain('unsubscribed')
-      else expect(heard(witness).slice(-2)).toEqual([type, 'unsubscribed'])
+      if (type !== 'list_deleted') expect(received(witness)).not.toContain('unsubscribed')
+      else expect(received(witness).slice(-2)).toEqual([type, 'unsubscribed'])
     })
 
-  test('a new member can subscribe at once, and one who comes back hears all of it', async () => {
+  test('a new member can subscribe immediately, and a returning one receives everything', async () => {
     const { id } = await makeList(ann)
     const socket = await openSocket(server, ben.accessToken)
     for (let round = 0; round < 5; round++) {
@@ -156,11 +156,11 @@ describeBackends('events on the socket', (backend) => {
       await remove(id, ben)
       await socket.next('unsubscribed')
     }
-    const told = await eventsOf(ann, id)
-    expect(socket.events(id).slice(-told.length)).toEqual(told)
+    const stored = await eventsOf(ann, id)
+    expect(socket.events(id).slice(-stored.length)).toEqual(stored)
   })
 
-  test('a member removed while a long history is replayed hears of the removal, and nothing after it', async () => {
+  test('a member removed during a long replay receives the removal, and nothing after it', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     const items = Array.from({ length: 200 }, () => ({ name: 'x', note: 'n'.repeat(500) }))
@@ -170,17 +170,17 @@ describeBackends('events on the socket', (backend) => {
     await until(() => sockets.every((socket) => socket.messages.length > 2))
     const removed = remove(id, ben)
     await Promise.all([removed, ...Array.from({ length: 20 }, () => addItem(ann, id))])
-    const told = await eventsOf(ann, id)
-    const last = told.find(({ type }) => type === 'member_removed')?.seq ?? 0
+    const stored = await eventsOf(ann, id)
+    const last = stored.find(({ type }) => type === 'member_removed')?.seq ?? 0
     for (const socket of sockets) {
       await socket.next('unsubscribed')
       await socket.settled()
-      expect(heard(socket).slice(-2)).toEqual(['member_removed', 'unsubscribed'])
+      expect(received(socket).slice(-2)).toEqual(['member_removed', 'unsubscribed'])
       expect(socket.seqs(id)).toEqual(Array.from({ length: last }, (_, index) => index + 1))
     }
   })
 
-  test('one whose role becomes viewer goes on hearing', async () => {
+  test('a member demoted to viewer keeps receiving events', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     const socket = await openSocket(server, ben.accessToken)
@@ -188,6 +188,6 @@ describeBackends('events on the socket', (backend) => {
     await ann.api.patch(`/shopping-lists/${id}/members/${ben.id}`, { role: 'viewer' })
     await addItem(ann, id)
     await until(() => socket.seqs(id).length === 2)
-    expect(heard(socket)).toEqual(['subscribed', 'member_updated', 'item_added'])
+    expect(received(socket)).toEqual(['subscribed', 'member_updated', 'item_added'])
   })
 })

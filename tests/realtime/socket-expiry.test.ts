@@ -1,4 +1,4 @@
-/** A token runs out under an open socket, and a newer one keeps it open. They wait by the clock, so together. */
+/** A token expires under an open socket, and a newer one keeps it open. The tests wait in real time, so they run together. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { claimsOf, forge, login } from '../support/auth.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
@@ -20,14 +20,14 @@ describeBackends('the token of a socket', (backend) => {
 
   const now = (): number => Math.floor(Date.now() / 1000)
   const iso = (seconds: number): string => new Date(seconds * 1000).toISOString()
-  /** A token of this person's session that runs out at `exp`. */
+  /** A token of this person's session that expires at `exp`. */
   const tokenUntil = (exp: number, person = ann): string =>
     forge({ ...claimsOf(person.accessToken), exp }, server.environment['JWT_SECRET_KEY'] ?? '', {
       alg: 'HS256',
       typ: 'JWT',
     })
 
-  test.concurrent('closes it with 4001 when it runs out, and not before', async () => {
+  test.concurrent('closes it with 4001 when it expires, and not before', async () => {
     const { id } = await makeList(ann)
     const exp = now() + 6
     const socket = await openSocket(server, tokenUntil(exp))
@@ -71,18 +71,18 @@ describeBackends('the token of a socket', (backend) => {
     await addItem(ann, id)
     await socket.next('item_added')
     expect(Date.now()).toBeGreaterThanOrEqual(old * 1000)
-    // The newer one is short too: it is announced anew.
+    // The newer one is short-lived too, so it is announced as well.
     const warnings = () => socket.messages.filter(({ type }) => type === 'token_expiring')
     await until(() => warnings().at(-1)?.payload.expires_at === iso(newer))
   })
 
-  test.concurrent('may be one of another session of the same user', async () => {
+  test.concurrent('may come from another session of the same user', async () => {
     const socket = await openSocket(server, ann.accessToken)
     socket.send('authenticate', { token: (await login(server, ann.email)).body.access_token })
     await socket.next('authenticated')
   })
 
-  test.concurrent('any other is refused, and the old one still counts', async () => {
+  test.concurrent('any other is refused, and the old one stays valid', async () => {
     const ben = await makeUser(server, tenant)
     const gone = (await login(server, ann.email)).body
     await fetch(`${server.url}/api/v1/auth/logout`, {

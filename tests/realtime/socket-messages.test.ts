@@ -32,7 +32,7 @@ describeBackends('messages of a socket', (backend) => {
     expect(await socket.next('pong')).toEqual({ type: 'pong', payload: {} })
   })
 
-  test('an id of up to 64 characters is repeated by the answer, whatever the answer is', async () => {
+  test('an id of up to 64 characters is echoed in the answer, whatever the answer is', async () => {
     const socket = await open()
     const ids = ['1', 'x'.repeat(64), '🛒'.repeat(64), 'with "quotes" and \u0000', ' ']
     for (const id of ids) {
@@ -64,7 +64,7 @@ describeBackends('messages of a socket', (backend) => {
   })
 
   test.each([['x'.repeat(65)], ['🛒'.repeat(65)], [7], [null], [{}], [['a']]])(
-    'an id like %p is refused, and not repeated',
+    'an id like %p is refused, and not echoed',
     async (id) => {
       const socket = await open()
       socket.raw(JSON.stringify({ type: 'ping', id }))
@@ -74,13 +74,13 @@ describeBackends('messages of a socket', (backend) => {
     },
   )
 
-  test('an empty id is repeated too', async () => {
+  test('an empty id is echoed too', async () => {
     const socket = await open()
     socket.raw('{"type":"ping","id":""}')
     expect(await socket.next('pong')).toEqual({ type: 'pong', payload: {}, id: '' })
   })
 
-  test('200 messages sent at once are answered one by one, in the order sent', async () => {
+  test('200 messages sent in a burst are answered one by one, in order', async () => {
     const socket = await open()
     const other = (await makeList(ann)).id
     const kinds = [
@@ -98,7 +98,7 @@ describeBackends('messages of a socket', (backend) => {
     expect(socket.messages.slice(1).map(({ id }) => id)).toEqual(ids)
   })
 
-  test('a binary frame is refused and hurts nothing', async () => {
+  test('a binary frame is refused without closing the socket', async () => {
     const socket = await open()
     socket.raw(new TextEncoder().encode('{"type":"ping","id":"b"}'))
     const answer = await socket.next('error')
@@ -119,12 +119,12 @@ describeBackends('messages of a socket', (backend) => {
     null: ['null', 'invalid_message'],
     'an array': ['[{"type":"ping"}]', 'invalid_message'],
     'no type': ['{}', 'invalid_message'],
-    'a type that is no text': ['{"type":["ping"]}', 'invalid_message'],
+    'a type that is not a string': ['{"type":["ping"]}', 'invalid_message'],
     'deep nesting': ['['.repeat(8000), 'invalid_message'],
     'an unknown type': ['{"type":"shout","payload":{}}', 'unknown_type'],
-    "a type of the server's own": ['{"type":"connected","payload":{}}', 'unknown_type'],
-    'a type every object has': ['{"type":"toString"}', 'unknown_type'],
-    'a type that reaches for the prototype': ['{"type":"__proto__"}', 'unknown_type'],
+    'a type only the server sends': ['{"type":"connected","payload":{}}', 'unknown_type'],
+    'a property of every object as the type': ['{"type":"toString"}', 'unknown_type'],
+    'a type that targets the prototype': ['{"type":"__proto__"}', 'unknown_type'],
     'an unknown field': ['{"type":"ping","extra":1}', 'invalid_message'],
     'an unknown field in a ping': ['{"type":"ping","payload":{"x":1}}', 'invalid_message'],
     'an unknown field in the payload': [
@@ -150,7 +150,7 @@ describeBackends('messages of a socket', (backend) => {
     ],
     'a token that is no text': ['{"type":"authenticate","payload":{"token":7}}', 'invalid_message'],
   }
-  test('what is no message is told so, and the socket goes on', async () => {
+  test('an invalid message is refused with its reason, and the socket stays open', async () => {
     const socket = await open()
     for (const [name, [text, code]] of Object.entries(refused)) {
       socket.raw(text)
@@ -163,7 +163,7 @@ describeBackends('messages of a socket', (backend) => {
     expect(socket.messages).toHaveLength(2 + Object.keys(refused).length)
   })
 
-  test('a message of 16 KiB is read, one byte more closes with 1009', async () => {
+  test('a message of 16 KiB is accepted, one byte more closes with 1009', async () => {
     const fill = (bytes: number): string => {
       const frame = { type: 'authenticate', payload: { token: '' } }
       return JSON.stringify({
@@ -178,7 +178,7 @@ describeBackends('messages of a socket', (backend) => {
     expect(await closeCode(socket)).toBe(1009)
   })
 
-  test('too many messages are told rate_limited, in their turn and with their id, then closed with 4008', async () => {
+  test('too many messages are answered rate_limited, in order and with their id, then closed with 4008', async () => {
     const socket = await open()
     for (let index = 0; index < 250; index++) socket.send('ping', undefined, `${index}`)
     await until(() => socket.messages.length >= 251, 'the answers')
@@ -190,7 +190,7 @@ describeBackends('messages of a socket', (backend) => {
     expect(await closeCode(socket)).toBe(4008)
   })
 
-  test('one who was refused may go on a moment later', async () => {
+  test('a rate-limited client may continue a moment later', async () => {
     const socket = await open()
     for (let index = 0; index < 230; index++) socket.send('ping')
     await socket.next('error')

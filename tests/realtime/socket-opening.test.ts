@@ -1,4 +1,4 @@
-/** Who gets a socket, and what it says first. */
+/** Who may open a socket, and its first message. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { claimsOf, forge } from '../support/auth.ts'
 import { makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../support/people.ts'
@@ -20,7 +20,7 @@ describeBackends('opening a socket', (backend) => {
   })
   afterEach(closeSockets)
 
-  test.each(['query', 'subprotocol'] as const)('the token may come by %s', async (via) => {
+  test.each(['query', 'subprotocol'] as const)('the token may be given by %s', async (via) => {
     const socket = await openSocket(server, ann.accessToken, { via })
     const expires = new Date(Number(claimsOf(ann.accessToken)['exp']) * 1000).toISOString()
     expect(await socket.next('connected')).toEqual({
@@ -32,15 +32,15 @@ describeBackends('opening a socket', (backend) => {
     expect(socket.messages.map(({ type }) => type)).toEqual(['connected', 'pong'])
   })
 
-  test('a token in the subprotocol wins over one in the address, and is never the protocol answered', async () => {
-    const carrier = new WebSocket(socketUrl(server.url, 'bad'), {
+  test('a token in the subprotocol wins over one in the URL, and is never echoed as the chosen protocol', async () => {
+    const webSocket = new WebSocket(socketUrl(server.url, 'bad'), {
       protocols: [`bearer.${ann.accessToken}`, 'minimart.v1'],
     })
     const first = Promise.withResolvers<unknown>()
-    carrier.addEventListener('message', ({ data }) => first.resolve(JSON.parse(String(data))))
+    webSocket.addEventListener('message', ({ data }) => first.resolve(JSON.parse(String(data))))
     expect(await first.promise).toMatchObject({ type: 'connected' })
-    expect(carrier.protocol).toBe('minimart.v1')
-    carrier.close()
+    expect(webSocket.protocol).toBe('minimart.v1')
+    webSocket.close()
   })
 
   const badTokens: Record<string, () => string | undefined | Promise<string>> = {
@@ -61,7 +61,7 @@ describeBackends('opening a socket', (backend) => {
     },
   }
   for (const [name, make] of Object.entries(badTokens))
-    test(`${name} opens and closes at once with 4001`, async () => {
+    test(`${name} opens and closes immediately with 4001`, async () => {
       const token = await make()
       const tried = [await openSocket(server, token)]
       if (token?.match(/^[\w.-]+$/)) tried.push(await openSocket(server, token, { via: 'subprotocol' }))
@@ -72,14 +72,14 @@ describeBackends('opening a socket', (backend) => {
       expect(tried[1]?.protocol ?? 'minimart.v1').toBe('minimart.v1')
     })
 
-  test('what is sent before the 4001 arrives is not answered', async () => {
+  test('messages sent before the 4001 arrives are not answered', async () => {
     const socket = await openSocket(server, 'bad')
     socket.send('ping')
     expect(await closeCode(socket)).toBe(4001)
     expect(socket.messages).toEqual([])
   })
 
-  test('a super admin gets a socket and sees no list', async () => {
+  test('a super admin gets a socket but sees no list', async () => {
     const root = await superAdmin(server)
     const list = await ann.api.post('/shopping-lists', { name: 'Ours' })
     const socket = await openSocket(server, root.accessToken)
@@ -87,7 +87,7 @@ describeBackends('opening a socket', (backend) => {
     expect((await socket.next('error')).payload.code).toBe('not_found')
   })
 
-  test('a page of another origin is refused with 403; the own host and no origin are not', async () => {
+  test('a page of another origin is refused with 403; the same host and no origin are not', async () => {
     const { host } = new URL(server.url)
     for (const origin of [`http://${host}`, server.url]) {
       const socket = await openSocket(server, ann.accessToken, { headers: { origin } })
@@ -107,7 +107,7 @@ describeBackends('opening a socket', (backend) => {
     }
   })
 
-  test('a page of CORS_ORIGINS may open one', async () => {
+  test('a page of an origin in CORS_ORIGINS may open one', async () => {
     const own = await startServer(backend, { CORS_ORIGINS: 'https://shop.example,https://app.example:8443' })
     try {
       const bob = await superAdmin(own)
@@ -124,7 +124,7 @@ describeBackends('opening a socket', (backend) => {
     }
   })
 
-  test('asked without an upgrade, the address says what it speaks', async () => {
+  test('a request without an upgrade gets 426 and names WebSocket', async () => {
     const answer = await fetch(`${server.url}/ws?token=${ann.accessToken}`)
     expect(answer.status).toBe(426)
     expect(answer.headers.get('upgrade')).toBe('websocket')

@@ -1,4 +1,4 @@
-/** Subscribing while others write: whoever joins when, from wherever, misses nothing and hears nothing twice. */
+/** Subscribing while others write: whoever joins, whenever and wherever, misses nothing and gets nothing twice. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { addItem, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
 import { rounds } from '../support/rounds.ts'
@@ -35,7 +35,7 @@ describeBackends('subscribers who join while others write', (backend) => {
   }
 
   test.each(Array.from({ length: races }, (_, index) => index + 1))(
-    'round %i: each sees exactly since + 1 to the end, in order, once',
+    'round %i: each gets exactly since + 1 to the end, in order, once',
     async (round) => {
       const seed = round * 7919
       let state = seed
@@ -65,7 +65,7 @@ describeBackends('subscribers who join while others write', (backend) => {
         Array.from({ length: subscribers }, async () => {
           const socket = await openSocket(pick(servers, random), pick(people, random).accessToken)
           const given = random() < 0.8 ? Math.floor(random() * last) : undefined
-          // Some were here already, left, and come again.
+          // Some were subscribed already, left, and come back.
           for (let before = 0; before < Math.floor(random() * 3); before++) {
             await socket.follow(id)
             socket.send('unsubscribe', { list_id: id })
@@ -95,7 +95,7 @@ describeBackends('subscribers who join while others write', (backend) => {
 })
 
 describeFull('an event of another instance', () => {
-  test('comes by the bridge, not by healing, also after the last follower left and came back at once', async () => {
+  test('arrives through Redis, not by reconciling, also after the last subscriber left and came right back', async () => {
     const home = await sharedServer('full')
     const away = await startInstance(home)
     try {

@@ -1,4 +1,4 @@
-/** Subscribing again to what is followed: the new subscription takes the old one's place, and only if there is one. */
+/** Subscribing again: the new subscription replaces the old one, unless it fails. */
 import { afterEach, expect, test } from 'bun:test'
 import { addItem, makeList, makeTenant } from '../support/people.ts'
 import { describePrivatePostgres, startPostgres } from '../support/postgres.ts'
@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 describeFull('a repeated subscribe', () => {
   afterEach(closeSockets)
 
-  test('while others write goes on from the number it names, and nothing comes twice', async () => {
+  test('while others write continues from the sequence number it names, without duplicates', async () => {
     const server = await sharedServer('full')
     const { admin } = await makeTenant(server)
     const { id } = await makeList(admin)
@@ -37,7 +37,7 @@ describeFull('a repeated subscribe', () => {
 describePrivatePostgres('a repeated subscribe that fails', () => {
   afterEach(closeSockets)
 
-  test('for the database being away leaves what is followed as it is', async () => {
+  test('because the database is down keeps the current subscription', async () => {
     const postgres = await startPostgres()
     const database = await postgres.createDatabase()
     const server = await startServer('full', { DATABASE_URL: database.url })

@@ -1,4 +1,4 @@
-/** The service stops: its sockets are told to come back; and what it counts meanwhile. */
+/** The service stops: its sockets are closed for a reconnect; and its metrics meanwhile. */
 import { afterEach, expect, test } from 'bun:test'
 import { addItem, makeList, makeTenant, makeUser } from '../support/people.ts'
 import {

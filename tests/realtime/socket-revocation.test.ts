@@ -1,4 +1,4 @@
-/** What ends a token ends its sockets with 4001 within a second, on every instance, and spares all others. */
+/** What revokes a token closes its sockets with 4001 within a second, on every instance, and no others. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { login, refresh, resetTokenFor } from '../support/auth.ts'
 import { createClient } from '../support/client.ts'
@@ -20,7 +20,7 @@ const newPassword = 'another horse, another staple'
 
 describeBackends('a revocation', (backend) => {
   let server: TestServer
-  /** Where the change is not made; without Redis there is only one instance. */
+  /** The instance where the change is not made; without Redis there is only one. */
   let other: TestServer
   let tenant: Tenant
 
@@ -69,18 +69,18 @@ describeBackends('a revocation', (backend) => {
       }
     })
 
-  test('a changed password closes every session but the one that changed it', async () => {
+  test("a changed password closes every session's sockets but those of the one that changed it", async () => {
     const ann = await makeUser(server, tenant)
     const { body } = await login(server, ann.email)
-    const spared = [await openSocket(server, ann.accessToken), await openSocket(other, ann.accessToken)]
+    const kept = [await openSocket(server, ann.accessToken), await openSocket(other, ann.accessToken)]
     const ended = [await openSocket(server, body.access_token), await openSocket(other, body.access_token)]
     expect((await changePassword(ann)).status).toBe(204)
     for (const socket of ended) expect(await closeCode(socket, 1000)).toBe(4001)
-    for (const socket of spared) await socket.settled()
+    for (const socket of kept) await socket.settled()
     await (await openSocket(other, ann.accessToken)).next('connected')
   })
 
-  test('ending one device closes its sockets and leaves the other devices theirs', async () => {
+  test('signing out one device closes its sockets and no others', async () => {
     const ann = await makeUser(server, tenant)
     const { body } = await login(server, ann.email)
     const [kept, ended] = [
@@ -108,7 +108,7 @@ describeBackends('a revocation', (backend) => {
     expect(await closeCode(socket, 1000)).toBe(4001)
   })
 
-  test('by a new role: the renewed token opens a socket with the new rights', async () => {
+  test('by a change of role: the refreshed token opens a socket with the new rights', async () => {
     const ann = await makeUser(server, tenant, { role: 'tenant_admin' })
     const { id } = await makeList(tenant.admin)
     const socket = await openSocket(server, ann.accessToken)

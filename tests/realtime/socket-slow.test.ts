@@ -1,4 +1,4 @@
-/** Clients that do not read: cut off, at no cost to others; and one that reads a big history is not mistaken for one. */
+/** Clients that do not read are cut off, at no cost to others; one that reads a long history is not mistaken for one. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { connect, type Socket } from 'node:net'
 import { limits } from '../../src/realtime/limits.ts'
@@ -10,11 +10,11 @@ import { describeBackends, sharedServer, type TestServer } from '../support/serv
 import { closeSockets, openSocket, socketUrl } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-/** A client on plain TCP that reads only when told to, and counts. */
+/** A client on plain TCP that counts what it reads, and can pause. */
 interface Reader {
   bytes(): number
   ended(): boolean
-  /** The code of the close frame, if the last bytes were one. */
+  /** The code of the close frame, if the last bytes are one. */
   closeCode(): number | null
   pause(): void
   resume(): void
@@ -76,7 +76,7 @@ describeBackends('a client that stops reading', (backend) => {
       items: Array.from({ length: count }, () => ({ name: 'x', note: bigNote })),
     })
 
-  test('is cut off once more than it may owe is unsent; others get everything, and resuming loses nothing', async () => {
+  test('is cut off once its unsent backlog exceeds the limit; others get everything, and resuming loses nothing', async () => {
     const { id } = await makeList(ann)
     const healthy = await openSocket(server, ann.accessToken)
     await healthy.follow(id)
@@ -108,7 +108,7 @@ describeBackends('a client that stops reading', (backend) => {
     expect(back.seqs(id)).toEqual(healthy.seqs(id))
   }, 60_000)
 
-  test('in the middle of a replay holds back its replay, not the memory of the server', async () => {
+  test("during a replay delays its replay and does not fill the server's memory", async () => {
     const { id } = await makeList(ann)
     for (let made = 0; made < 1000; made += 100) await batch(id, 100)
     const subscribe = { type: 'subscribe', payload: { list_id: id, since: 0 } }
@@ -136,11 +136,11 @@ describeBackends('a client that stops reading', (backend) => {
   }, 60_000)
 })
 
-// Of the carrier alone: from outside nobody can tell how much a server has still to send.
-test('a client that is closed with a megabyte unsent gets all of it, then the word', async () => {
+// Tests the transport alone: a client cannot see how much a server has yet to send.
+test('a client closed with a megabyte unsent gets all of it, then the close frame', async () => {
   const text = 'x'.repeat(16_000)
   let sent = 0
-  const carrier = Bun.serve({
+  const server = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,
     fetch: (request, self) => (self.upgrade(request) ? undefined : new Response()),
@@ -153,7 +153,7 @@ test('a client that is closed with a megabyte unsent gets all of it, then the wo
       message: () => undefined,
     },
   })
-  const slow = startRaw({ url: `http://127.0.0.1:${carrier.port}` })
+  const slow = startRaw({ url: `http://127.0.0.1:${server.port}` })
   slow.pause()
   await until(() => sent > limits.unsentBytes / text.length, 'the backlog')
   slow.resume()
@@ -161,5 +161,5 @@ test('a client that is closed with a megabyte unsent gets all of it, then the wo
   expect(slow.closeCode()).toBe(4013)
   expect(slow.frames()).toHaveLength(sent + 1)
   slow.destroy()
-  await carrier.stop(true)
+  await server.stop(true)
 })

@@ -1,4 +1,4 @@
-/** Subscribing and its end: where it begins, what it brings back, and to whom it is refused. */
+/** Subscribing and unsubscribing: where a subscription starts, what it returns, and who is refused. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
@@ -36,7 +36,7 @@ describeBackends('a subscription', (backend) => {
   })
   afterEach(closeSockets)
 
-  test('without since brings what happens from the number it names, and nothing older', async () => {
+  test('without since delivers events from the sequence number it names, and nothing older', async () => {
     const id = await listWith(ann, 3)
     const socket = await openSocket(server, ann.accessToken)
     expect(await socket.follow(id)).toEqual({
@@ -52,7 +52,7 @@ describeBackends('a subscription', (backend) => {
     [0, 1],
     [1, 2],
     [4, 5],
-  ])('with since %i replays from %i on, then goes on live', async (since, first) => {
+  ])('with since %i replays from %i on, then continues live', async (since, first) => {
     const id = await listWith(ann, 5)
     const socket = await openSocket(server, ann.accessToken)
     expect((await socket.follow(id, since)).payload).toEqual({ list_id: id, seq: 5, recovered: true })
@@ -61,7 +61,7 @@ describeBackends('a subscription', (backend) => {
     expect(socket.seqs(id)).toEqual(numbers(first, 6))
   })
 
-  test('with since where the list stands has nothing to replay and all of it', async () => {
+  test('with since at the head has nothing to replay and is recovered', async () => {
     for (const count of [0, 5]) {
       const id = await listWith(ann, count)
       const socket = await openSocket(server, ann.accessToken)
@@ -73,7 +73,7 @@ describeBackends('a subscription', (backend) => {
     }
   })
 
-  test('with since beyond the end must read anew, then hears what comes', async () => {
+  test('with since beyond the head requires a resync, then gets later events', async () => {
     const id = await listWith(ann, 2)
     for (const since of [3, 1000, Number.MAX_SAFE_INTEGER]) {
       const socket = await openSocket(server, ann.accessToken)
@@ -97,7 +97,7 @@ describeBackends('a subscription', (backend) => {
     expect(socket.seqs(id)).toEqual(numbers(8, 1800))
   })
 
-  test('made again starts over from its own since, without doubling what is live', async () => {
+  test('made again restarts from its own since, without duplicating live events', async () => {
     const id = await listWith(ann, 2)
     const socket = await openSocket(server, ann.accessToken)
     await socket.follow(id)
@@ -109,7 +109,7 @@ describeBackends('a subscription', (backend) => {
     expect(socket.seqs(id)).toEqual([2, 3])
   })
 
-  test('ends with unsubscribe, also twice and for a list never followed', async () => {
+  test('ends with unsubscribe, also twice and for a list never subscribed to', async () => {
     const id = await listWith(ann, 0)
     const socket = await openSocket(server, ann.accessToken)
     await socket.follow(id)
@@ -128,7 +128,7 @@ describeBackends('a subscription', (backend) => {
     expect(socket.events(id)).toEqual([])
   })
 
-  test('an id in capitals is the same list', async () => {
+  test('an id in upper case is the same list', async () => {
     const id = await listWith(ann, 0)
     const socket = await openSocket(server, ann.accessToken)
     expect((await socket.follow(id.toUpperCase())).payload.list_id).toBe(id)
@@ -139,7 +139,7 @@ describeBackends('a subscription', (backend) => {
     expect(socket.events(id)).toEqual([])
   })
 
-  test('the 101st is refused, until one of the hundred ends; a hundred work', async () => {
+  test('the 101st is refused until one of the hundred ends', async () => {
     const lists = await Promise.all(Array.from({ length: 101 }, () => listWith(ann, 0)))
     const [first = '', ...more] = lists
     const last = more.at(-1) ?? ''
@@ -151,7 +151,7 @@ describeBackends('a subscription', (backend) => {
       id: 'too many',
       payload: { code: 'too_many_subscriptions', list_id: last },
     })
-    // One that is followed already is no further one.
+    // Subscribing again to a current one does not count.
     await socket.follow(first)
     socket.send('unsubscribe', { list_id: first })
     await socket.follow(last)
@@ -160,7 +160,7 @@ describeBackends('a subscription', (backend) => {
     expect(socket.seqs(first)).toEqual([])
   })
 
-  test("a list that is not there, not the caller's, deleted or another tenant's looks the same", async () => {
+  test("a list that is missing, not the caller's, deleted or another tenant's looks the same", async () => {
     const stranger = await makeUser(server, await makeTenant(server), { name: 'stranger' })
     const gone = await listWith(ann, 1)
     await ann.api.delete(`/shopping-lists/${gone}`)
@@ -186,7 +186,7 @@ describeBackends('a subscription', (backend) => {
     expect(socket.messages.filter(({ seq }) => seq !== undefined)).toEqual([])
   })
 
-  test('viewers and the admin of the tenant may follow a list, other members may not', async () => {
+  test('viewers and the tenant’s admin may subscribe to a list, others in the tenant may not', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben, 'viewer')
     for (const person of [ben, tenant.admin]) {
@@ -197,10 +197,10 @@ describeBackends('a subscription', (backend) => {
   })
 })
 
-describeFull('a subscription whose history is gone', () => {
+describeFull('a subscription whose history has expired', () => {
   afterEach(closeSockets)
 
-  test('must read anew, then hears what comes; what is still kept is replayed', async () => {
+  test('requires a resync, then gets later events; what is still kept is replayed', async () => {
     const server = await sharedServer('full')
     const tenant = await makeTenant(server)
     const ann = tenant.admin

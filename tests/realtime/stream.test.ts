@@ -1,4 +1,4 @@
-/** A stream alone, its database played by the test: in order, each once, none missing. */
+/** A stream alone, on a fake database: events in order, each once, none missing. */
 
 import { expect, test } from 'bun:test'
 import type { ListEvent } from '../../src/features/list-changes/events.ts'
@@ -13,15 +13,15 @@ const event = (seq: number): ListEvent => ({ seq, type: 'item_added', userId: nu
 const numbers = (from: number, to: number): number[] =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index)
 
-/** A stream that stands at `from` of a list whose database ends at `table.seq` and keeps what comes after `table.kept`. */
+/** A stream at `from`, on a list with head `table.seq` in the database, which keeps events after `table.kept`. */
 function play(
   from: number,
   table: { seq: number; kept?: number; faults?: number },
-  reauthorize: (given: readonly number[]) => Promise<void> = async () => undefined,
+  reauthorize: (delivered: readonly number[]) => Promise<void> = async () => undefined,
 ) {
-  const given: number[] = []
+  const delivered: number[] = []
   const resyncs: number[] = []
-  const counts = { reads: 0, healed: 0, reading: 0, most: 0 }
+  const counts = { reads: 0, filled: 0, reading: 0, most: 0 }
   const log = recordingLogger()
   const read = async (cursor: number): Promise<EventPage> => {
     counts.reads++
@@ -36,55 +36,55 @@ function play(
   const stream: Stream = createStream(from, {
     log,
     read,
-    deliver: ({ seq }) => given.push(seq),
-    reauthorize: () => reauthorize(given),
+    deliver: ({ seq }) => delivered.push(seq),
+    reauthorize: () => reauthorize(delivered),
     resync: (seq) => resyncs.push(seq),
     onGapFilled: (count) => {
-      counts.healed += count
+      counts.filled += count
     },
   })
-  return { stream, given, resyncs, counts, log, table }
+  return { stream, delivered, resyncs, counts, log, table }
 }
 
-test('events in order are given out at once, without a look at the database', () => {
-  const { stream, given, counts } = play(3, { seq: 3 })
+test('events in order are delivered immediately, without reading the database', () => {
+  const { stream, delivered, counts } = play(3, { seq: 3 })
   stream.enqueue([4, 5].map(event))
   stream.enqueue([event(6)])
-  expect(given).toEqual([4, 5, 6])
+  expect(delivered).toEqual([4, 5, 6])
   expect(stream.head()).toBe(6)
   expect(counts.reads).toBe(0)
 })
 
-test('what was given out before is dropped', () => {
-  const { stream, given } = play(3, { seq: 5 })
+test('events delivered before are dropped', () => {
+  const { stream, delivered } = play(3, { seq: 5 })
   for (const seqs of [[1, 2, 3], [4], [4], [3, 4, 5], [5, 5]]) stream.enqueue(seqs.map(event))
-  expect(given).toEqual([4, 5])
+  expect(delivered).toEqual([4, 5])
 })
 
-test('events that overtook each other are put in order without a look at the database', async () => {
-  const { stream, given, counts } = play(0, { seq: 6 })
+test('reordered events are put in order without reading the database', async () => {
+  const { stream, delivered, counts } = play(0, { seq: 6 })
   for (const seq of [3, 2, 6, 5]) stream.enqueue([event(seq)])
-  expect(given).toEqual([])
+  expect(delivered).toEqual([])
   stream.enqueue([event(1)])
-  expect(given).toEqual([1, 2, 3])
+  expect(delivered).toEqual([1, 2, 3])
   stream.enqueue([event(4)])
-  expect(given).toEqual([1, 2, 3, 4, 5, 6])
+  expect(delivered).toEqual([1, 2, 3, 4, 5, 6])
   await Bun.sleep(40)
-  expect(counts).toMatchObject({ reads: 0, healed: 0 })
+  expect(counts).toMatchObject({ reads: 0, filled: 0 })
 })
 
-test('a gap is read from the database, and what came early is not given out twice', async () => {
-  const { stream, given, counts } = play(0, { seq: 4 })
+test('a gap is read from the database, and early events are not delivered twice', async () => {
+  const { stream, delivered, counts } = play(0, { seq: 4 })
   stream.enqueue([event(1), event(4)])
-  await until(() => given.length === 4, 'healing', 1000)
-  expect(given).toEqual([1, 2, 3, 4])
+  await until(() => delivered.length === 4, 'the gap to be filled', 1000)
+  expect(delivered).toEqual([1, 2, 3, 4])
   stream.enqueue([event(4), event(5)])
-  expect(given).toEqual([1, 2, 3, 4, 5])
+  expect(delivered).toEqual([1, 2, 3, 4, 5])
   expect(counts.reads).toBe(1)
 })
 
-test('a gap of many pages is read page by page, one at a time, while more keeps coming', async () => {
-  const { stream, given, counts, table } = play(0, { seq: 48 })
+test('a long gap is read page by page, one at a time, while more events arrive', async () => {
+  const { stream, delivered, counts, table } = play(0, { seq: 48 })
   stream.enqueue([event(48)])
   const feeding = (async () => {
     for (let seq = 49; seq <= 120; seq++) {
@@ -95,50 +95,50 @@ test('a gap of many pages is read page by page, one at a time, while more keeps 
   })()
   await feeding
   await until(() => stream.head() === 120)
-  expect(given).toEqual(numbers(1, 120))
+  expect(delivered).toEqual(numbers(1, 120))
   expect(counts.most).toBe(1)
 })
 
-test('events far ahead are not kept without bound, and none is lost for it', async () => {
-  const { stream, given } = play(0, { seq: 2000 })
+test('early events are buffered within a bound, and none is lost', async () => {
+  const { stream, delivered } = play(0, { seq: 2000 })
   stream.enqueue(numbers(2, 2000).map(event))
   await until(() => stream.head() === 2000)
-  expect(given).toEqual(numbers(1, 2000))
+  expect(delivered).toEqual(numbers(1, 2000))
 })
 
-test('reach gives out everything up to a number that no event told of', async () => {
-  const { stream, given, counts } = play(2, { seq: 13 })
+test('catchUp delivers everything up to a number no event has announced', async () => {
+  const { stream, delivered, counts } = play(2, { seq: 13 })
   await stream.catchUp(13)
-  expect(given).toEqual(numbers(3, 13))
-  expect(counts.healed).toBe(11)
+  expect(delivered).toEqual(numbers(3, 13))
+  expect(counts.filled).toBe(11)
   await stream.catchUp(5)
-  expect(given).toHaveLength(11)
+  expect(delivered).toHaveLength(11)
 })
 
-test('a number that the database does not know is given up, and later events come', async () => {
-  const { stream, given, table } = play(2, { seq: 3 })
+test('a number beyond the database’s head is abandoned, and later events are delivered', async () => {
+  const { stream, delivered, table } = play(2, { seq: 3 })
   await stream.catchUp(9)
-  expect(given).toEqual([3])
+  expect(delivered).toEqual([3])
   table.seq = 4
   stream.enqueue([event(4)])
-  expect(given).toEqual([3, 4])
+  expect(delivered).toEqual([3, 4])
 })
 
-test('history that is gone leads to a resync at the last number, then live events', async () => {
-  const { stream, given, resyncs, table } = play(2, { seq: 10, kept: 6 })
+test('expired history leads to a resync at the head, then live events', async () => {
+  const { stream, delivered, resyncs, table } = play(2, { seq: 10, kept: 6 })
   await stream.catchUp(10)
   expect(resyncs).toEqual([10])
-  expect(given).toEqual([])
+  expect(delivered).toEqual([])
   expect(stream.head()).toBe(10)
   table.seq = 11
   stream.enqueue([event(10), event(11)])
-  expect(given).toEqual([11])
+  expect(delivered).toEqual([11])
 })
 
-test('after history that is gone nothing is given out until everyone has been let in anew', async () => {
+test('after expired history nothing is delivered until every subscriber is reauthorized', async () => {
   const door = Promise.withResolvers<void>()
   let tries = 0
-  const { stream, given, resyncs, table } = play(2, { seq: 10, kept: 6 }, async () => {
+  const { stream, delivered, resyncs, table } = play(2, { seq: 10, kept: 6 }, async () => {
     if (++tries === 1) throw new Error('the database is away')
     await door.promise
   })
@@ -146,36 +146,36 @@ test('after history that is gone nothing is given out until everyone has been le
   await until(() => tries === 2, 'the second try', 4000)
   table.seq = 12
   stream.enqueue([11, 12].map(event))
-  expect({ given, resyncs }).toEqual({ given: [], resyncs: [] })
+  expect({ delivered, resyncs }).toEqual({ delivered: [], resyncs: [] })
   door.resolve()
-  await until(() => given.length === 2)
-  expect({ given, resyncs }).toEqual({ given: [11, 12], resyncs: [10] })
+  await until(() => delivered.length === 2)
+  expect({ delivered, resyncs }).toEqual({ delivered: [11, 12], resyncs: [10] })
 })
 
-test('a read that fails is tried again until it works, and said once a failure', async () => {
-  const { stream, given, log } = play(0, { seq: 3, faults: 2 })
+test('a failed read is retried until it works, and each failure logged once', async () => {
+  const { stream, delivered, log } = play(0, { seq: 3, faults: 2 })
   stream.enqueue([event(3)])
-  await until(() => given.length === 3, 'healing', 4000)
-  expect(given).toEqual([1, 2, 3])
+  await until(() => delivered.length === 3, 'the gap to be filled', 4000)
+  expect(delivered).toEqual([1, 2, 3])
   expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(2)
 })
 
-test('reach fails when the database is away, and works when it is back', async () => {
-  const { stream, given } = play(0, { seq: 3, faults: 1 })
+test('catchUp fails while the database is down, and works once it is back', async () => {
+  const { stream, delivered } = play(0, { seq: 3, faults: 1 })
   await expect(stream.catchUp(3)).rejects.toThrow('the database is away')
   await stream.catchUp(3)
-  expect(given).toEqual([1, 2, 3])
+  expect(delivered).toEqual([1, 2, 3])
 })
 
-test('closed, it gives out nothing of what is still being read', async () => {
-  const { stream, given } = play(0, { seq: 3 })
+test('after close, a pending read delivers nothing', async () => {
+  const { stream, delivered } = play(0, { seq: 3 })
   const reached = stream.catchUp(3)
   stream.close()
   await reached
-  expect(given).toEqual([])
+  expect(delivered).toEqual([])
 })
 
-test('however events come, each is given out once and in order', async () => {
+test('however events arrive, each is delivered once and in order', async () => {
   const seed = Math.floor(Math.random() * 2 ** 31)
   let state = seed
   const random = (below: number): number => {
@@ -183,7 +183,7 @@ test('however events come, each is given out once and in order', async () => {
     return state % below
   }
   for (let round = 0; round < 40; round++) {
-    const { stream, given, table } = play(0, { seq: 0 })
+    const { stream, delivered, table } = play(0, { seq: 0 })
     for (let sent = 0; sent < 60; sent++) {
       table.seq = Math.max(table.seq, sent)
       const seq = 1 + random(Math.max(1, table.seq))
@@ -191,6 +191,6 @@ test('however events come, each is given out once and in order', async () => {
       if (random(10) === 0) await Bun.sleep(0)
     }
     await stream.catchUp(table.seq)
-    expect({ seed, given }).toEqual({ seed, given: numbers(1, table.seq) })
+    expect({ seed, delivered }).toEqual({ seed, delivered: numbers(1, table.seq) })
   }
 })

@@ -1,4 +1,4 @@
-/** WORKERS over 1, as an operator starts it: several processes on one port that act as one service. */
+/** WORKERS over 1, as an operator starts it: several processes on one port acting as one service. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { addItem, asPerson, makeList, makeTenant, type Person } from '../support/people.ts'
@@ -47,7 +47,7 @@ describeFull('workers', () => {
   })
 
   const workers = (pid = running.pid): number[] => children(pid)
-  /** Connections are spread by the kernel; so many land on both. */
+  /** The kernel spreads connections; with this many, both workers get some. */
   const follow = async (listId: string): Promise<TestSocket[]> => {
     const sockets = await Promise.all(
       Array.from({ length: followers }, () => openSocket(server, ann.accessToken)),
@@ -57,7 +57,7 @@ describeFull('workers', () => {
   }
   const allReady = () =>
     until(async () => {
-      // Each of these may meet either worker.
+      // Each of these may reach either worker.
       const asked = await Promise.all(
         Array.from({ length: 10 }, () =>
           fetch(`${running.url}/readyz`, { headers: { connection: 'close' } }),
@@ -66,12 +66,12 @@ describeFull('workers', () => {
       return asked.every(({ status }) => status === 200)
     })
 
-  test('greet once, with the address of all', () => {
+  test('print one greeting, with the shared address', () => {
     expect(running.url).toEndWith(`:${environment['PORT']}`)
     expect(running.lines().filter(({ message }) => message === 'MiniMart is ready')).toHaveLength(1)
   })
 
-  test('sync: whichever worker writes, followers on both hear it, and a logout ends sockets on both', async () => {
+  test('sync: whichever worker writes, subscribers on both receive it, and a logout closes sockets on both', async () => {
     const { id } = await makeList(ann)
     const sockets = await follow(id)
     for (let item = 0; item < 20; item++) await addItem(ann, id)
@@ -84,7 +84,7 @@ describeFull('workers', () => {
     ann = await asPerson(server, ann.email, ann.password)
   })
 
-  test('one that is killed is replaced; its followers come back and miss nothing, the others stay', async () => {
+  test('a killed one is replaced; its subscribers reconnect and miss nothing, the others stay connected', async () => {
     const { id } = await makeList(ann)
     const sockets = await follow(id)
     const [killed = 0] = workers()
@@ -104,7 +104,7 @@ describeFull('workers', () => {
     expect(died[0]).toMatchObject({ signal: 'SIGKILL' })
   })
 
-  test('SIGTERM drains all: every socket gets 1012, the program ends with 0, and nobody is left', async () => {
+  test('SIGTERM drains all: every socket gets 1012, the program exits with 0, and no process is left', async () => {
     const { id } = await makeList(ann)
     const sockets = await follow(id)
     const pids = workers()
@@ -119,7 +119,7 @@ describeFull('workers', () => {
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow()
   })
 
-  test('refuse a port that is taken, and PORT=0, each with a sentence', async () => {
+  test('refuse a port that is taken, and PORT=0, each with a clear message', async () => {
     const taken = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => undefined } })
     for (const port of [String(taken.port), '0']) {
       const outcome = await program.run(['serve'], { env: { ...environment, PORT: port } })
@@ -129,7 +129,7 @@ describeFull('workers', () => {
     taken.stop(true)
   })
 
-  test('end with the process that started them, however it ended', async () => {
+  test('exit with their parent process, however it ended', async () => {
     const own = await (await program.start(['serve'], { env: environment })).ready()
     await until(() => workers(own.pid).length === 2, 'two workers')
     const pids = workers(own.pid)
@@ -137,7 +137,7 @@ describeFull('workers', () => {
     await until(() => pids.every((pid) => !alive(pid)), 'the end of the workers', 15_000)
   })
 
-  test('that cannot start are not tried for ever', async () => {
+  test('that cannot start are not restarted for ever', async () => {
     const outcome = await program.run(['serve'], {
       env: { ...environment, DATABASE_URL: `${database.url}_is_not_there` },
     })

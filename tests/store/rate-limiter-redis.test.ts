@@ -27,7 +27,7 @@ describeRedis('a limit shared through Redis', () => {
     await Promise.all(stores.map((store) => store.close()))
   })
 
-  test('holds over all instances together, however many calls come at once', async () => {
+  test('holds across all instances, however many calls are concurrent', async () => {
     const key = freshKey()
     const through = await Promise.all(
       limiters.map((limiter) => admitted(limiter, key, { count: 20, windowSeconds: 3600 }, 50)),
@@ -35,7 +35,7 @@ describeRedis('a limit shared through Redis', () => {
     expect(through.reduce((sum, each) => sum + each, 0)).toBe(20)
   })
 
-  test('tells what remains and when to come back, as one instance alone would', async () => {
+  test('returns remaining calls and reset time, as a single instance would', async () => {
     const key = freshKey()
     const [limiter] = limiters
     const outcomes = [1, 2, 3, 4].map(() => limiter?.hit(key, perMinute))
@@ -47,7 +47,7 @@ describeRedis('a limit shared through Redis', () => {
     ])
   })
 
-  test('lets a call through again when the time is up', async () => {
+  test('admits a call again after the reset time', async () => {
     const key = freshKey()
     const [limiter] = limiters
     const limit = { count: 2, windowSeconds: 1 }
@@ -57,17 +57,17 @@ describeRedis('a limit shared through Redis', () => {
     expect(performance.now() - started).toBeGreaterThan(450)
   })
 
-  test('the largest limit is counted without rounding', async () => {
+  test('counts the largest limit without rounding', async () => {
     const [limiter] = limiters
     const key = freshKey()
     const day = { count: 9_999_999, windowSeconds: 86_400 }
-    // In one piece: a hundred are given back each second.
+    // Concurrently, because a hundred tokens are refilled each second.
     const hits = await Promise.all([limiter?.hit(key, day), limiter?.hit(key, day)])
     expect(hits.map((hit) => hit?.remaining)).toEqual([9_999_998, 9_999_997])
   })
 })
 
-describePrivateRedis('when Redis dies under a limit', () => {
+describePrivateRedis('when Redis fails', () => {
   let redis: PrivateRedis
   let store: RedisStore
   beforeAll(async () => {
@@ -79,7 +79,7 @@ describePrivateRedis('when Redis dies under a limit', () => {
     await redis.end()
   })
 
-  test('calls are counted on within half a second, and shared again when it is back', async () => {
+  test('limits are counted locally within half a second, and shared again when it is back', async () => {
     const log = recordingLogger()
     const limiter = createRateLimiter({ shared: store.buckets, log })
     expect(await admitted(limiter, 'key', perMinute, 2)).toBe(2)

@@ -2,7 +2,7 @@ import type { Limit, RateLimiter } from '../../src/store/rate-limiter.ts'
 
 export const perMinute = { count: 3, windowSeconds: 60 }
 
-/** How many of so many calls at once are let through. */
+/** How many of `calls` concurrent hits are admitted. */
 export const admitted = async (
   limiter: RateLimiter,
   key: string,

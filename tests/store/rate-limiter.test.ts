@@ -16,29 +16,29 @@ function atClock(maxLocalKeys?: number) {
   return { clock, limiter }
 }
 
-describe('a limit counted by one instance', () => {
-  test('lets its whole count through at once, and tells what is left and when there is one call more', async () => {
+describe('a local limit', () => {
+  test('admits its whole count in a burst, and returns remaining calls and the time until the next one', async () => {
     const { clock, limiter } = atClock()
-    const told = async () => {
+    const hit = async () => {
       const { allowed, remaining, resetSeconds } = await limiter.hit('key', perMinute)
       return [allowed, remaining, resetSeconds]
     }
-    expect([await told(), await told(), await told(), await told()]).toEqual([
+    expect([await hit(), await hit(), await hit(), await hit()]).toEqual([
       [true, 2, 20],
       [true, 1, 20],
       [true, 0, 20],
       [false, 0, 20],
     ])
     clock.ms += 19_999
-    expect(await told()).toEqual([false, 0, 1])
+    expect(await hit()).toEqual([false, 0, 1])
     clock.ms += 1
-    expect(await told()).toEqual([true, 0, 20])
+    expect(await hit()).toEqual([true, 0, 20])
     clock.ms += 35_000
-    expect(await told()).toEqual([true, 0, 5])
-    expect(await told()).toEqual([false, 0, 5])
+    expect(await hit()).toEqual([true, 0, 5])
+    expect(await hit()).toEqual([false, 0, 5])
   })
 
-  test('is whole again after one window, and never more than whole', async () => {
+  test('is full again after one window, and never more than full', async () => {
     const { clock, limiter } = atClock()
     expect(await admitted(limiter, 'key', perMinute, 10)).toBe(3)
     clock.ms += 60_000
@@ -47,7 +47,7 @@ describe('a limit counted by one instance', () => {
     expect(await admitted(limiter, 'key', perMinute, 10)).toBe(3)
   })
 
-  test('keys and limits do not share', async () => {
+  test('is kept per key and limit', async () => {
     const { limiter } = atClock()
     expect(await admitted(limiter, 'one', perMinute, 5)).toBe(3)
     expect(await admitted(limiter, 'two', perMinute, 5)).toBe(3)
@@ -57,7 +57,7 @@ describe('a limit counted by one instance', () => {
     expect(await admitted(limiter, `${long}2`, perMinute, 5)).toBe(3)
   })
 
-  test('holds to its count exactly, whatever the count and window', async () => {
+  test('admits exactly its count, whatever the count and window', async () => {
     const windows = fc.constantFrom(1, 60, 3600, 86_400)
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 500 }), windows, async (count, windowSeconds) => {
@@ -67,12 +67,12 @@ describe('a limit counted by one instance', () => {
     )
   })
 
-  test('told that there is one call more in n seconds, there is, and not a second before', async () => {
+  test('admits the next call after resetSeconds, and not a second before', async () => {
     const calls = fc.array(fc.integer({ min: 0, max: 30_000 }), { maxLength: 60 })
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 20 }), calls, async (count, pauses) => {
         const limit = { count, windowSeconds: 60 }
-        /** How many more get through that long after what was told; the same story each time. */
+        /** How many more calls are admitted after that wait; each run replays the same calls. */
         const letThroughAfter = async (wait: (resetSeconds: number) => number) => {
           const { clock, limiter } = atClock()
           for (const pause of pauses) {
@@ -89,7 +89,7 @@ describe('a limit counted by one instance', () => {
     )
   })
 
-  test('the largest limit there can be is counted without rounding', async () => {
+  test('counts the largest limit without rounding', async () => {
     const { clock, limiter } = atClock()
     const day = { count: 9_999_999, windowSeconds: 86_400 }
     expect((await limiter.hit('key', day)).remaining).toBe(9_999_998)
@@ -98,7 +98,7 @@ describe('a limit counted by one instance', () => {
     expect((await limiter.hit('key', day)).remaining).toBe(9_999_997)
   })
 
-  test('remembers a bounded number of keys, forgetting the one longest unused', async () => {
+  test('keeps a bounded number of keys, evicting the least recently used', async () => {
     const { limiter } = atClock(2)
     const once = { count: 1, windowSeconds: 60 }
     await limiter.hit('one', once)
@@ -110,7 +110,7 @@ describe('a limit counted by one instance', () => {
   })
 })
 
-describe('when the shared buckets are out of reach', () => {
+describe('when the shared buckets are unavailable', () => {
   const unreachable = (): SharedBuckets & { asked: number; away: boolean } => {
     const buckets = {
       asked: 0,
@@ -124,18 +124,18 @@ describe('when the shared buckets are out of reach', () => {
     return buckets
   }
 
-  test('the instance counts alone, says so once, asks again each second, and says when they are back', async () => {
+  test('the instance counts locally, logs it once, retries each second, and logs when they are back', async () => {
     const clock = { ms: 0 }
     const shared = unreachable()
     const log = recordingLogger()
     const limiter = createRateLimiter({ shared, log, now: () => clock.ms })
     expect(await admitted(limiter, 'key', perMinute, 10)).toBe(3)
-    const askedAtOnce = shared.asked
+    const askedFirst = shared.asked
     await admitted(limiter, 'key', perMinute, 10)
-    expect(shared.asked).toBe(askedAtOnce)
+    expect(shared.asked).toBe(askedFirst)
     clock.ms += 1000
     await admitted(limiter, 'key', perMinute, 10)
-    expect(shared.asked).toBe(askedAtOnce + 1)
+    expect(shared.asked).toBe(askedFirst + 1)
     expect(log.messages()).toEqual(['rate limits are counted per instance until Redis is available again'])
     shared.away = false
     clock.ms += 1000
@@ -143,7 +143,7 @@ describe('when the shared buckets are out of reach', () => {
     expect(log.messages().slice(1)).toEqual(['rate limits are shared between instances again'])
   })
 
-  test('a fault of the program is not taken for an outage', async () => {
+  test('a bug is not mistaken for an outage', async () => {
     const shared: SharedBuckets = { take: () => Promise.reject(new TypeError('a fault')) }
     const limiter = createRateLimiter({ shared, log: recordingLogger() })
     await expect(limiter.hit('key', perMinute)).rejects.toThrow('a fault')

@@ -1,4 +1,4 @@
-/** A Redis that is not there at the start, and one that goes away while the service runs. */
+/** Redis unavailable at the start, and lost while the service runs. */
 import { expect, test } from 'bun:test'
 import { addItem, makeList, makeTenant } from '../support/people.ts'
 import { describePostgres, testPostgres } from '../support/postgres.ts'
@@ -8,10 +8,10 @@ import { startInbox } from '../support/smtp.ts'
 import { openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-describeExecutable('Redis away', (program) => {
+describeExecutable('Redis unavailable', (program) => {
   describePostgres('with PostgreSQL', () => {
     describePrivateRedis('of its own', () => {
-      test('lists go on, what needs Redis answers 503, followers miss nothing, and all heals by itself', async () => {
+      test('lists keep working, what needs Redis answers 503, subscribers miss nothing, and all recovers by itself', async () => {
         const [redis, inbox, postgres] = await Promise.all([startRedis(), startInbox(), testPostgres()])
         const { url } = await postgres.createDatabase()
         const environment = {

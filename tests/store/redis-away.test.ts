@@ -1,4 +1,4 @@
-/** What needs Redis says so in the API's document, and nothing else does: every route is asked without it. */
+/** Without Redis, exactly the routes whose API documentation says so answer redis_unavailable: every route is called. */
 import { expect, test } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
 import { openapiDocument } from '../../src/http/docs/openapi.ts'
@@ -23,7 +23,7 @@ async function documentedRoutes(): Promise<string[]> {
     .sort()
 }
 
-/** Bodies for the routes of people who are not signed in: such that what they stand for would be done. */
+/** Bodies for the unauthenticated routes, valid enough to be carried out. */
 const publicBodies = ({ email, password, refreshToken, id }: Person, tenantId: string) => ({
   'POST /api/v1/auth/login': { email, password },
   'POST /api/v1/auth/verify-email': { email, otp: '123456' },
@@ -36,13 +36,13 @@ const publicBodies = ({ email, password, refreshToken, id }: Person, tenantId: s
 const changePassword = 'POST /api/v1/auth/change-password'
 const previewInvitation = 'POST /api/v1/invitations/preview'
 
-/** The calls of the table of permissions, each on a target of its own, by someone whom it answers best. */
+/** The calls of the permissions table, each on its own target, by a caller with the best status. */
 const preparedCalls = (world: World) =>
   Promise.all(
     table.map(async (rule) => {
       const target = await makeTarget(world, rule.given)
       const [who] = everyone.toSorted((one, other) => rule.statuses[one] - rule.statuses[other])
-      if (who === undefined) throw new Error('nobody to call')
+      if (who === undefined) throw new Error('no one to call')
       const caller = world.people[who]
       const passwords = { current_password: caller.password, new_password: `${caller.password}!` }
       const body = rule.route === changePassword ? { body: () => passwords } : {}
@@ -52,7 +52,7 @@ const preparedCalls = (world: World) =>
   )
 
 describePrivateRedis('without Redis', () => {
-  test('exactly the routes that document redis_unavailable answer it; the others do their work', async () => {
+  test('exactly the routes that document redis_unavailable answer it; the others work', async () => {
     const redis = await startRedis()
     const server = await startServer('full', { REDIS_URL: redis.url })
     try {
@@ -78,7 +78,7 @@ describePrivateRedis('without Redis', () => {
       await redis.stop('crash')
       await until(async () => (await fetch(`${server.url}/readyz`)).status === 503, 'not ready')
       const refused = new Set<string>()
-      // Signing out ends the caller's session, so it comes last.
+      // Logging out ends the caller's session, so it comes last.
       const isLogout = ({ route }: { route: string }): number => Number(route.endsWith('/logout'))
       for (const { route, call: ask } of calls.toSorted((one, other) => isLogout(one) - isLogout(other))) {
         const answer = await ask()

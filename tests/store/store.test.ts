@@ -18,7 +18,7 @@ import { until } from '../support/until.ts'
 import { storeSuite } from './suite.ts'
 import { embeddedDatabase, noDatabase, postgresDatabase } from './table.ts'
 
-/** A call gives up after two seconds, the socket by itself only after three. */
+/** A call times out after two seconds, the socket on its own only after three. */
 const silentMs = 2900
 
 const onTable = async (db: Database, more: Database = db) => {
@@ -44,7 +44,7 @@ const rowsExpired = async (db: Database): Promise<number> => {
 describe('the store in the embedded database', () => {
   storeSuite(async () => onTable(await embeddedDatabase()))
 
-  test('expired entries are deleted, no more at a time than asked for, and live ones stay', async () => {
+  test('expired entries are deleted, at most as many as requested, and live ones stay', async () => {
     const db = await embeddedDatabase()
     const store = createTableStore(db)
     await Promise.all([1, 2, 3].map((number) => store.set(`short ${number}`, 'x', 1)))
@@ -108,14 +108,14 @@ describePrivateRedis('when Redis fails', () => {
     store.ping(),
   ]
 
-  test('every call fails with 503 in time while it is away, and works again by itself, also after a restart', async () => {
+  test('every call fails with 503 in time while it is down, and recovers by itself, also after a restart', async () => {
     await store.set('key', 'value', 60)
     await redis.stop('crash')
     for (const failed of await Promise.all(calls().map(failure))) {
       expect(failed).toMatchObject({ code: 'redis_unavailable', retryAfter: expect.any(Number) })
       expect(failed.ms).toBeLessThan(silentMs)
     }
-    // Once it has been away for longer than a call may take, calls fail at once.
+    // Once it has been down for longer than the call timeout, calls fail immediately.
     await until(async () => (await failure(store.ping())).ms < 50)
     for (const failed of await Promise.all(calls().map(failure))) {
       expect(failed.code).toBe('redis_unavailable')
@@ -129,14 +129,14 @@ describePrivateRedis('when Redis fails', () => {
       ),
     )
     expect(await store.get('key')).toBeNull()
-    // The server forgot the scripts too.
+    // The server has lost the scripts too.
     expect(await store.compareAndSet('key', null, 'value', 60)).toBe(true)
     expect((await store.increment('count', 60)).count).toBe(1)
     expect(log.messages().filter((message) => message === 'Redis is unavailable')).toHaveLength(1)
     expect(log.messages().filter((message) => message === 'Redis is available again')).toHaveLength(1)
   }, 60_000)
 
-  test('a call to a Redis that went silent fails in time', async () => {
+  test('a call to an unresponsive Redis fails in time', async () => {
     await redis.freeze()
     try {
       const failed = await failure(store.get('key'))
@@ -153,7 +153,7 @@ describePrivateRedis('when Redis fails', () => {
     )
   }, 60_000)
 
-  test('after FLUSHALL, entries are gone and calls go on', async () => {
+  test('after FLUSHALL, entries are gone and calls keep working', async () => {
     await store.set('flushed', 'value', 60)
     const client = createClient({ url: redis.url })
     await client.connect()
@@ -166,7 +166,7 @@ describePrivateRedis('when Redis fails', () => {
     client.destroy()
   }, 60_000)
 
-  test('a store opened while Redis is away works once it is there', async () => {
+  test('a store opened while Redis is down works once it is up', async () => {
     await redis.stop()
     const late = await openStore({ redisUrl: redis.url, db: noDatabase, log: recordingLogger() })
     expect((await failure(late.ping())).code).toBe('redis_unavailable')

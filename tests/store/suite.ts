@@ -1,10 +1,10 @@
-/** What every store promises, whatever it keeps its entries in. */
+/** What every store guarantees, whatever its backend. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { OpenStore } from '../../src/store/open.ts'
 import { until } from '../support/until.ts'
 
 export interface StoresUnderTest {
-  /** Two instances on the same entries. */
+  /** Two instances that share their entries. */
   stores: [OpenStore, OpenStore]
   end(): Promise<void>
 }
@@ -26,7 +26,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
   }, 60_000)
   afterAll(() => under.end())
 
-  test('what one instance sets the other one gets, until it is deleted', async () => {
+  test('the other instance reads what one sets, until it is deleted', async () => {
     const key = freshKey()
     expect(await store.get(key)).toBeNull()
     await store.set(key, 'one', 60)
@@ -38,7 +38,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
     expect(await store.get(key)).toBeNull()
   })
 
-  test('keys and values come back with every character, up to their bounds', async () => {
+  test('keys and values keep every character, up to their limits', async () => {
     await store.set(text, text, 60)
     expect(await store.get(text)).toBe(text)
     expect(await store.compareAndSet(text, text, '', 60)).toBe(true)
@@ -49,7 +49,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
     expect(await store.get('k'.repeat(512))).toBe(largest)
   })
 
-  test('a key, value or time beyond its bound is refused', async () => {
+  test('a key, value or TTL beyond its limit is refused', async () => {
     await expect(store.get('k'.repeat(513))).rejects.toThrow(RangeError)
     await expect(store.set('key', 'v'.repeat(64 * 1024 + 1), 60)).rejects.toThrow(RangeError)
     await expect(store.set('key', 'nul \0', 60)).rejects.toThrow(RangeError)
@@ -58,7 +58,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
     await expect(store.increment('key', Number.NaN)).rejects.toThrow(RangeError)
   })
 
-  test('compare-and-set tells nothing from something on either side', async () => {
+  test('compare-and-set distinguishes absent from present on either side', async () => {
     const key = freshKey()
     expect(await store.compareAndSet(key, null, null, 60)).toBe(true)
     expect(await store.compareAndSet(key, 'one', 'two', 60)).toBe(false)
@@ -78,9 +78,9 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
   for (const [title, before, after] of [
     ['change it', 'old', (index: number) => `new ${index}`],
     ['create it', null, (index: number) => `new ${index}`],
-    ['take it away', 'old', () => null],
+    ['delete it', 'old', () => null],
   ] as const)
-    test(`of 50 that try to ${title} at once, one does`, async () => {
+    test(`of 50 concurrent attempts to ${title}, one succeeds`, async () => {
       const key = freshKey()
       if (before !== null) await store.set(key, before, 60)
       const won = await Promise.all(
@@ -90,14 +90,14 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
       expect(await store.get(key)).toBe(after(won.indexOf(true)))
     })
 
-  test('of 50 that delete at once, one had something to delete', async () => {
+  test('of 50 concurrent deletions, one finds the entry', async () => {
     const key = freshKey()
     await store.set(key, 'once', 60)
     const had = await Promise.all(times(50, (index) => (index % 2 ? store : other).delete(key)))
     expect(had.filter(Boolean)).toHaveLength(1)
   })
 
-  test('100 counts at once are 100, each number given once', async () => {
+  test('100 concurrent increments count to 100, each number returned once', async () => {
     const key = freshKey()
     const counted = await Promise.all(times(100, (index) => (index % 2 ? store : other).increment(key, 60)))
     expect(counted.map(({ count }) => count).toSorted((a, b) => a - b)).toEqual(
@@ -110,7 +110,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
     expect(await store.get(key)).toBe('100')
   })
 
-  test('later counts do not prolong a counter', async () => {
+  test('later increments do not extend the life of a counter', async () => {
     const key = freshKey()
     const first = await store.increment(key, 60)
     const second = await store.increment(key, 6000)
@@ -118,7 +118,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
     expect(second.expiresInMs).toBeLessThanOrEqual(first.expiresInMs)
   })
 
-  test('an expired entry is as one that was never there, for every call', async () => {
+  test('an expired entry behaves as if it never existed, for every call', async () => {
     const names = ['get', 'delete', 'create', 'change', 'take', 'nothing', 'count'].map(
       (name) => `expired-${name}`,
     )
@@ -140,7 +140,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
     expect(await store.get(count)).toBe('1')
   })
 
-  test('setting and exchanging give an entry a new life, of the length asked for', async () => {
+  test('set and compare-and-set give an entry a new TTL', async () => {
     const [set, exchanged] = [freshKey(), freshKey()]
     await store.set(set, 'one', 1)
     await store.set(set, 'two', 60)
@@ -153,7 +153,7 @@ export function storeSuite(open: () => Promise<StoresUnderTest>): void {
     expect(await store.get(exchanged)).toBe('two')
   })
 
-  test('of 50 that create in place of an expired entry at once, one does', async () => {
+  test('of 50 concurrent attempts to replace an expired entry, one succeeds', async () => {
     const key = freshKey()
     await store.set(key, 'old', 1)
     await until(async () => (await store.get(key)) === null)

@@ -1,4 +1,4 @@
-/** The databases that the table store is tested on. */
+/** The databases the table store is tested on. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { recordingLogger } from '../support/log.ts'
 
 const rest = { log: recordingLogger(), autoMigrate: true }
 
-/** `close` removes its folder. */
+/** `close` also removes its folder. */
 export async function embeddedDatabase(): Promise<Database> {
   const dataDir = await mkdtemp(join(tmpdir(), 'minimart-test-store-'))
   await fillDataDir(dataDir)
@@ -28,7 +28,7 @@ export const postgresDatabase = (url: string): Promise<Database> =>
 
 const refuse = (): Promise<never> => Promise.reject(new Error('Redis was to be used'))
 
-/** For a store that keeps nothing in a database. */
+/** For a store that keeps nothing in the database. */
 export const noDatabase: Database = {
   kind: 'embedded',
   read: refuse,

@@ -1,4 +1,4 @@
-/** Archives of tenants in memory, and archives that somebody has been at. */
+/** Exports and imports of tenants in memory, and tampered archives. */
 import { createHash } from 'node:crypto'
 import { type ExportOptions, exportTenant, findTenant, recordExport } from '../../src/archive/export.ts'
 import { tableNames } from '../../src/archive/format.ts'
@@ -6,11 +6,11 @@ import { type Imported, type ImportOptions, importTenant } from '../../src/archi
 import { openArchive } from '../../src/archive/reader.ts'
 import type { Database } from '../../src/db/database.ts'
 
-/** What a row, the header or the trailer says. */
+/** A row, the header or the trailer. */
 // biome-ignore lint/suspicious/noExplicitAny: tests look into rows of every table and change them as they like.
 export type Entry = Record<string, any>
 
-/** In place of a hash that nobody can know, as `minimart import` makes one. */
+/** The hash that `minimart import` writes for accounts without credentials: no password matches it. */
 export const unusableHash = `$argon2id$v=19$m=19456,t=2,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`
 
 export async function exportText(
@@ -38,7 +38,7 @@ export async function importText(
   return await importTenant(db, archive, { dryRun: false, unusableHash, ...options })
 }
 
-/** In pieces that cut lines and characters anywhere. */
+/** In pieces that split lines and characters anywhere. */
 async function* bytesOf(text: string | Uint8Array): AsyncGenerator<Uint8Array> {
   const bytes = Buffer.from(text)
   for (let from = 0; from < bytes.length; from += 4097) yield bytes.subarray(from, from + 4097)
@@ -53,11 +53,11 @@ export const entriesOf = (text: string): Entry[] =>
 export const rowsOf = (entries: Entry[], table: string): Entry[] =>
   entries.filter((entry) => entry['table'] === table)
 
-/** An archive of these entries, its trailer made anew as if an export had written it all. */
+/** An archive of these entries, with a trailer that matches them as if an export had written it. */
 export const sealed = (entries: Entry[]): string =>
   sealedText(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
 
-/** The same of lines, which stay as they are. */
+/** Like `sealed`, for lines kept as they are. */
 export function sealedText(text: string): string {
   const lines = text.split(/(?<=\n)/).filter((line) => !line.startsWith('{"minimart":"end"'))
   const counted = (table: string): number =>
@@ -78,5 +78,5 @@ export function emptyArchive({ id, slug }: { id: string; slug: string }): string
   ])
 }
 
-/** All of an archive but the moment it was written. */
+/** An archive without its time of export. */
 export const content = (text: string): string => text.replace(/,"exported_at":"[^"]+"\}\n$/, '}\n')

@@ -1,4 +1,4 @@
-/** What tests of signing in share: people not yet verified, forged tokens, and a clock that can be put forward. */
+/** Shared by the tests of signing in: unverified users, forged tokens, and a clock that can be moved forward. */
 import { expect, setSystemTime } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { sql } from 'drizzle-orm'
@@ -11,11 +11,11 @@ import { until } from './until.ts'
 export interface Newcomer {
   id: string
   email: string
-  /** The code of the mail sent at the creation. */
+  /** The code mailed when the account was created. */
   code: string
 }
 
-/** Someone who has been made by the admin and has the mail with the code, but has not used it. */
+/** A user created by the admin who has been mailed a code, but has not used it. */
 export async function makeUnverified(server: TestServer, tenant: Tenant): Promise<Newcomer> {
   const email = freshEmail('newcomer')
   const answer = await tenant.admin.api.post('/users', {
@@ -36,7 +36,7 @@ export const refresh = (server: TestServer, refreshToken: string): Promise<Answe
 /** The same person's calls with another token, or on another instance. */
 export const asBearer = (server: TestServer, token: string): Client => createClient(server.url, token)
 
-/** Asks for a reset mail and answers the token of its link. */
+/** Requests a password reset and returns the token of the mailed link. */
 export async function resetTokenFor(server: TestServer, email: string): Promise<string> {
   const asked = await createClient(server.url).post('/auth/forgot-password', { email })
   expect(asked.status).toBe(202)
@@ -44,22 +44,22 @@ export async function resetTokenFor(server: TestServer, email: string): Promise<
   return linkIn(mail).searchParams.get('token') ?? ''
 }
 
-/** Waits until nothing is under way that could still send a mail: only then does a missing one prove anything. */
+/** Waits until nothing pending could still send a mail: only then does a missing mail prove anything. */
 export async function allMailed({ running: { deps } }: TestServer): Promise<void> {
   await deps.background.drain()
   await until(() => deps.mailer.state().queued === 0, 'an empty mail queue')
 }
 
-/** A code that is not this one. */
+/** Any code but this one. */
 export const wrongCode = (code: string): string => String((Number(code) + 1) % 1_000_000).padStart(6, '0')
 
-/** What of a problem does not differ from request to request. */
+/** A problem without what differs from request to request. */
 export function problemOf({ status, body }: Answer): Record<string, unknown> {
   const { request_id: _, ...rest } = body
   return { answered: status, ...rest }
 }
 
-/** A revocation must be in force within a second, on whichever instance. */
+/** A revocation must take effect within a second, on every instance. */
 export const endsWithinASecond = (server: TestServer, token: string): Promise<unknown> =>
   until(
     async () => {
@@ -73,7 +73,7 @@ export const endsWithinASecond = (server: TestServer, token: string): Promise<un
 export const isAlive = async (person: Person, server: TestServer): Promise<boolean> =>
   (await asBearer(server, person.accessToken).get('/auth/me')).status === 200
 
-/** Runs `work` with the process's clock put forward; timers, and the clocks of databases, go on as they are. */
+/** Runs `work` with the process's clock moved forward; timers and database clocks are unaffected. */
 export async function later<T>(seconds: number, work: () => Promise<T>): Promise<T> {
   setSystemTime(new Date(Date.now() + seconds * 1000))
   try {
@@ -90,7 +90,7 @@ const decode = (part: string | undefined): Record<string, unknown> =>
 export const headerOf = (token: string): Record<string, unknown> => decode(token.split('.')[0])
 export const claimsOf = (token: string): Record<string, unknown> => decode(token.split('.')[1])
 
-/** A JWT made by hand. `none` gets the signature that HS256 would have. */
+/** A hand-made JWT. `none` gets the signature that HS256 would have. */
 export function forge(
   claims: Record<string, unknown>,
   secret: string,

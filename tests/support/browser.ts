@@ -2,19 +2,19 @@
 import { chromium as driver, type Page } from 'playwright-core'
 import { until } from './until.ts'
 
-/** The program; null when this machine has none. */
+/** The Chromium executable; null if there is none. */
 export const chromium = Bun.which('chromium') ?? Bun.which('chromium-browser') ?? Bun.which('google-chrome')
 
 export interface Browser {
   readonly page: Page
-  /** Exceptions, and what the content security policy stopped. */
+  /** Uncaught exceptions, and violations of the content security policy. */
   readonly faults: readonly string[]
   close(): Promise<void>
 }
 
 const launchMs = 20_000
 const readsWithinMs = 5000
-/** Tests run as root, which Chromium's sandbox refuses; the rest keeps it from talking to anyone by itself. */
+/** Tests may run as root, which Chromium's sandbox refuses; the rest disables its background network traffic. */
 const args = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
   ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
@@ -31,7 +31,7 @@ export async function openBrowser(executablePath: string): Promise<Browser> {
   return { page, faults, close: () => browser.close() }
 }
 
-/** Waits until the page shows the text, wherever its elements begin and end. */
+/** Waits until the page shows the text, which may span elements. */
 export async function reads(page: Page, text: string): Promise<void> {
   let shown = ''
   await until(

@@ -1,4 +1,4 @@
-/** A client of the API that reads every answer as strictly as its document describes it. */
+/** An API client that checks every response against the API's document. */
 import { expect } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
 import { openapiDocument } from '../../src/http/docs/openapi.ts'
@@ -7,7 +7,7 @@ import { isRecord, schemaFaults } from './json-schema.ts'
 export interface Answer {
   status: number
   headers: Headers
-  /** The body as it came. */
+  /** The body as received. */
   text: string
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape, and the document checks them.
   body: any
@@ -25,7 +25,7 @@ export interface Client {
   delete(path: string, options?: CallOptions): Promise<Answer>
 }
 
-/** @param path below /api/v1 of the calls, like `/auth/me` */
+/** @param path below /api/v1, like `/auth/me` */
 export function createClient(url: string, token?: string): Client {
   const call = async (
     method: string,
@@ -53,7 +53,7 @@ export function createClient(url: string, token?: string): Client {
   }
 }
 
-/** Reads an answer and holds it against the API's document: status, media type and every field. */
+/** Reads a response and checks it against the API's document: status, media type and every field. */
 export async function readAnswer(method: string, path: string, response: Response): Promise<Answer> {
   const text = await response.text()
   const body: unknown = text === '' ? null : JSON.parse(text)
@@ -84,7 +84,7 @@ function expectDocumented(method: string, path: string, { status, body }: Answer
   else expect(schemaFaults(body, schema, document)).toEqual([])
 }
 
-/** By method, paths with fewer parameters first. */
+/** By method, paths with the fewest parameters first. */
 function operationsOf({ paths }: Record<string, unknown>): Record<string, Operation[]> {
   const all = Object.entries(isRecord(paths) ? paths : {})
     .toSorted(([a], [b]) => a.split('{').length - b.split('{').length)

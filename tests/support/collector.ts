@@ -1,4 +1,4 @@
-/** An OpenTelemetry collector that keeps what it is sent: OTLP over HTTP with JSON. */
+/** An OpenTelemetry collector that records what it receives: OTLP over HTTP with JSON. */
 export interface ReceivedSpan {
   name: string
   traceId: string
@@ -13,7 +13,7 @@ export interface Collector {
   /** For OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly url: string
   readonly spans: readonly ReceivedSpan[]
-  /** Everything that came, as text, headers first. */
+  /** Every request as text, headers first. */
   readonly raw: readonly string[]
   readonly resource: () => Record<string, string | number>
   stop(): Promise<void>

@@ -1,12 +1,12 @@
 /**
- * To make an embedded database is seconds of computing, to copy one a fraction. So tests/run.ts has two made, and
- * tests that are about something else than a first start begin with a copy. Where there are none (plain `bun test`),
- * the data folder stays empty and the service makes its own.
+ * Creating an embedded database takes seconds of CPU, copying one a fraction. So tests/run.ts creates two, and tests
+ * that are not about the first start begin with a copy. Without them (plain `bun test`) the data folder stays empty and
+ * the service creates its own database.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** `empty`: no migration was applied yet; `migrated`: as a start leaves it, but without any account. */
+/** `empty`: no migration applied yet; `migrated`: as after a start, but without any account. */
 export type DataDirState = 'empty' | 'migrated'
 
 const templates = process.env['MINIMART_TEST_DATA_DIRS']
@@ -17,7 +17,7 @@ export async function fillDataDir(dataDir: string, state: DataDirState = 'migrat
   await copy(join(templates, state, 'database'), dataDir)
 }
 
-/** @returns the folder that holds them, to be set as MINIMART_TEST_DATA_DIRS */
+/** @returns the folder of the templates, for MINIMART_TEST_DATA_DIRS */
 export async function makeDataDirs(folder: string): Promise<string> {
   const migrate = (state: DataDirState, ...args: string[]) =>
     run([process.execPath, 'src/main.ts', 'migrate', ...args], { DATA_DIR: join(folder, state) })

@@ -14,7 +14,7 @@ export interface ListEvent {
 
 const largestPage = 100
 
-/** Every event after `since`; fails where a number is missing, repeated or out of order. */
+/** Every event after `since`; fails if a sequence number is missing, repeated or out of order. */
 export async function eventsOf(person: Person, listId: string, since = 0): Promise<ListEvent[]> {
   const events: ListEvent[] = []
   for (;;) {
@@ -33,9 +33,9 @@ export async function eventsOf(person: Person, listId: string, since = 0): Promi
 
 export const typesOf = (events: readonly ListEvent[]): string[] => events.map((event) => event.type)
 
-/** Status and code in one, as in `404 not_found`; the status alone where there is no code. */
+/** Status and code, as in `404 not_found`; the status alone if there is no code. */
 export const outcome = ({ status, body }: Answer): string => `${status} ${body?.code ?? ''}`.trim()
 
-/** The paths of refused fields. */
+/** The paths of the fields refused. */
 export const refusedFields = ({ body }: Answer): string[] =>
   (body.errors ?? []).map((fault: { field: string }) => fault.field)

@@ -1,4 +1,4 @@
-/** Hostile messages made from the protocol's own schemas: for each field of each type what may not stand there. */
+/** Hostile messages generated from the protocol's own schemas: for each field of each type, values it must refuse. */
 import { ClientMessage } from '../../src/realtime/protocol.ts'
 import { isRecord } from './json-schema.ts'
 
@@ -10,7 +10,7 @@ export const messageTypes: readonly Type[] = ClientMessage.anyOf.map(
   ({ properties }) => properties.type.const,
 )
 
-/** A payload's fields by name, as the schema of this type has them. */
+/** The schemas of a type's payload fields, by name. */
 export function fieldsOf(type: Type): Record<string, Fields> {
   const schema = ClientMessage.anyOf.find(({ properties }) => properties.type.const === type)
   const payload: unknown = schema?.properties.payload
@@ -30,7 +30,7 @@ export const idFieldsOf = (type: Type): string[] =>
     typeof pattern === 'string' && pattern.includes('a-f') ? [name] : [],
   )
 
-/** JSON texts, because not all of it can be written by `JSON.stringify`. */
+/** As JSON texts, because `JSON.stringify` cannot produce all of them. */
 const wrongForAny = ['null', 'true', '[]', '{}', '[1]', '{"$ne":null}', '{"__proto__":{"x":1}}', '""']
 const wrongByType: Record<string, readonly string[]> = {
   string: ['7', '-1.5', '1e400', '["a"]'],
@@ -51,25 +51,25 @@ const wrongIds = [
   `"' or 1=1 --"`,
 ]
 
-/** @throws Error for a kind of field that nothing hostile is known for: then it is to be thought of here */
+/** @throws Error for a kind of field without hostile values: add some here */
 function wrongValues(type: Type, name: string, schema: Fields): string[] {
   const kind = String(schema['type'])
   const own = wrongByType[kind]
-  if (!own) throw new Error(`nothing hostile is known for ${type}.${name}, which is a ${kind}`)
+  if (!own) throw new Error(`there are no hostile values for ${type}.${name}, which is a ${kind}`)
   const long =
     typeof schema['maxLength'] === 'number' ? [JSON.stringify('x'.repeat(schema['maxLength'] + 1))] : []
-  // An empty text is well-formed where any text is.
+  // An empty string is valid where any string is.
   const any = long.length > 0 ? wrongForAny.filter((value) => value !== '""') : wrongForAny
   return [...any, ...own, ...long, ...(idFieldsOf(type).includes(name) ? wrongIds : [])]
 }
 
 export interface Hostile {
   name: string
-  /** The frame, but for the braces round it and its id. */
+  /** The frame without its outer braces and id. */
   body: string
 }
 
-/** Every message of this type that must be refused as `invalid_message`. @param sound a payload that would be good */
+/** Every message of this type that must be refused as `invalid_message`. @param sound a valid payload */
 export function malformed(type: Type, sound: Fields): Hostile[] {
   const head = `"type":"${type}"`
   const withPayload = (payload: string): string => `${head},"payload":${payload}`

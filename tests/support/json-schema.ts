@@ -1,4 +1,4 @@
-/** Values held against the schemas of an API document, by Ajv. */
+/** Validates values against the schemas of an API document, with Ajv. */
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 
@@ -20,12 +20,12 @@ const byDocument = new WeakMap<Document, Validators>()
 function validatorsOf(document: Document): Validators {
   const known = byDocument.get(document)
   if (known) return known
-  // An unknown keyword is an error; how types are spelled is not.
+  // Unknown keywords are errors; how types are written is not checked.
   const ajv = new Ajv2020({ allErrors: true, strictTypes: false, strictRequired: false })
   addFormats(ajv)
-  // Stricter than the standard's: the service writes ids in lower case and times in UTC.
+  // Stricter than the standard: the service writes ids in lower case and times in UTC.
   ajv.addFormat('uuid', uuid).addFormat('date-time', utcDateTime).addFormat('password', true)
-  // Wider: addresses may be written in any script.
+  // Wider than the standard: addresses may be in any script.
   ajv.addFormat('email', /^[^\s@]+@[^\s@]+$/)
   ajv.addVocabulary(['example'])
   const { components } = document
@@ -36,7 +36,7 @@ function validatorsOf(document: Document): Validators {
   return validators
 }
 
-/** What is wrong with a value, each with its place; also what is wrong with the schema, like an unknown keyword. */
+/** The errors of a value, each with its path; also those of the schema, like an unknown keyword. */
 export function schemaFaults(value: unknown, schema: unknown, document: Document, at = '$'): string[] {
   if (!isRecord(schema)) return [`${at}: the schema is no object`]
   const { ajv, bySchema } = validatorsOf(document)
@@ -53,11 +53,11 @@ export function schemaFaults(value: unknown, schema: unknown, document: Document
   }
 }
 
-/** A part of the document whose references hold outside it. */
+/** A part of the document whose references resolve on its own. */
 const standingAlone = (schema: Document): Document =>
   JSON.parse(JSON.stringify(schema).replaceAll('"$ref":"#/components/schemas/', '"$ref":"document#/$defs/'))
 
-/** The part of the document that a local reference names, or undefined. */
+/** The part of the document a local reference points to, or undefined. */
 export function resolveRef($ref: string, document: Document): unknown {
   if (!$ref.startsWith('#/')) return undefined
   return $ref

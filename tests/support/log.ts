@@ -11,7 +11,7 @@ export interface RecordingLogger extends Logger {
   messages(): string[]
 }
 
-/** Keeps what is logged, as it was given, for a test to look at. */
+/** Records log calls for a test to inspect. */
 export function recordingLogger(): RecordingLogger {
   const lines: LogLine[] = []
   const at = (level: LogLevel) => (message: string, fields?: LogFields) =>

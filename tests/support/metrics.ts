@@ -1,4 +1,4 @@
-/** Reads Prometheus' text format, as strictly as promtool would. */
+/** Parses Prometheus' text format, as strictly as promtool. */
 import { expect } from 'bun:test'
 
 export interface Sample {
@@ -16,7 +16,7 @@ export interface Family {
 
 const sampleLine = /^([a-z_][a-z0-9_]*)(?:\{(.*)\})? (\S+)$/
 
-/** @throws Error for a line that is none, and for samples without the HELP and TYPE of their family before them */
+/** @throws Error for a malformed line, and for samples not preceded by their family's HELP and TYPE */
 export function parseMetrics(text: string): Family[] {
   const families: Family[] = []
   for (const line of text.split('\n').filter((line) => line !== '')) {
@@ -51,7 +51,7 @@ export async function scrape(url: string, headers: Record<string, string> = {}):
   return parseMetrics(await response.text())
 }
 
-/** Sum over all series of this name that have these labels. */
+/** Sum over all series of this name with these labels. */
 export const sumOf = (families: Family[], name: string, labels: Record<string, string> = {}): number =>
   families
     .flatMap(({ samples }) => samples)

@@ -1,7 +1,7 @@
 import { postgresAvailable } from './postgres.ts'
 import { redisAvailable } from './redis.ts'
 
-/** The halves of the suite that cannot run on this machine, each as a sentence for the tester. */
+/** The parts of the suite that cannot run on this machine, one sentence each. */
 export const missingServices = (): string[] => [
   ...(postgresAvailable ? [] : ['everything on PostgreSQL: none found, nor TEST_DATABASE_URL set']),
   ...(redisAvailable ? [] : ['everything on Redis: no redis-server found, nor TEST_REDIS_URL set']),

@@ -1,4 +1,4 @@
-/** Tenants and people, made and signed in the real way: over the API, with the code from the mail. */
+/** Tenants and users, created and signed in for real: over the API, with the code from the mail. */
 import { expect } from 'bun:test'
 import { type Client, createClient } from './client.ts'
 import type { TestServer } from './server.ts'
@@ -25,7 +25,7 @@ export const goodPassword = 'correct horse battery staple'
 
 let count = 0
 
-/** An address nobody else in this run has. */
+/** An email address used by no one else in this run. */
 export const freshEmail = (name = 'someone'): string =>
   `${name}-${++count}-${crypto.randomUUID().slice(0, 8)}@shop.example`
 
@@ -55,7 +55,7 @@ export async function asPerson(server: TestServer, email: string, password: stri
 export const superAdmin = (server: TestServer): Promise<Person> =>
   asPerson(server, server.superAdmin.email, server.superAdmin.password)
 
-/** Posts the code from the newest mail to this address. */
+/** Submits the code from the newest mail to this address. */
 export async function verify(server: TestServer, email: string): Promise<void> {
   const mail = await server.inbox.waitFor(email)
   const answer = await createClient(server.url).post('/auth/verify-email', { email, otp: codeIn(mail) })
@@ -97,7 +97,7 @@ export async function makeList(owner: Person, name = 'Groceries'): Promise<{ id:
   return { id: answer.body.id }
 }
 
-/** Invites and accepts. */
+/** Invites the person and accepts for them. */
 export async function join(
   owner: Person,
   listId: string,

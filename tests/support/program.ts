@@ -1,7 +1,7 @@
 /**
- * The program as its users start it: a child process with nothing in its environment but what the test gives it, and
- * SHUTDOWN_DELAY_MS=0. From source, and as the compiled executable, which runs in an empty folder and, where the tests run as root, as
- * an ordinary user.
+ * The program as its users start it: a child process with only the environment the test gives it, and
+ * SHUTDOWN_DELAY_MS=0. From source, and as the executable, which runs in an empty folder and, if the tests run as root,
+ * as an ordinary user.
  */
 import { afterAll, describe } from 'bun:test'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
@@ -24,14 +24,14 @@ export interface Outcome {
 
 export interface Running {
   readonly pid: number
-  /** Where it listens, from its greeting. */
+  /** Its URL, from its greeting. */
   readonly url: string
   readonly output: () => string
   readonly errors: () => string
-  /** What it printed as JSON lines. */
+  /** Its output parsed as JSON lines. */
   readonly lines: () => Record<string, unknown>[]
   signal(name: NodeJS.Signals): void
-  /** The exit code; 128 and the signal's number where a signal ended it. */
+  /** The exit code; 128 plus the signal's number if a signal ended it. */
   readonly exited: Promise<number>
 }
 
@@ -42,15 +42,15 @@ export interface Started extends Omit<Running, 'url'> {
 
 export interface Program {
   readonly form: Form
-  /** An empty folder that the program's user may write to; removed by `clean`. */
+  /** An empty folder writable by the program's user; removed by `clean`. */
   folder(): Promise<string>
-  /** A DATA_DIR in such a folder; without a state, one that is not there yet. */
+  /** A DATA_DIR in such a folder; without a state, one that does not exist yet. */
   dataDir(state?: DataDirState): Promise<string>
   run(args: string[], options?: RunOptions): Promise<Outcome>
   start(args: string[], options?: RunOptions): Promise<Started>
-  /** The command line itself, to put something before it. */
+  /** The bare command line, to be wrapped in another command. */
   command(args: string[]): Promise<string[]>
-  /** Ends what still runs and removes the folders. */
+  /** Ends whatever is still running and removes the folders. */
   clean(): Promise<void>
 }
 
@@ -58,9 +58,9 @@ export interface RunOptions {
   env?: Record<string, string>
   stdin?: string
   cwd?: string
-  /** Put before the command, like `strace -f`. */
+  /** A command prefix, like `strace -f`. */
   under?: string[]
-  /** On a terminal; what it prints is all in `stdout`. */
+  /** Runs on a terminal; all output is in `stdout`. */
   terminal?: boolean
 }
 
@@ -74,12 +74,12 @@ const nobody = 65_534
 const readyMs = 50_000
 const runMs = 45_000
 
-/** Tests of the executable, which is what people run; skipped, visibly, where it was not built. */
+/** Tests of the executable, which is what people run; reported as skipped if it was not built. */
 export function describeExecutable(title: string, body: (program: Program) => void): void {
   describe.skipIf(!executableBuilt)(`${title} (executable)`, () => withProgram('executable', body))
 }
 
-/** The same tests for both forms, for the few things that could differ between them. */
+/** The same tests for both forms, where the two could differ. */
 export function describePrograms(title: string, body: (program: Program) => void): void {
   describe(`${title} (source)`, () => withProgram('source', body))
   describeExecutable(title, body)
@@ -94,7 +94,7 @@ function withProgram(form: Form, body: (program: Program) => void): void {
 export function createProgram(form: Form): Program {
   const base = mkdtempSync(join(tmpdir(), 'minimart-program-'))
   chmodSync(base, 0o755)
-  // Beside the folders, so that what lies in these was put there on purpose.
+  // Outside those folders, so that they contain only what a test put there.
   const temporary = join(base, 'temporary')
   mkdirSync(temporary)
   chmodSync(temporary, 0o1777)
@@ -162,7 +162,7 @@ export function createProgram(form: Form): Program {
   }
 }
 
-/** A server on a terminal outlives the program that holds the terminal: losing it is no reason to stop serving. */
+/** On a terminal the server survives its parent, because it ignores SIGHUP; so its children are killed too. */
 function killWithChildren(pid: number): void {
   const children = Bun.spawnSync(['pgrep', '-P', String(pid)])
     .stdout.toString()
@@ -172,11 +172,11 @@ function killWithChildren(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It ended by itself meanwhile.
+    // It exited meanwhile.
   }
 }
 
-/** For what people.ts does; the inside of another process is out of reach. */
+/** For the helpers of people.ts; `running` is inaccessible, because it is another process. */
 export function asServer(
   { url }: Pick<Running, 'url'>,
   { backend, inbox, environment }: { backend: Backend; inbox: Inbox; environment: Record<string, string> },
@@ -198,7 +198,7 @@ export function asServer(
   }
 }
 
-/** Settings as the tests of src/server.ts have them, to be completed with a database's. */
+/** The settings that tests of src/server.ts use, without those of a database. */
 export const environmentFor = (inbox: Inbox, dataDir: string): Record<string, string> => ({
   DATA_DIR: dataDir,
   PORT: '0',
@@ -212,7 +212,7 @@ export const environmentFor = (inbox: Inbox, dataDir: string): Record<string, st
   RATE_LIMIT_API: 'off',
 })
 
-/** A copy that any user may run, where nobody has made one for all. */
+/** A copy any user may run, unless tests/run.ts has installed one. */
 async function install(base: string): Promise<string> {
   if (installed !== undefined) return installed
   const path = join(base, 'minimart')

@@ -1,34 +1,34 @@
-/** A bad network: a TCP proxy on a loopback port that holds, drops, delays, half-closes and cuts what goes through it. */
+/** A bad network: a TCP proxy on a loopback port that holds, drops, delays, half-closes and cuts connections. */
 import { createServer, type Socket, connect as tcpConnect } from 'node:net'
 
 export type Direction = 'toServer' | 'toClient'
 
 export interface BadNetwork {
-  /** `http://127.0.0.1:PORT`, as the client should know the service. */
+  /** `http://127.0.0.1:PORT`, the service's URL for the client. */
   readonly url: string
   /** Connections open now. */
   open(): number
   /** Connections accepted since the start. */
   accepted(): number
-  /** From now on connections go to another server; open ones stay where they are. */
+  /** Sends new connections to another server; open ones stay. */
   retarget(url: string): void
-  /** Every byte waits this long from now on. */
+  /** Delays every byte from now on. */
   delay(ms: number): void
-  /** The network is there but nothing comes through: open connections and new ones are silent. `flow` lets all go on. */
+  /** Stalls open and new connections without closing them, until `flow`. */
   hold(direction?: Direction): void
-  /** Like `hold`, but what is sent meanwhile is lost for good. After it, cut what was open. */
+  /** Like `hold`, but discards what is sent meanwhile. Call `cut` afterwards: open connections have lost bytes. */
   drop(direction?: Direction): void
   flow(): void
-  /** Breaks every open connection, without a goodbye. */
+  /** Resets every open connection. */
   cut(): void
-  /** Sends FIN on every open connection, as seen by one side, and leaves the other direction open. */
+  /** Sends FIN to one side of every open connection, and leaves the other direction open. */
   halfClose(seenBy: 'client' | 'server'): void
-  /** No network: open connections break, new ones are refused at once. `online` ends it. */
+  /** Breaks open connections and refuses new ones, until `online`. */
   offline(): void
   online(): void
   /**
-   * When a request holding `text` has gone to the server, its answer is thrown away and its connection cut, `times`
-   * times. Gives how many answers have been lost since.
+   * Discards the responses to the next `times` requests containing `text`, and cuts their connections. Returns a
+   * function that counts the responses lost.
    */
   loseAnswersTo(text: string, times?: number): () => number
   stop(): Promise<void>
@@ -61,7 +61,7 @@ export async function startProxy(target: string): Promise<BadNetwork> {
 
   const pump = (pair: Pair, from: Socket, into: Socket, direction: Direction): void => {
     let line = Promise.resolve()
-    /** In order, whatever the delay; the writer waits, so that nothing piles up here. */
+    /** Keeps the order, whatever the delay; the sender waits, so nothing piles up here. */
     const pass = (step: () => void): void => {
       from.pause()
       const dueAt = performance.now() + delayMs
@@ -84,7 +84,7 @@ export async function startProxy(target: string): Promise<BadNetwork> {
       if (from.readableEnded) pass(() => undefined)
       else breakOff(pair)
     })
-    // A broken connection is what this is for; `close` follows.
+    // Broken connections are the purpose of this proxy; `close` follows.
     from.on('error', () => undefined)
   }
 

@@ -1,4 +1,4 @@
-/** HTTP over a bare TCP connection: sends exactly the bytes it is given, and reads whatever comes back. */
+/** HTTP over a bare TCP connection: sends exactly the given bytes, and reads whatever comes back. */
 import { connect, type Socket } from 'node:net'
 
 export interface RawAnswer {
@@ -10,14 +10,14 @@ export interface RawAnswer {
 
 export interface RawRequest {
   method: string
-  /** As it stands in the request line. */
+  /** Exactly as in the request line. */
   target: string
   headers: [name: string, value: string][]
   body: Uint8Array | null
   chunked?: boolean
 }
 
-/** The request's bytes. Header values are sent as Latin-1, one byte a character, so that any byte can be sent. */
+/** The request's bytes. Header values are sent as Latin-1, so that any byte can be sent. */
 export function bytesOf({ method, target, headers, body, chunked = false }: RawRequest): Buffer {
   const framing =
     body === null ? [] : [chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`]
@@ -46,8 +46,8 @@ function inChunks(body: Uint8Array): Uint8Array[] {
 }
 
 /**
- * Sends the bytes and reads until the answer is whole or the connection is closed. Null: closed without an answer.
- * @throws Error when neither has happened at the deadline
+ * Sends the bytes and reads until the response is complete or the connection is closed. Null: closed without a response.
+ * @throws Error if neither has happened by the deadline
  */
 export function exchange(url: string, bytes: Uint8Array, deadlineMs: number): Promise<RawAnswer | null> {
   const { hostname, port } = new URL(url)
@@ -73,12 +73,12 @@ export function exchange(url: string, bytes: Uint8Array, deadlineMs: number): Pr
       look(false)
     })
     socket.on('end', () => look(true))
-    // The server may answer and close while it is still being sent to.
+    // The server may respond and close while the request is still being sent.
     socket.on('error', () => look(true))
   })
 }
 
-/** Undefined while it is not whole. */
+/** Undefined while incomplete. */
 function parseAnswer(bytes: Buffer, ended: boolean): RawAnswer | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) return undefined

@@ -1,4 +1,4 @@
-/** A client of /ws on plain TCP, for what no well-behaved WebSocket sends: RFC 6455 by hand, faults included. */
+/** A client of /ws on plain TCP, for frames no well-behaved WebSocket sends: RFC 6455 by hand, faults included. */
 import { connect } from 'node:net'
 import type { SocketMessage } from './socket.ts'
 import { until } from './until.ts'
@@ -10,7 +10,7 @@ export interface FrameOptions {
   /** The three reserved bits, as a number. */
   reserved?: number
   masked?: boolean
-  /** What the header says, where that is not the truth. */
+  /** The length to claim in the header, if not the true one. */
   length?: bigint
 }
 
@@ -36,7 +36,7 @@ export function frame(
 export const textFrame = (message: unknown): Buffer =>
   frame(opcodes.text, typeof message === 'string' ? message : JSON.stringify(message))
 
-/** A text cut into frames of one message. */
+/** A text split into the frames of one message. */
 export const fragments = (parts: readonly (string | Uint8Array)[], finished = true): Buffer =>
   Buffer.concat(
     parts.map((part, index) =>
@@ -52,11 +52,11 @@ export interface ReceivedFrame {
 }
 
 export interface RawSocket {
-  /** The answer to the upgrade, headers and all; empty until it has come. */
+  /** The upgrade response with its headers; empty until it has arrived. */
   head(): string
-  /** 101 when the socket opened, NaN while nothing was answered. */
+  /** 101 once the socket is open, NaN before any response. */
   status(): number
-  /** Everything behind the answer's head, where no socket opened. */
+  /** The response's body, if no socket was opened. */
   body(): string
   frames(): ReceivedFrame[]
   /** The text frames among them. */
@@ -64,10 +64,10 @@ export interface RawSocket {
   /** The code of the server's close frame. */
   closeCode(): number | null
   write(...chunks: (string | Uint8Array)[]): void
-  /** Nothing is read from here on until `resume`. */
+  /** Stops reading until `resume`. */
   pause(): void
   resume(): void
-  /** Says that nothing more will be sent, and goes on reading. */
+  /** Sends FIN, and keeps reading. */
   halfClose(): void
   /** The server has ended the connection. */
   ended(): boolean
@@ -77,21 +77,21 @@ export interface RawSocket {
 export interface RawOptions {
   path?: string
   headers?: readonly (readonly [name: string, value: string])[]
-  /** Sent in the same write as the request. */
+  /** Sent in the same write, after the request. */
   behind?: Uint8Array
-  /** All of the request, in place of a proper one. */
+  /** The whole request, in place of a proper one. */
   request?: string
 }
 
 const opened = new Set<RawSocket>()
 
-/** Ends what tests left open. */
+/** Closes the sockets that tests left open. */
 export function closeRawSockets(): void {
   for (const socket of opened) socket.destroy()
   opened.clear()
 }
 
-/** A proper request for an upgrade, with these headers besides. */
+/** A proper upgrade request, with additional headers. */
 export const upgradeRequest = (host: string, { path = '/ws', headers = [] }: RawOptions = {}): string =>
   [
     `GET ${path} HTTP/1.1`,
@@ -104,21 +104,21 @@ export const upgradeRequest = (host: string, { path = '/ws', headers = [] }: Raw
     '\r\n',
   ].join('\r\n')
 
-/** Connects and sends; does not wait for an answer. */
+/** Connects and sends, without waiting for a response. */
 export function startRaw({ url }: { url: string }, options: RawOptions = {}): RawSocket {
   const { host, hostname, port } = new URL(url)
-  const carrier = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+  const connection = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
   let received = Buffer.alloc(0)
   let ended = false
-  carrier.on('data', (chunk: Buffer) => {
+  connection.on('data', (chunk: Buffer) => {
     received = Buffer.concat([received, chunk])
   })
-  // A reset is an end too.
-  carrier.on('error', () => undefined)
-  carrier.on('end', () => {
+  // A reset counts as an end too.
+  connection.on('error', () => undefined)
+  connection.on('end', () => {
     ended = true
   })
-  carrier.on('close', () => {
+  connection.on('close', () => {
     ended = true
   })
   const split = (): number => received.indexOf('\r\n\r\n')
@@ -137,12 +137,12 @@ export function startRaw({ url }: { url: string }, options: RawOptions = {}): Ra
       const last = frames().find(({ opcode }) => opcode === opcodes.close)
       return last ? last.data.readUInt16BE() : null
     },
-    write: (...chunks) => void carrier.write(Buffer.concat(chunks.map((chunk) => Buffer.from(chunk)))),
-    pause: () => void carrier.pause(),
-    resume: () => void carrier.resume(),
-    halfClose: () => void carrier.end(),
+    write: (...chunks) => void connection.write(Buffer.concat(chunks.map((chunk) => Buffer.from(chunk)))),
+    pause: () => void connection.pause(),
+    resume: () => void connection.resume(),
+    halfClose: () => void connection.end(),
     ended: () => ended,
-    destroy: () => void carrier.destroy(),
+    destroy: () => void connection.destroy(),
   }
   opened.add(socket)
   const request = options.request ?? upgradeRequest(host, options)
@@ -150,7 +150,7 @@ export function startRaw({ url }: { url: string }, options: RawOptions = {}): Ra
   return socket
 }
 
-/** Opens a socket and waits for its greeting. */
+/** Opens a socket and waits for `connected`. */
 export async function openRaw(
   server: { url: string },
   token: string,
@@ -161,7 +161,7 @@ export async function openRaw(
   return socket
 }
 
-/** What a server sent, unmasked as its frames are; an unfinished last one is left out. */
+/** The frames a server sent, which are unmasked; an incomplete last one is left out. */
 function readFrames(bytes: Buffer): ReceivedFrame[] {
   const frames: ReceivedFrame[] = []
   for (let at = 0; at + 2 <= bytes.length; ) {

@@ -12,18 +12,18 @@ export interface ClusterNode extends Omit<Service, 'folder' | 'end'> {
 
 export interface TestCluster {
   readonly nodes: readonly [ClusterNode, ClusterNode, ClusterNode]
-  /** Sends a command to one node and gives the answer as text. */
+  /** Sends a command to one node and returns the answer as text. */
   ask(node: ClusterNode, ...words: string[]): Promise<string>
-  /** Moves the slot of a sharded channel that is listened to, as resharding does; the slot must hold no key. */
+  /** Moves the slot of a subscribed sharded channel, as resharding does; the slot must hold no keys. */
   moveChannel(channel: string): Promise<void>
-  /** Until every node sees all slots served. */
+  /** Waits until every node sees all slots served. */
   whole(): Promise<void>
   end(): Promise<void>
 }
 
 const cli = redisProgram === null ? null : folderWith(['redis-cli'], [dirname(redisProgram)])
 
-/** `describe`, skipped where no cluster can be started; on CI it runs and fails. */
+/** `describe`, skipped if no cluster can be started; on CI it runs and fails. */
 export const describeCluster = describe.skipIf((redisProgram === null || cli === null) && !servicesRequired)
 
 const masters = 3
@@ -94,7 +94,7 @@ async function startNode(tries = 5): Promise<Service & { url: string }> {
   }
 }
 
-/** Nodes talk to each other on a second port, ten thousand above the first. */
+/** Nodes talk to each other on a second port, 10,000 above the first. */
 function freePorts(): number {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000)
@@ -120,11 +120,11 @@ async function create(program: string, hosts: string[]): Promise<void> {
 
 async function moveChannel(nodes: TestCluster['nodes'], channel: string): Promise<void> {
   const slot = await ask(nodes[0], 'CLUSTER', 'KEYSLOT', channel)
-  // It may be just about to be listened to anew, after the slot before.
+  // The subscription may just be moving after the previous slot.
   const { from, to } = await until(async () => {
-    const heard = await Promise.all(nodes.map((node) => ask(node, 'PUBSUB', 'SHARDCHANNELS', channel)))
-    const from = nodes.find((_, index) => heard[index] === channel)
-    const to = nodes.find((_, index) => heard[index] !== channel)
+    const channels = await Promise.all(nodes.map((node) => ask(node, 'PUBSUB', 'SHARDCHANNELS', channel)))
+    const from = nodes.find((_, index) => channels[index] === channel)
+    const to = nodes.find((_, index) => channels[index] !== channel)
     return from && to && { from, to }
   }, `a listener of ${channel}`)
   const id = await ask(to, 'CLUSTER', 'MYID')

@@ -1,7 +1,7 @@
 /**
  * Redis (or Valkey) for tests: the server of TEST_REDIS_URL, else one started from the program found on PATH.
- * `testRedis` is shared by the whole run, each file taking a numbered database of its own; `startRedis` is a private
- * server that a test may stop, crash, freeze and flush. Channels are shared by all numbered databases of a server.
+ * `testRedis` is shared by the whole run, with a numbered database per file; `startRedis` is a private server that a
+ * test may stop, crash, freeze and flush. Channels are shared by all numbered databases of a server.
  */
 import { describe } from 'bun:test'
 import { join } from 'node:path'
@@ -16,26 +16,26 @@ export interface TestRedis {
 
 export type PrivateRedis = TestRedis & Omit<Service, 'folder'>
 
-/** The server program; null when this machine has none. */
+/** The server program; null if there is none. */
 export const redisProgram: string | null = findProgram()
 
 export const redisAvailable = process.env['TEST_REDIS_URL'] !== undefined || redisProgram !== null
 
-/** `describe`, skipped where there is no Redis; on CI it runs and fails. */
+/** `describe`, skipped if there is no Redis; on CI it runs and fails. */
 export const describeRedis = describe.skipIf(!redisAvailable && !servicesRequired)
-/** The same for tests that stop or flush the server, which takes one of their own. */
+/** The same for tests that stop or flush the server, which need a private one. */
 export const describePrivateRedis = describe.skipIf(redisProgram === null && !servicesRequired)
 
 let shared: Promise<TestRedis> | undefined
 
-/** The run's shared server, started at the first call. */
+/** The run's shared server, started on the first call. */
 export function testRedis(): Promise<TestRedis> {
   const given = process.env['TEST_REDIS_URL']
   shared ??= given === undefined ? startRedis() : Promise.resolve(serverAt(given))
   return shared
 }
 
-/** A server of one's own; ended with `end()`, or with the process. It keeps nothing over a stop. */
+/** A private server; stopped with `end()`, or with the process. It does not persist across a stop. */
 export const startRedis = (): Promise<PrivateRedis> => onFreePort(startOn)
 
 async function startOn(port: number): Promise<PrivateRedis> {
@@ -64,7 +64,7 @@ async function startOn(port: number): Promise<PrivateRedis> {
 
 const counterKey = 'minimart-test:databases-given'
 
-/** Numbers are counted in database 0, so that several test processes on one server do not meet. */
+/** Numbers are allocated in database 0, so that test processes sharing a server do not collide. */
 function serverAt(url: string): TestRedis {
   return {
     url,

@@ -1,6 +1,6 @@
 /**
- * Real servers for tests: on a free port, on either backend, with a mail server of their own. Most tests share one
- * server a backend and keep apart by tenant; a test that needs other settings starts its own.
+ * Real servers for tests: on a free port, on either backend, with their own mail server. Most tests share one server
+ * per backend, each in its own tenants; a test that needs other settings starts its own.
  */
 import { describe } from 'bun:test'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -24,22 +24,22 @@ export interface TestServer {
   inbox: Inbox
   superAdmin: { email: string; password: string }
   log: RecordingLogger
-  /** The inside, for what can't be seen from outside. */
+  /** The server's internals, for what cannot be seen from outside. */
   running: RunningServer
-  /** What it was started with, to start another instance on the same state. */
+  /** Its environment, to start another instance on the same state. */
   environment: Record<string, string>
   stop(): Promise<void>
 }
 
 const fullAvailable = postgresAvailable && redisAvailable
 
-/** The same tests on both backends; what cannot be had here was said loudly at the start. */
+/** The same tests on both backends; a missing one is reported at the start of the run. */
 export function describeBackends(title: string, body: (backend: Backend) => void): void {
   describe(`${title} (embedded)`, () => body('embedded'))
   describe.skipIf(!fullAvailable && !servicesRequired)(`${title} (full)`, () => body('full'))
 }
 
-/** For what is decided before any SQL is sent: one backend proves it. */
+/** For what is decided before any SQL is sent: one backend is enough. */
 export function describeService(title: string, body: (backend: Backend) => void): void {
   describe(title, () => body('embedded'))
 }
@@ -47,7 +47,7 @@ export function describeService(title: string, body: (backend: Backend) => void)
 /** For what only a real server with several connections can show. */
 export const describeFull = describe.skipIf(!fullAvailable && !servicesRequired)
 
-/** What a file's tests share on a backend: made when first asked for, and once. */
+/** Shared by a file's tests on one backend: created once, on first use. */
 export function oncePerBackend<T>(make: (backend: Backend) => Promise<T>): (backend: Backend) => Promise<T> {
   const made = new Map<Backend, Promise<T>>()
   return (backend) => {
@@ -65,11 +65,11 @@ function once(key: string, make: () => Promise<TestServer>): Promise<TestServer>
   return running
 }
 
-/** The server that tests of a backend share. Its limits are off, and its password hashes cost next to nothing. */
+/** The server shared by the tests of a backend. Its limits are off, and its password hashes are cheap. */
 export const sharedServer = (backend: Backend): Promise<TestServer> =>
   once(backend, () => startServer(backend))
 
-/** A shared server that hashes passwords as production does, for tests of hashes and of the time they take. */
+/** A shared server that hashes passwords as in production, for tests of hashes and their timing. */
 export const hashingServer = (backend: Backend): Promise<TestServer> =>
   once(`${backend}, hashing`, () => startServer(backend, {}, {}))
 
@@ -79,12 +79,12 @@ export async function stopSharedServers(): Promise<void> {
   await Promise.all(running.map(async (server) => (await server).stop()))
 }
 
-/** The least that argon2 takes. */
+/** argon2's minimum. */
 const cheapHashes: StartOptions = { hashParameters: { memoryCost: 8, timeCost: 1, parallelism: 1 } }
 
 const password = 'a long enough passphrase'
 
-/** @param settings environment variables beside the usual ones */
+/** @param settings environment variables on top of the usual ones */
 export async function startServer(
   backend: Backend,
   settings: Record<string, string> = {},

@@ -1,7 +1,7 @@
 /**
  * Runs a database or Redis for tests in a temporary folder, under a small shell that reads commands from a pipe.
- * When the test process ends, in whatever way (kill -9 too), the pipe closes, and the shell ends the service and
- * removes the folder. Nothing is left running and no process is ended by name.
+ * However the test process ends (kill -9 too), the pipe closes, and the shell stops the service and removes the folder.
+ * Nothing is left running, and no process is killed by name.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { chown, mkdtemp, readFile } from 'node:fs/promises'
@@ -12,27 +12,27 @@ import { Readable } from 'node:stream'
 
 export interface Service {
   readonly folder: string
-  /** Runs the program and waits until it answers. */
+  /** Starts the program and waits until it responds. */
   start(): Promise<void>
-  /** `clean`: it may finish; `crash`: it is cut off in the middle of things. */
+  /** `clean`: shuts it down; `crash`: kills it. */
   stop(how?: 'clean' | 'crash'): Promise<void>
-  /** Stops the process without closing anything: connections stay open and silent. */
+  /** Stops the process without closing anything: connections stay open but unresponsive. */
   freeze(): Promise<void>
   thaw(): Promise<void>
-  /** Ends it and removes its folder. */
+  /** Stops it and removes its folder. */
   end(): Promise<void>
 }
 
 export interface ServiceOptions {
   name: string
-  /** Made for each start, so that a private service keeps its port and folder. */
+  /** Called for each start, so that a private service keeps its port and folder. */
   command: (folder: string) => string[]
-  /** Throws while the service does not answer yet. */
+  /** Throws while the service does not respond yet. */
   probe: () => Promise<void>
   signals: { clean: string; crash: string }
   /** Runs once in the folder before the first start. */
   prepare?: (folder: string, run: (command: string[]) => Promise<void>) => Promise<void>
-  /** Databases refuse to run as root; under root they run as an ordinary user. */
+  /** Databases refuse to run as root; run by root, they run as an ordinary user. */
   ordinaryUser?: boolean
 }
 
@@ -61,7 +61,7 @@ finish "$crash"
 rm -rf "$folder"
 `
 
-/** @throws PortTaken when another program took the port between choosing and using it; make a new one then. */
+/** @throws PortTaken if another program took the port meanwhile; call it again with a new one */
 export async function createService(options: ServiceOptions): Promise<Service> {
   const user = options.ordinaryUser ? ordinaryUser() : undefined
   const folder = await mkdtemp(join(tmpdir(), `minimart-test-${options.name}-`))
@@ -75,14 +75,14 @@ export async function createService(options: ServiceOptions): Promise<Service> {
       stdin: 'pipe',
       stdout: 'pipe',
       stderr: 'ignore',
-      // A session of its own, out of reach of signals to the tester's process group: the closed pipe ends it.
+      // In its own session, out of reach of signals to the test run's process group: the closed pipe ends it.
       detached: true,
       ...user,
     },
   )
   const answers = createInterface({ input: Readable.from(shell.stdout) })[Symbol.asyncIterator]()
   let queue = Promise.resolve()
-  const tell = (word: string): Promise<void> => {
+  const send = (word: string): Promise<void> => {
     queue = queue.then(async () => {
       shell.stdin.write(`${word}\n`)
       await shell.stdin.flush()
@@ -94,12 +94,12 @@ export async function createService(options: ServiceOptions): Promise<Service> {
   return {
     folder,
     start: async () => {
-      await tell('start')
+      await send('start')
       await answering(options, folder)
     },
-    stop: (how = 'clean') => tell(options.signals[how]),
-    freeze: () => tell('STOP'),
-    thaw: () => tell('CONT'),
+    stop: (how = 'clean') => send(options.signals[how]),
+    freeze: () => send('STOP'),
+    thaw: () => send('CONT'),
     end: async () => {
       await shell.stdin.end()
       await shell.exited
@@ -129,7 +129,7 @@ async function runToEnd(command: string[], cwd: string, user: User | undefined):
   if (code !== 0) throw new Error(`${command[0]} failed with ${code}:\n${out}${err}`)
 }
 
-/** Nothing of the tester's own settings (PGHOST, locale) reaches the services. */
+/** Keeps the tester's own settings (PGHOST, locale) away from the services. */
 const environment = (): Record<string, string> => ({
   PATH: `${process.env['PATH'] ?? ''}:/usr/bin:/bin`,
   LC_ALL: 'C',
@@ -137,7 +137,7 @@ const environment = (): Record<string, string> => ({
 
 type User = { uid: number; gid: number }
 
-/** Undefined where the tests do not run as root and everything runs as their own user. */
+/** Undefined if the tests do not run as root: then everything runs as their own user. */
 function ordinaryUser(): User | undefined {
   if (process.getuid?.() !== 0) return undefined
   const accounts = readFileSync('/etc/passwd', 'utf8')
@@ -148,7 +148,7 @@ function ordinaryUser(): User | undefined {
   throw new Error('PostgreSQL does not run as root, and there is no user postgres or nobody to run it as')
 }
 
-/** Calls `make` with a free loopback port, again with another one when it was taken meanwhile. */
+/** Calls `make` with a free loopback port, and again with another if it was taken meanwhile. */
 export async function onFreePort<T>(make: (port: number) => Promise<T>, tries = 3): Promise<T> {
   const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => undefined } })
   const { port } = listener
@@ -161,13 +161,13 @@ export async function onFreePort<T>(make: (port: number) => Promise<T>, tries = 
   }
 }
 
-/** The first folder that holds all of `programs`: on PATH, then in `more`. */
+/** The first folder that contains all of `programs`: on PATH, then in `more`. */
 export const folderWith = (programs: string[], more: string[] = []): string | null =>
   [...(process.env['PATH'] ?? '').split(delimiter), ...more].find((folder) =>
     programs.every((program) => folder !== '' && existsSync(join(folder, program))),
   ) ?? null
 
-/** The folders inside `parent`, highest version number first. */
+/** The folders in `parent`, highest version number first. */
 export const newestFirst = (parent: string): string[] =>
   existsSync(parent)
     ? readdirSync(parent)

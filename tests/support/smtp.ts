@@ -1,4 +1,4 @@
-/** A real mail server on a free loopback port, for tests: keeps what it is given and can be told to misbehave. */
+/** A real mail server on a free loopback port: records what it receives and can be made to misbehave. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ export interface ReceivedMail {
   /** The envelope's recipient, lower case. */
   to: string
   from: string
-  /** The message as it came over the wire. */
+  /** The message as received. */
   raw: string
   parsed: Email
   text: string
@@ -19,13 +19,13 @@ export interface ReceivedMail {
   subject: string
   /** Whether the connection was encrypted. */
   encrypted: boolean
-  /** The name the client signed in with. */
+  /** The user the client authenticated as. */
   user: string | null
 }
 
 /**
- * What the server does from now on: take mails; answer a stage with an SMTP code (4xx for now, 5xx for good);
- * say nothing any more at a stage; or cut all connections when a message comes.
+ * What the server does from now on: accept mails; answer a stage with an SMTP code (4xx temporary, 5xx permanent);
+ * stop responding at a stage; or cut all connections when a message arrives.
  */
 export type Behaviour =
   | 'accept'
@@ -36,23 +36,23 @@ export type Behaviour =
 export interface Inbox {
   readonly host: string
   readonly port: number
-  /** PEM of the server's own certificate, where it speaks TLS. */
+  /** PEM of the server's certificate, if it speaks TLS. */
   readonly certificate: string | null
   readonly mails: readonly ReceivedMail[]
-  /** Messages that were begun, whether taken or not. */
+  /** Messages begun, whether accepted or not. */
   readonly attempts: () => number
   readonly openConnections: () => number
   behave(behaviour: Behaviour): void
-  /** The first kept mail to the address that fits and was not waited for before. Throws after the deadline. */
+  /** The first recorded mail to the address that `fits`, each returned only once. Throws after the deadline. */
   waitFor(address: string, fits?: (mail: ReceivedMail) => boolean, timeoutMs?: number): Promise<ReceivedMail>
   stop(): Promise<void>
 }
 
 export interface InboxOptions {
   encryption?: 'none' | 'starttls' | 'tls'
-  /** Without them no sign-in is offered. */
+  /** Without credentials, authentication is not offered. */
   credentials?: { user: string; password: string }
-  /** 0, the default, for any free one. */
+  /** 0, the default, picks a free port. */
   port?: number
 }
 
@@ -72,7 +72,7 @@ export async function startInbox({
     if (typeof behaviour === 'string') return null
     if ('hangAt' in behaviour) return behaviour.hangAt === stage ? 'hang' : null
     if (behaviour.at !== stage) return null
-    return Object.assign(new Error(behaviour.text ?? 'as told by the test'), {
+    return Object.assign(new Error(behaviour.text ?? 'as requested by the test'), {
       responseCode: behaviour.refuseWith,
     })
   }
@@ -124,7 +124,7 @@ export async function startInbox({
       })
     },
   })
-  // Clients that hang up halfway are part of the tests.
+  // Clients that hang up early are part of the tests.
   server.on('error', () => {})
   server.server.on('connection', (socket: Socket) => {
     sockets.add(socket)
@@ -164,14 +164,14 @@ export async function startInbox({
   }
 }
 
-/** The one-time code of a mail; throws when there is not exactly one six-digit number. */
+/** The one-time code of a mail; throws unless it contains exactly one six-digit number. */
 export function codeIn(mail: Pick<ReceivedMail, 'text'>): string {
   const [code, ...more] = mail.text.match(/\d{6,}/g) ?? []
   if (code?.length !== 6 || more.length > 0) throw new Error(`not exactly one code in: ${mail.text}`)
   return code
 }
 
-/** The link of an invitation or password mail; throws when there is none. */
+/** The link of an invitation or password mail; throws if there is none. */
 export function linkIn(mail: Pick<ReceivedMail, 'text'>): URL {
   const [link] = mail.text.match(/https?:\/\/\S+\?token=\S+/) ?? []
   if (link === undefined) throw new Error(`no link in: ${mail.text}`)
@@ -191,7 +191,7 @@ interface Identity {
 
 let identityPromise: Promise<Identity> | undefined
 
-/** A certificate for localhost and 127.0.0.1, made once per test process. */
+/** A certificate for localhost and 127.0.0.1, created once per test process. */
 const selfSigned = (): Promise<Identity> => {
   identityPromise ??= makeIdentity()
   return identityPromise

@@ -1,4 +1,4 @@
-/** A bare client of /ws that shows what comes over the wire, in order, and hides nothing. */
+/** A bare client of /ws that records what comes over the wire, in order, unfiltered. */
 import type { TestServer } from './server.ts'
 import { until } from './until.ts'
 
@@ -16,19 +16,19 @@ export interface SocketMessage {
 export interface TestSocket {
   /** The subprotocol that the server chose, or empty. */
   readonly protocol: string
-  /** Everything that came, in order. */
+  /** Every message received, in order. */
   readonly messages: readonly SocketMessage[]
-  /** Sends a message; `raw` takes any frame. */
+  /** Sends a message; `raw` sends any frame. */
   send(type: string, payload?: unknown, id?: string): void
   raw(frame: string | Uint8Array): void
-  /** The next message of this type after the one that the last `next` gave; what is between is skipped. */
+  /** The next message of this type after the last one `next` returned; others in between are skipped. */
   next(type: string, timeoutMs?: number): Promise<SocketMessage>
   /** Subscribes and waits for the answer. */
   follow(listId: string, since?: number): Promise<SocketMessage>
-  /** Numbers of the list's events so far, as they came. */
+  /** Sequence numbers of the list's events so far, as received. */
   seqs(listId: string): number[]
   events(listId: string): SocketMessage[]
-  /** Asks and waits for the answer: by then everything the server did before has come. */
+  /** Sends a ping and waits for the pong: everything the server sent before has then arrived. */
   settled(): Promise<void>
   readonly closed: Promise<{ code: number; reason: string }>
   isOpen(): boolean
@@ -36,7 +36,7 @@ export interface TestSocket {
 }
 
 export interface OpenOptions {
-  /** How the token is given. */
+  /** How to pass the token. */
   via?: 'query' | 'subprotocol'
   headers?: Record<string, string>
 }
@@ -44,7 +44,7 @@ export interface OpenOptions {
 const answerMs = 20_000
 const opened = new Set<TestSocket>()
 
-/** Ends what tests left open. */
+/** Closes the sockets that tests left open. */
 export function closeSockets(): void {
   for (const socket of opened) socket.close()
   opened.clear()
@@ -53,7 +53,7 @@ export function closeSockets(): void {
 export const socketUrl = (url: string, token?: string): string =>
   `${url.replace(/^http/, 'ws')}/ws${token === undefined ? '' : `?token=${encodeURIComponent(token)}`}`
 
-/** @param token undefined: none at all @throws Error when the upgrade is refused */
+/** @param token undefined sends none @throws Error if the upgrade is refused */
 export async function openSocket(
   { url }: { url: string },
   token: string | undefined,
@@ -61,15 +61,15 @@ export async function openSocket(
 ): Promise<TestSocket> {
   const inUrl = via === 'query' ? token : undefined
   const protocols = via === 'subprotocol' ? ['minimart.v1', `bearer.${token}`] : []
-  const carrier = new WebSocket(socketUrl(url, inUrl), { headers, protocols })
+  const webSocket = new WebSocket(socketUrl(url, inUrl), { headers, protocols })
   const messages: SocketMessage[] = []
   let taken = 0
   const opening = Promise.withResolvers<void>()
   const ending = Promise.withResolvers<{ code: number; reason: string }>()
-  carrier.addEventListener('open', () => opening.resolve())
-  carrier.addEventListener('error', () => opening.reject(new Error('the socket did not open')))
-  carrier.addEventListener('close', ({ code, reason }) => ending.resolve({ code, reason }))
-  carrier.addEventListener('message', ({ data }) => messages.push(JSON.parse(String(data))))
+  webSocket.addEventListener('open', () => opening.resolve())
+  webSocket.addEventListener('error', () => opening.reject(new Error('the socket did not open')))
+  webSocket.addEventListener('close', ({ code, reason }) => ending.resolve({ code, reason }))
+  webSocket.addEventListener('message', ({ data }) => messages.push(JSON.parse(String(data))))
 
   const next = (type: string, timeoutMs = answerMs): Promise<SocketMessage> =>
     until(
@@ -83,7 +83,7 @@ export async function openSocket(
       timeoutMs,
     )
   const send = (type: string, payload?: unknown, id?: string): void =>
-    carrier.send(
+    webSocket.send(
       JSON.stringify({ type, ...(payload === undefined ? {} : { payload }), ...(id ? { id } : {}) }),
     )
   const events = (listId: string): SocketMessage[] =>
@@ -91,10 +91,10 @@ export async function openSocket(
 
   await opening.promise
   const socket: TestSocket = {
-    protocol: carrier.protocol,
+    protocol: webSocket.protocol,
     messages,
     send,
-    raw: (frame) => carrier.send(frame),
+    raw: (frame) => webSocket.send(frame),
     next,
     follow(listId, since) {
       send('subscribe', { list_id: listId, ...(since === undefined ? {} : { since }) })
@@ -108,15 +108,15 @@ export async function openSocket(
       await until(() => messages.some((message) => message.id === id), 'the answer to a ping')
     },
     closed: ending.promise,
-    isOpen: () => carrier.readyState === WebSocket.OPEN,
-    close: () => carrier.close(),
+    isOpen: () => webSocket.readyState === WebSocket.OPEN,
+    close: () => webSocket.close(),
   }
   opened.add(socket)
   return socket
 }
 
-/** What is open on a server, once what former tests closed is gone. */
-export async function restingCounts({ running }: Pick<TestServer, 'running'>) {
+/** What is open on a server, once the sockets closed by earlier tests are gone. */
+export async function settledCounts({ running }: Pick<TestServer, 'running'>) {
   const { hub, sockets } = running.deps.live
   const counts = () => ({ ...sockets.counts(), streams: hub.counts().streams })
   let last = counts()
@@ -126,11 +126,11 @@ export async function restingCounts({ running }: Pick<TestServer, 'running'>) {
     same = Bun.deepEquals(now, last) ? same + 1 : 0
     last = now
     return same >= 3
-  }, 'sockets coming to rest')
+  }, 'sockets to settle')
   return last
 }
 
-/** The close code, or a failure when the socket is still open after that long. */
+/** The close code; fails if the socket is still open at the timeout. */
 export async function closeCode(socket: TestSocket, timeoutMs = answerMs): Promise<number> {
   let code: number | undefined
   void socket.closed.then((closed) => {

@@ -1,24 +1,24 @@
-/** A file system of a few megabytes, seen by one program alone, to be put before its command (`under`). */
+/** A file system of a few megabytes, visible to one program only; goes before its command (`under`). */
 
 const asRoot = process.getuid?.() === 0
 const inOwnMounts = ['unshare', asRoot ? '--mount' : '--map-root-user', '--mount']
 
-/** Not in every container. */
+/** Not every container allows it. */
 export const mayMount: boolean =
   Bun.spawnSync([...inOwnMounts, 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'], { stderr: 'ignore' }).exitCode ===
   0
 
 export interface Tmpfs {
-  /** `8m` */
+  /** Like `8m`. */
   size: string
   /** An existing folder. */
   at: string
-  /** More options of mount. */
+  /** Additional mount options. */
   options?: string
-  /** A folder whose copy is to be there as `to`. */
+  /** A folder to copy to `to`. */
   from?: string
   to?: string
-  /** To the last byte. */
+  /** Fills it to the last byte. */
   fill?: boolean
   thenReadOnly?: boolean
 }
@@ -34,6 +34,6 @@ export function onTmpfs({ size, at, options, from, to, fill, thenReadOnly }: Tmp
   return [...inOwnMounts, 'sh', '-c', steps.filter(Boolean).join(' && '), 'sh']
 }
 
-/** Page by page and then byte by byte; both end with "no space left", which is what is wanted. */
+/** By pages and then by bytes; both end with "no space left", as intended. */
 export const fillCommand = (folder: string): string =>
   `dd if=/dev/zero of='${folder}/fill' bs=4k 2>/dev/null; dd if=/dev/zero of='${folder}/fill' oflag=append conv=notrunc bs=1 count=4096 2>/dev/null; true`

@@ -2,9 +2,9 @@ const defaultTimeoutMs = 30_000
 const longestPauseMs = 10
 
 /**
- * Asks again until there is an answer that is neither false nor undefined nor null, and gives it. What must come within
- * a time that is promised gets that time; the default is for what comes when a busy machine gets round to it.
- * @throws Error after the deadline, with what was waited for
+ * Polls until the answer is neither false nor undefined nor null, and returns it. Something with a promised deadline
+ * gets that as its timeout; the default allows for a busy machine.
+ * @throws Error after the timeout, naming what was waited for
  */
 export async function until<T>(
   look: () => T | Promise<T>,
@@ -17,7 +17,7 @@ export async function until<T>(
     if (found !== false && found !== null && found !== undefined)
       return found as Exclude<Awaited<T>, false | null | undefined>
     if (performance.now() > deadline)
-      throw new Error(`${typeof what === 'string' ? what : what()} did not come to be within ${timeoutMs} ms`)
+      throw new Error(`${typeof what === 'string' ? what : what()} did not happen within ${timeoutMs} ms`)
     await Bun.sleep(pauseMs)
   }
 }

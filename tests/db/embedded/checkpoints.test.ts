@@ -1,4 +1,4 @@
-/** The embedded database makes checkpoints while it runs, so that its log does not grow for ever. */
+/** The embedded database runs checkpoints while it serves, so that its WAL stays bounded. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -25,7 +25,7 @@ const lastCheckpoint = async (db: Database): Promise<string> => {
   return row?.at ?? ''
 }
 
-test('what was written reaches a checkpoint by itself; where nothing was written, none is made', async () => {
+test('writes are checkpointed automatically; without writes there is no checkpoint', async () => {
   const db = await openDatabase({ ...optionsFor(null, folder), checkpointEveryMs: 50 })
   try {
     const before = await lastCheckpoint(db)

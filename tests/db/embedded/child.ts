@@ -1,4 +1,4 @@
-/** Opens the embedded database in the given folder and writes until it is killed, a line for each acknowledgement. */
+/** Opens the embedded database in the given folder and writes until killed, printing a line per acknowledged write. */
 import { sql } from 'drizzle-orm'
 import { openDatabase } from '../../../src/db/open.ts'
 import { optionsFor } from '../setup.ts'

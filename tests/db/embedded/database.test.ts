@@ -39,7 +39,7 @@ describe('the embedded database', () => {
       return db.write('system', sql`insert into tenants (id, name, slug) values (${id}, 'T', ${id})`)
     }
 
-    test('an acknowledged write has been on the disk', async () => {
+    test('a write is fsynced before it is acknowledged', async () => {
       for (let round = 0; round < 20; round += 1) {
         const before = durability.syncs
         await insert()
@@ -47,7 +47,7 @@ describe('the embedded database', () => {
       }
     })
 
-    test('writes that wait together share a commit', async () => {
+    test('queued writes share a commit', async () => {
       const before = durability.syncs
       await Promise.all(Array.from({ length: 64 }, insert))
       expect(durability.syncs).toBeGreaterThan(before)
@@ -66,7 +66,7 @@ describe('the embedded database', () => {
       expect(await db.read(tenant.scope, sql`select name from tenants`)).toEqual([{ name: 'Tenant' }])
     })
 
-    test('too many calls at once are refused with 503, at once', async () => {
+    test('calls beyond the queue limit are refused with 503 immediately', async () => {
       const outcomes = await Promise.allSettled(
         Array.from({ length: 1100 }, () => db.read('system', sql`select 1 as one`)),
       )
@@ -76,21 +76,21 @@ describe('the embedded database', () => {
       expect(refused).toHaveLength(100)
     })
 
-    test('its files are open to their owner alone', async () => {
+    test('its files are accessible to their owner only', async () => {
       const entries = await readdir(join(folder, 'own'), { recursive: true })
       const modes = await Promise.all(entries.map((entry) => stat(join(folder, 'own', entry))))
       expect(modes.filter(({ mode }) => (mode & 0o077) !== 0)).toEqual([])
       expect(entries.length).toBeGreaterThan(900)
     })
 
-    test('a second opening of its folder is refused at once', async () => {
+    test('opening its folder a second time is refused immediately', async () => {
       const error = await failureOf(open('own'))
       expect(error).toBeInstanceOf(OperatorError)
       expect(error).toMatchObject({ message: expect.stringContaining('Another MiniMart process') })
     })
   })
 
-  test('kill -9 under writes: the folder is refused before, free after, and holds what was acknowledged', async () => {
+  test('kill -9 under writes: the folder is locked before, free after, and holds every acknowledged write', async () => {
     const name = 'killed'
     await fillDataDir(join(folder, name))
     const child = Bun.spawn([process.execPath, join(import.meta.dir, 'child.ts'), join(folder, name)], {
@@ -114,7 +114,7 @@ describe('the embedded database', () => {
     expect(row?.n).toBeGreaterThanOrEqual(acknowledged)
   }, 30_000)
 
-  test('closed, it can be opened again', async () => {
+  test('it can be closed and opened again', async () => {
     await fillDataDir(join(folder, 'again'))
     const first = await open('again')
     const tenant = await createTenant(first)

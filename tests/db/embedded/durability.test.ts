@@ -1,6 +1,6 @@
 /**
- * What was acknowledged outlives kill -9: every write once, each with one event, no holes, sessions still good.
- * A failure names its seed; MINIMART_KILL_SEED repeats it as far as a race can be repeated.
+ * Acknowledged writes survive kill -9: each is there once, with one event, without gaps, and sessions stay valid.
+ * A failure prints its seed; MINIMART_KILL_SEED repeats it as far as a race can be repeated.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createClient } from '../../support/client.ts'
@@ -17,9 +17,9 @@ const writers = 4
 const killWithinMs = 300
 
 interface Ledger {
-  /** Item ids by list, answered with 201. */
+  /** Acknowledged item ids (201), by list. */
   items: Map<string, string[]>
-  /** Sent, but the answer never came. */
+  /** Sent, but never answered. */
   unknown: { listId: string; id: string }[]
   refreshTokens: string[]
 }
@@ -36,7 +36,7 @@ describeExecutable('the embedded database, killed under writes', (program) => {
   const serverOf = (running: Running) => asServer(running, { backend: 'embedded', inbox, environment })
 
   test(
-    `loses nothing that was acknowledged, and has nothing twice (seed ${seed})`,
+    `loses nothing acknowledged, and duplicates nothing (seed ${seed})`,
     async () => {
       const random = randomFrom(seed)
       let running = await serve()
@@ -116,7 +116,7 @@ async function expectKept(
   const client = createClient(running.url, sessions[0]?.body.access_token)
   for (const [listId, acknowledged] of ledger.items) {
     const known = seen.get(listId)
-    if (!known) throw new Error('a list that was not made')
+    if (!known) throw new Error('a list that was not created')
     const detail = await client.get(`/shopping-lists/${listId}`)
     const ids: string[] = detail.body.items.map((item: { id: string }) => item.id)
     const fresh = ids.filter((id) => !known.ids.has(id))

@@ -1,4 +1,4 @@
-/** The first start of the embedded database: whole or not at all, its owner's alone, and on the disk. */
+/** The first start of the embedded database is all or nothing, private to its owner, and durable. */
 import { expect, test } from 'bun:test'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { until } from '../../support/until.ts'
 const strace = Bun.which('strace')
 const nobody = 65_534
 
-/** As the program's user would have made it. */
+/** Chowned to the program's user. */
 async function own(...paths: string[]): Promise<void> {
   if (process.getuid?.() === 0) for (const path of paths) await chown(path, nobody, nobody)
 }
@@ -22,7 +22,7 @@ const everything = (folder: string): string[] =>
 describeExecutable('the embedded database', (program) => {
   const migrateUp = (dataDir: string) => program.run(['migrate', 'up'], { env: { DATA_DIR: dataDir } })
 
-  test('a first start that is killed in the middle leaves nothing that a later one trusts', async () => {
+  test('a first start killed halfway leaves nothing that a later one would use', async () => {
     const dataDir = await program.dataDir()
     const started = await program.start(['migrate', 'up'], { env: { DATA_DIR: dataDir } })
     const unfinished = join(dataDir, 'database.unfinished')
@@ -37,7 +37,7 @@ describeExecutable('the embedded database', (program) => {
     expect(readdirSync(dataDir).sort()).toEqual(['database', 'lock'])
   })
 
-  test('a first start makes a database that is its owner’s alone and starts again', async () => {
+  test('a first start creates a database that only its owner can access and that starts again', async () => {
     const dataDir = await program.dataDir()
     for (const _ of ['first', 'second']) expect(await migrateUp(dataDir)).toMatchObject({ code: 0 })
     const database = join(dataDir, 'database')
@@ -45,7 +45,7 @@ describeExecutable('the embedded database', (program) => {
     expect(open).toEqual([])
   })
 
-  test('a first start refuses a folder that holds something else, and leaves it alone', async () => {
+  test('a first start refuses a folder with other content, and leaves it alone', async () => {
     const dataDir = await program.dataDir()
     const database = join(dataDir, 'database')
     await mkdir(database, { recursive: true })
@@ -63,7 +63,7 @@ describeExecutable('the embedded database', (program) => {
   })
 
   test.skipIf(strace === null)(
-    'a first start brings every file to the disk before it takes its place',
+    'a first start fsyncs every file before moving the database into place',
     async () => {
       const dataDir = await program.dataDir()
       const trace = join(await program.folder(), 'trace')
@@ -77,7 +77,7 @@ describeExecutable('the embedded database', (program) => {
         '-o',
         trace,
       ]
-      // It makes the database and, as it may not migrate it, changes nothing afterwards.
+      // Creates the database and, without AUTO_MIGRATE, changes nothing afterwards.
       const env = { DATA_DIR: dataDir, PORT: '0', AUTO_MIGRATE: 'false' }
       const { code, stderr } = await program.run([], { env, under: traced })
       expect([code, stderr]).toEqual([1, expect.stringContaining('lacks migrations')])
@@ -89,7 +89,7 @@ describeExecutable('the embedded database', (program) => {
       const files = everything(join(dataDir, 'database')).map((path) =>
         path.replace(join(dataDir, 'database'), unfinished),
       )
-      // Opening the database afterwards makes some files anew.
+      // Opening the database afterwards recreates some files.
       const missed = files.filter(
         (path) => !synced.has(path) && !/pg_wal|pg_stat|postmaster|pg_internal/.test(path),
       )

@@ -1,4 +1,4 @@
-/** A power cut loses nothing that was acknowledged: the kernel was asked to write before the answer was sent. */
+/** A power cut loses nothing acknowledged: fsync returns before the response is sent. */
 import { expect, test } from 'bun:test'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ const commits = 50
 
 describeExecutable('acknowledged writes', (program) => {
   test.skipIf(strace === null)(
-    'one after the other, each has an fsync of its own',
+    'sent one after the other, each has its own fsync',
     async () => {
       const [folder, inbox] = [await program.folder(), await startInbox()]
       const environment = environmentFor(inbox, await program.dataDir('migrated'))
@@ -41,7 +41,7 @@ describeExecutable('acknowledged writes', (program) => {
   )
 
   test.skipIf(strace === null)(
-    'an fsync that fails ends the program at once, and the next start has all that was acknowledged',
+    'a failed fsync ends the program immediately, and the next start has everything acknowledged',
     async () => {
       const inbox = await startInbox()
       const environment = environmentFor(inbox, await program.dataDir('migrated'))

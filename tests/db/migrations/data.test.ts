@@ -1,4 +1,4 @@
-/** Steps back and forth over data in every table and column: nothing is lost that the lower version can hold. */
+/** Migrations down and up over data in every table and column lose nothing that the lower version can hold. */
 
 import { describe, expect, test } from 'bun:test'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -14,7 +14,7 @@ import { describePostgres, testPostgres } from '../../support/postgres.ts'
 import { optionsFor, silentLog } from '../setup.ts'
 
 type Ask = MigrationConnection['query']
-/** Column names and rows, as JSON texts, by table. */
+/** Column names, and rows as parsed JSON, by table. */
 type Snapshot = Map<string, { columns: string[]; rows: Record<string, unknown>[] }>
 
 const own = { log: silentLog }
@@ -25,7 +25,7 @@ const [tenant, user, list, item, session, entry] = Array.from(
 const platform = '00000000-0000-7000-8000-000000000000'
 const at = '2026-01-02T03:04:05.678Z'
 
-/** Something other than the default in every column of every table. */
+/** A value other than the default in every column of every table. */
 const inserts = [
   `insert into tenants values ('${tenant}', 'Bäckerei', 'backerei', false, 3, '${at}', '${at}')`,
   ...[tenant, platform].map(
@@ -69,7 +69,7 @@ async function snapshotOf(ask: Ask): Promise<Snapshot> {
   return snapshot
 }
 
-/** What of `full` fits into the tables and columns of `shape`. */
+/** The part of `full` that fits into the tables and columns of `shape`. */
 const thatFits = (full: Snapshot, shape: Snapshot): Record<string, unknown> =>
   Object.fromEntries(
     [...shape].map(([table, { columns }]) => [
@@ -82,7 +82,7 @@ const thatFits = (full: Snapshot, shape: Snapshot): Record<string, unknown> =>
 
 const rowsOf = (snapshot: Snapshot): Record<string, unknown> => thatFits(snapshot, snapshot)
 
-/** @param look sees all rows, which the one who migrates may not */
+/** @param look queries as a role that sees all rows, which the migrating role may not */
 async function backAndForth(connection: MigrationConnection, look: Ask, steps: number): Promise<void> {
   await migrateUp(connection, own)
   for (const statement of inserts) await look(statement)

@@ -1,16 +1,16 @@
 /**
- * Rolling upgrades: while instances are exchanged one by one, the release before a migration runs on the schema after
- * it. So a migration only adds (expand); what nothing uses any more goes with a later release (contract), whose
- * migration is named in `contracts` together with the release that stopped using it.
+ * Rolling upgrades: while instances are replaced one by one, the previous release runs on the new schema. So a migration
+ * only adds (expand); what is no longer used is removed by a later release (contract), whose migration is listed in
+ * `contracts` with the release that stopped using it.
  */
 import { expect, test } from 'bun:test'
 import { migrations } from '../../../src/db/migrations/migrations.ts'
 
-/** From here on there are installations. */
+/** Migrations from this version on are installed somewhere. */
 const firstHeld = 3
 const contracts: Readonly<Record<string, string>> = {}
 
-/** Why the release before could not run on it; null where it could. */
+/** Why the previous release could not run on it; null if it could. */
 function breach(statement: string, added: ReadonlySet<string>): string | null {
   const text = statement.replace(/--.*$/gm, '').replaceAll('"', '').replace(/\s+/g, ' ').trim()
   const onNew = (pattern: RegExp): boolean =>
@@ -48,7 +48,7 @@ const statementsOf = (up: string): string[] =>
 const addedBy = (up: string): Set<string> =>
   new Set([...up.matchAll(/CREATE (?:TABLE|FUNCTION) "?(\w+)/gi)].map(([, name]) => name ?? ''))
 
-test('each migration leaves the release before it able to run', () => {
+test('the previous release can run on each migration’s schema', () => {
   for (const { version, name, up } of migrations) {
     if (version < firstHeld || name in contracts) continue
     const added = addedBy(up)

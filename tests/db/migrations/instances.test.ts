@@ -1,4 +1,4 @@
-/** Several instances that start at once on one PostgreSQL, empty or older, and what they refuse to start on. */
+/** Several instances starting together on one PostgreSQL, empty or older, and the databases they refuse. */
 import { expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { testPostgres } from '../../support/postgres.ts'
@@ -29,7 +29,7 @@ describeExecutable('upgrading', (program) => {
         migrations: { name: string; applied_at: string | null }[]
       }
     }
-    /** How often each migration was applied, over all instances. */
+    /** Starts all instances and returns the migrations they applied, repeats included. */
     const startAll = async (env: Record<string, string>): Promise<string[]> => {
       const started = await Promise.all(Array.from({ length: instances }, () => program.start([], { env })))
       const running = await Promise.all(started.map((one) => one.ready()))
@@ -43,7 +43,7 @@ describeExecutable('upgrading', (program) => {
       )
     }
 
-    test('an empty and an older database are migrated once, by whoever comes first', async () => {
+    test('an empty and an older database are migrated once, by whichever instance comes first', async () => {
       const env = await freshSettings()
       const names = (await migrationsOf(env)).migrations.map(({ name }) => name)
       expect(await startAll(env)).toEqual(names)
@@ -57,7 +57,7 @@ describeExecutable('upgrading', (program) => {
       expect(await startAll(env)).toEqual([])
     })
 
-    test('AUTO_MIGRATE=false leaves a pending migration alone and says how to apply it', async () => {
+    test('AUTO_MIGRATE=false applies nothing and says how to apply a pending migration', async () => {
       const env: Record<string, string> = { ...(await freshSettings()), AUTO_MIGRATE: 'false' }
       const { code, stderr } = await program.run([], { env })
       expect(code).toBe(1)
@@ -70,7 +70,7 @@ describeExecutable('upgrading', (program) => {
       expect(await startAll(env)).toEqual([])
     })
 
-    test('a database that a newer release has migrated is refused, and left as it is', async () => {
+    test('a database migrated by a newer release is refused, and left as it is', async () => {
       const env = await freshSettings()
       await program.run(['migrate', 'up'], { env })
       const database = postgres(env['DATABASE_URL'] ?? '', { max: 1 })

@@ -40,7 +40,7 @@ const withMigrations = (...list: Migration[]) => ({ ...own, migrations: list })
 type Open = <T>(work: (connection: MigrationConnection, url: string | null) => Promise<T>) => Promise<T>
 
 function describeMigrations(onEmpty: Open): void {
-  test('are applied in order, once, and taken back last first', () =>
+  test('are applied in order, once, and reverted in reverse order', () =>
     onEmpty(async (connection) => {
       const both = withMigrations(first, second)
       expect(await migrateUp(connection, withMigrations(first))).toEqual(['0000_first'])
@@ -62,7 +62,7 @@ function describeMigrations(onEmpty: Open): void {
       expect(await migrateUp(connection, withMigrations(first, second))).toEqual(['0001_second'])
     }))
 
-  test('one that was edited after it was applied is refused by name, in both directions', () =>
+  test('one edited after it was applied is refused by name, in both directions', () =>
     onEmpty(async (connection) => {
       await migrateUp(connection, withMigrations(first, second))
       const edited = withMigrations({ ...first, up: `${first.up} ` }, second)
@@ -73,7 +73,7 @@ function describeMigrations(onEmpty: Open): void {
       }
     }))
 
-  test('line endings make no difference', () =>
+  test('line endings do not matter', () =>
     onEmpty(async (connection) => {
       await migrateUp(connection, withMigrations(first, second))
       const checkedOutOnWindows = { ...second, up: second.up.replaceAll('\n', '\r\n') }
@@ -111,7 +111,7 @@ function describeMigrations(onEmpty: Open): void {
   )
 
   test(
-    'positions_after makes the keys that fractional-indexing makes',
+    'positions_after generates the same keys as fractional-indexing',
     () =>
       onEmpty(async (connection) => {
         await migrateUp(connection, own)
@@ -154,7 +154,7 @@ function describeMigrations(onEmpty: Open): void {
   )
 }
 
-test('every migration file is built in, in order, with its way back', async () => {
+test('every migration file is bundled, in order, with its down migration', async () => {
   const files = await Array.fromAsync(new Bun.Glob('*.sql').scan(folder))
   const upFiles = files.filter((file) => !file.endsWith('.down.sql')).toSorted()
   expect(migrations.map(({ name }) => `${name}.sql`)).toEqual(upFiles)
@@ -190,7 +190,7 @@ describePostgres('migrations on PostgreSQL', () => {
   }
   describeMigrations(onEmpty)
 
-  test('several instances that start at once wait for each other', () =>
+  test('several instances that start together wait for each other', () =>
     onEmpty(async (_, url) => {
       const applied = await Promise.all(
         Array.from({ length: 6 }, () =>
@@ -200,7 +200,7 @@ describePostgres('migrations on PostgreSQL', () => {
       expect(applied.flat().toSorted()).toEqual(migrations.map(({ name }) => name))
     }))
 
-  test('the running service tells what is pending, what is newer and what is foreign', () =>
+  test('the running service reports pending, newer and edited migrations', () =>
     onEmpty(async (connection, url) => {
       const db = await openDatabase({ ...optionsFor(url), autoMigrate: false })
       const names = migrations.map(({ name }) => name)
@@ -217,7 +217,7 @@ describePostgres('migrations on PostgreSQL', () => {
 })
 
 describePrivatePostgres('migrations on a server that is new', () => {
-  test('several databases can be migrated at once by several users, the shared role being new to all', async () => {
+  test('several users can migrate several databases concurrently, before the shared role exists', async () => {
     const server = await startPostgres()
     const admin = postgres(server.url, { max: 1, onnotice: () => undefined })
     try {

@@ -1,4 +1,4 @@
-/** Migrations beside a release that serves, and beside others that migrate. */
+/** Migrations running beside a serving release, and beside other migrations. */
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
@@ -43,14 +43,14 @@ describePostgres('a migration that must wait', () => {
   const migrate = (given: MigrateOptions, wrap = (connection: MigrationConnection) => connection) =>
     withMigrationConnection(optionsFor(database.url), (connection) => migrateUp(wrap(connection), given))
 
-  test('for a long read holds up others for a moment only, and goes through once that has ended', async () => {
+  test('for a long read blocks others only briefly, and is applied once the read has ended', async () => {
     const log = recordingLogger()
     let slowestMs = 0
     const migrated = await reader.begin('isolation level repeatable read', async (read) => {
       await read`select count(*) from users`
       const migrating = migrate({ ...options, log })
       const startedAt = performance.now()
-      // Through several tries and the pauses between them.
+      // Spans several attempts and the pauses between them.
       while (performance.now() < startedAt + 4 * lockMs) {
         const askedAt = performance.now()
         await other`select count(*) from users`
@@ -60,14 +60,14 @@ describePostgres('a migration that must wait', () => {
       return { migrating }
     })
     expect(await migrated.migrating).toEqual([pending.name])
-    // It did stand in the way, so that the bound means something.
+    // It did block others, so the bound means something.
     expect(slowestMs).toBeGreaterThan(lockMs / 4)
     expect(slowestMs).toBeLessThan(lockMs + 1000)
     expect(log.messages().filter((message) => message.startsWith('Waiting: a transaction'))).toHaveLength(1)
     await other.unsafe(`${pending.down}; delete from schema_migrations where version = ${pending.version}`)
   }, 20_000)
 
-  test('gives up in the end, leaves nothing behind and says what is in the way', async () => {
+  test('gives up in the end, leaves nothing behind and says what blocked it', async () => {
     const error = await reader.begin(async (read) => {
       await read`select count(*) from users`
       return failureOf(migrate({ ...options, lockRetries: { lockTimeoutMs: 50, pauseMs: 10, tries: 3 } }))
@@ -78,7 +78,7 @@ describePostgres('a migration that must wait', () => {
     })
   })
 
-  test('for another that migrates says so when it has waited long enough', async () => {
+  test('for another migration says so when it times out', async () => {
     const [key] = await reader<{ key: string }[]>`select 7883954021774488180 as key`
     await reader`select pg_advisory_lock(${key?.key ?? ''}::bigint)`
     const error = await failureOf(migrate({ ...options, queueTimeoutMinutes: 0.005 }))
@@ -87,7 +87,7 @@ describePostgres('a migration that must wait', () => {
     expect(error).toMatchObject({ message: expect.stringContaining('Another process has been migrating') })
   })
 
-  test('for the answer to its commit, which is lost, does not claim that nothing was applied', async () => {
+  test('for the response to its commit, which is lost, does not claim that nothing was applied', async () => {
     const losingCommits = ({ query }: MigrationConnection): MigrationConnection => ({
       query: async (text, parameters) => {
         const rows = await query(text, parameters)

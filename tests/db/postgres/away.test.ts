@@ -1,4 +1,4 @@
-/** A PostgreSQL that is not there at the start, and one that goes away while the service runs. */
+/** PostgreSQL unavailable at the start, and lost while the service runs. */
 import { beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { createClient } from '../../support/client.ts'
@@ -17,8 +17,8 @@ import { until } from '../../support/until.ts'
 const secret = 'tests only: long enough to sign with, 0123456789'
 const healthyAgainMs = 5000
 
-describeExecutable('PostgreSQL away', (program) => {
-  // It waits for 30 s, meanwhile the other tests run.
+describeExecutable('PostgreSQL unavailable', (program) => {
+  // Waits for 30 s, while the other tests run.
   let waiting: Promise<Started>
   beforeAll(() => {
     waiting = program.start(['serve'], {
@@ -30,7 +30,7 @@ describeExecutable('PostgreSQL away', (program) => {
     })
   })
 
-  test('SIGTERM while it waits for the database ends it at once with 0', async () => {
+  test('SIGTERM while it waits for the database ends it immediately with 0', async () => {
     const started = await program.start(['serve'], {
       env: { PORT: '0', DATABASE_URL: 'postgres://someone@127.0.0.1:1/nowhere', JWT_SECRET_KEY: secret },
     })
@@ -41,7 +41,7 @@ describeExecutable('PostgreSQL away', (program) => {
   })
 
   describePostgres('while it stops', () => {
-    test('a database that falls silent does not hold it beyond 10 s', async () => {
+    test('an unresponsive database does not delay it beyond 10 s', async () => {
       const { url, drop } = await (await testPostgres()).createDatabase()
       const throughProxy = new URL(url)
       const network = await startProxy(`http://${throughProxy.host}`)
@@ -55,7 +55,7 @@ describeExecutable('PostgreSQL away', (program) => {
       }
       const running = await (await program.start([], { env })).ready()
       const api = createClient(running.url)
-      // So many at once that the connections asked below are open already: connecting would be given up sooner.
+      // Enough to have the connections used below open already: connecting would give up sooner.
       const forgot = () => api.post('/auth/forgot-password', { email: 'nobody@shop.example' })
       for (const { status } of await Promise.all(Array.from({ length: 20 }, forgot))) expect(status).toBe(202)
       const begun = performance.now()
@@ -75,7 +75,7 @@ describeExecutable('PostgreSQL away', (program) => {
   })
 
   describePrivatePostgres('while it runs', () => {
-    test('503 with Retry-After, never 500, and healthy again by itself', async () => {
+    test('503 with Retry-After, never 500, and it recovers by itself', async () => {
       const [server, inbox] = await Promise.all([startPostgres(), startInbox()])
       const { url } = await server.createDatabase()
       const environment = {
@@ -126,7 +126,7 @@ describeExecutable('PostgreSQL away', (program) => {
     })
   })
 
-  test('at the start: says so while it tries again, then exit code 1 and what to check', async () => {
+  test('at the start: says so while it retries, then exits with 1 and says what to check', async () => {
     const started = await waiting
     await until(() => started.lines().some(({ level }) => level === 'warn'), 'a warning')
     expect(await started.exited).toBe(1)

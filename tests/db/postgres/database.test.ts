@@ -33,7 +33,7 @@ describePostgres('the database on PostgreSQL', () => {
       select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid()`
 
-    test('calls that arrive while connections are being made keep their tenants', async () => {
+    test('calls made while connections are opening keep their tenants', async () => {
       const tenants = [await createTenant(db), await createTenant(db)]
       const readAndWrite = async (index: number): Promise<void> => {
         const tenant = tenants[index % 2]
@@ -43,7 +43,7 @@ describePostgres('the database on PostgreSQL', () => {
         const changed = await db
           .write(tenant.scope, sql`update tenants set name = ${tenant.id} returning id`)
           .catch((error) => {
-            // On a connection that was killed a moment ago.
+            // Ran on a connection that was killed a moment ago.
             if (error.code === 'database_unavailable') return [{ id: tenant.id }]
             throw error
           })
@@ -56,7 +56,7 @@ describePostgres('the database on PostgreSQL', () => {
     })
 
     test(
-      'killed connections never let half a write through, nor one tenant see another',
+      'killed connections never apply half a write, nor expose one tenant to another',
       async () => {
         const tenants = [await createTenant(db), await createTenant(db)]
         const lists = await Promise.all(tenants.map((tenant) => createList(db, tenant)))
@@ -108,7 +108,7 @@ describePostgres('the database on PostgreSQL', () => {
             events: row?.seq ?? 0,
             last: row?.seq ?? 0,
           })
-        // What was acknowledged is there; of the failed ones some may have been committed before the news got lost.
+        // Acknowledged writes are there; failed ones may have been committed before the connection was lost.
         const total = counted.reduce((sum, [row]) => sum + (row?.seq ?? 0), 0)
         expect(failed).toBeGreaterThan(0)
         expect(total).toBeGreaterThanOrEqual(acknowledged)
@@ -117,7 +117,7 @@ describePostgres('the database on PostgreSQL', () => {
       testTimeoutMs,
     )
 
-    test('a read whose connection breaks is answered from another', async () => {
+    test('a read whose connection breaks is retried on another', async () => {
       const [mine] = await db.read<{ pid: number }>('system', sql`select pg_backend_pid() as pid`)
       const slow = db.read<{ pid: number }>('system', sql`select pg_backend_pid() as pid, pg_sleep(0.3)`)
       await until(
@@ -131,7 +131,7 @@ describePostgres('the database on PostgreSQL', () => {
       expect((await slow)[0]?.pid).not.toBe(mine?.pid)
     })
 
-    test('a write whose connection breaks is not sent again', async () => {
+    test('a write whose connection breaks is not retried', async () => {
       const tenant = await createTenant(db)
       const write = failureOf(
         db.write(
@@ -166,7 +166,7 @@ describePostgres('the database on PostgreSQL', () => {
       expect(await db.read('system', sql`select 1 as one`)).toEqual([{ one: 1 }])
     })
 
-    test('an interactive transaction that never ends is cut off and its lock let go', async () => {
+    test('an interactive transaction that never ends is cut off and its lock released', async () => {
       const tenant = await createTenant(db)
       const stuck = failureOf(
         db.transaction(tenant.scope, async (query) => {
@@ -180,7 +180,7 @@ describePostgres('the database on PostgreSQL', () => {
       )
     })
 
-    test('writes that wait for a row do not stand in the way of the transaction that holds it', async () => {
+    test('writes that wait for a row do not block the transaction that holds it', async () => {
       const tenant = await createTenant(db)
       const rename = () => db.write(tenant.scope, sql`update tenants set name = name || '+' returning name`)
       const { writes } = await db.transaction(tenant.scope, async (query) => {
@@ -195,7 +195,7 @@ describePostgres('the database on PostgreSQL', () => {
       expect(row?.name).toBe(`held${'+'.repeat(30)}`)
     })
 
-    test('more transactions than connections take their turns', async () => {
+    test('more transactions than connections all complete', async () => {
       const tenant = await createTenant(db)
       await Promise.all(
         Array.from({ length: 40 }, () =>
@@ -209,7 +209,7 @@ describePostgres('the database on PostgreSQL', () => {
       expect(row?.name).toBe(`Tenant${'+'.repeat(40)}`)
     })
 
-    test('a table altered under prepared statements stops no read, and no write strays out of its transaction', async () => {
+    test('a table altered under prepared statements fails no read, and no write runs outside its transaction', async () => {
       await admin`create table altered (id integer)`
       await admin`grant all on altered to minimart_app`
       await admin`insert into altered values (1)`
@@ -230,7 +230,7 @@ describePostgres('the database on PostgreSQL', () => {
       expect(reads.every((rows) => rows.length === 81 - lost)).toBe(true)
     })
 
-    test('too many calls at once are refused with 503, at once', async () => {
+    test('calls beyond the queue limit are refused with 503 immediately', async () => {
       const outcomes = await Promise.allSettled(
         Array.from({ length: 1100 }, () => db.read('system', sql`select 1 as one`)),
       )

@@ -1,6 +1,6 @@
 /**
- * A canary for what src/db/postgres/driver.ts knows of postgres.js' inside. A server that speaks just enough of
- * PostgreSQL's protocol records what the driver sends, and in which order.
+ * A canary for what src/db/postgres/driver.ts knows of the internals of postgres.js. A server that speaks just enough
+ * of PostgreSQL's protocol records what the driver sends, and in which order.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { once } from 'node:events'
@@ -35,7 +35,7 @@ function open(): Connection {
 
 const statement = (text: string, ...parameters: string[]) => ({ text, parameters })
 
-/** `simple` is missing from the types of postgres.js. */
+/** The types of postgres.js lack `simple`. */
 const prepared = { prepare: true, ...{ simple: false } }
 
 const codeOf = (outcome: PromiseSettledResult<unknown> | undefined): unknown =>
@@ -44,7 +44,7 @@ const codeOf = (outcome: PromiseSettledResult<unknown> | undefined): unknown =>
 const executedTexts = (): string[] =>
   server.sent.filter((entry) => !entry.startsWith('parse ')).map((entry) => entry.replace(/^\w+ /, ''))
 
-/** A query object of postgres.js as driver.ts sees it. */
+/** A postgres.js query object as driver.ts sees it. */
 const asRecord = (query: object): Record<string, unknown> => Object.fromEntries(Object.entries(query))
 
 test('the version of postgres.js is the one that driver.ts was read against', async () => {
@@ -70,7 +70,7 @@ test('a query has the fields that the guards use or replace', () => {
   expect(origin?.get, recheck('the getter `origin` of Query in query.js')).toBeFunction()
 })
 
-test('the `socket` option is asked once, with lists of hosts and ports, and its socket is used as it is', async () => {
+test('the `socket` option is called once, with lists of hosts and ports, and its socket is used as is', async () => {
   const asked: unknown[] = []
   const options = {
     max: 1,
@@ -172,7 +172,7 @@ test('our connection: batches keep their order, whether their statements are pre
   }
 })
 
-test('our connection: batches that are sent while it connects, and just after, are not torn apart', async () => {
+test('our connection: batches sent while it connects, and just after, are not interleaved', async () => {
   const batchOf = (index: number) => ['begin read write', `select ${index}`, 'commit']
   // Each round depends on timing; without the gate in connection.ts about half of them fail.
   for (let round = 0; round < 8; round++) {
@@ -220,7 +220,7 @@ test('our connection: rows are a plain array, without the secret of the session'
   expect(Object.getOwnPropertyNames(rows)).toEqual(['0', 'length'])
 })
 
-test('our connection: once lost it is dead, and not opened again', async () => {
+test('our connection: once lost it is not reopened', async () => {
   const connection = open()
   await connection.send([statement('select 1')])
   server.cut()
@@ -231,7 +231,7 @@ test('our connection: once lost it is dead, and not opened again', async () => {
   expect(server.accepted, message).toBe(1)
 })
 
-test('our connection: destroying it fails what is outstanding', async () => {
+test('our connection: destroying it fails outstanding queries', async () => {
   const connection = open()
   await connection.send([statement('select 1')])
   server.mute()
@@ -255,11 +255,11 @@ interface FakePostgres {
   readonly sent: string[]
   /** Connections since the last reset. */
   readonly accepted: number
-  /** The next execution of `text` fails. */
+  /** Fails the next execution of `text`. */
   failNext(text: string, error: ServerError): void
-  /** Forgets what was recorded. */
+  /** Clears the recording. */
   reset(): void
-  /** Answers nothing from now on, until the next reset. */
+  /** Sends nothing until the next reset. */
   mute(): void
   /** Closes all connections. */
   cut(): void
@@ -356,7 +356,7 @@ const dataRow = message('D', int16(1), int32(1), Buffer.from('1'))
 const ready = message('Z', Buffer.from('I'))
 const nothing = Buffer.alloc(0)
 
-/** One session: answers a message of the frontend, given without its type and length. */
+/** One session: answers a frontend message, given without its type and length. */
 function createBackend(sent: string[], failures: Map<string, ServerError>) {
   const parsed = new Map<string, string>()
   let bound = ''

@@ -7,7 +7,7 @@ import { recordingLogger } from '../../support/log.ts'
 import { describePrivatePostgres, type PrivatePostgres, startPostgres } from '../../support/postgres.ts'
 import { createList, createTenant, failureOf, optionsFor } from '../setup.ts'
 
-describePrivatePostgres('who the service is on a PostgreSQL server', () => {
+describePrivatePostgres('the role the service takes on PostgreSQL', () => {
   let server: PrivatePostgres
   let admin: postgres.Sql
   beforeAll(async () => {
@@ -19,7 +19,7 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     await server.end()
   })
 
-  /** A database owned by a new user with these attributes. */
+  /** Creates a user with these attributes, and a database it owns. @returns its URL */
   async function databaseOf(user: string, attributes: string): Promise<string> {
     await admin.unsafe(`create role ${user} login ${attributes}`)
     await admin.unsafe(`create database ${user} owner ${user}`)
@@ -29,7 +29,7 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     return url.href
   }
 
-  const whoAndWhat = async (url: string) => {
+  const roleAndRows = async (url: string) => {
     const db = await openDatabase(optionsFor(url))
     const tenants = [await createTenant(db), await createTenant(db)]
     for (const tenant of tenants) await createList(db, tenant)
@@ -42,11 +42,11 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     return seen[0]
   }
 
-  test('an owner who cannot make roles stays who he is, bound by row-level security', async () => {
-    expect(await whoAndWhat(await databaseOf('plain_owner', ''))).toEqual({ user: 'plain_owner', n: 1 })
+  test('an owner who cannot create roles keeps their own role, bound by row-level security', async () => {
+    expect(await roleAndRows(await databaseOf('plain_owner', ''))).toEqual({ user: 'plain_owner', n: 1 })
   })
 
-  test('a user who bypasses row-level security and cannot step down is refused before anything is changed', async () => {
+  test('a user who bypasses row-level security and cannot switch roles is refused before anything changes', async () => {
     const url = await databaseOf('bypasser', 'bypassrls')
     const error = await failureOf(openDatabase(optionsFor(url)))
     expect(error).toBeInstanceOf(OperatorError)
@@ -56,25 +56,25 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     await own.end({ timeout: 2 })
   })
 
-  test('a user who may make roles makes the role and takes it', async () => {
-    expect(await whoAndWhat(await databaseOf('role_maker', 'createrole'))).toEqual({
+  test('a user who may create roles creates the role and takes it', async () => {
+    expect(await roleAndRows(await databaseOf('role_maker', 'createrole'))).toEqual({
       user: 'minimart_app',
       n: 1,
     })
   })
 
   test('a superuser takes the role', async () => {
-    expect(await whoAndWhat(await databaseOf('almighty', 'superuser'))).toEqual({
+    expect(await roleAndRows(await databaseOf('almighty', 'superuser'))).toEqual({
       user: 'minimart_app',
       n: 1,
     })
   })
 
-  test('an owner who is no member of the role that others made stays who he is', async () => {
-    expect(await whoAndWhat(await databaseOf('outsider', ''))).toEqual({ user: 'outsider', n: 1 })
+  test('an owner who is not a member of an existing role keeps their own role', async () => {
+    expect(await roleAndRows(await databaseOf('outsider', ''))).toEqual({ user: 'outsider', n: 1 })
   })
 
-  test('a member of the role whose tables it was never granted stays who he is', async () => {
+  test('a member of a role without rights on the tables keeps their own role', async () => {
     const url = await databaseOf('late_member', '')
     const db = await openDatabase(optionsFor(url))
     await db.close()
@@ -82,10 +82,10 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     await own`revoke all on all tables in schema public from minimart_app`
     await own.end({ timeout: 2 })
     await admin`grant minimart_app to late_member`
-    expect(await whoAndWhat(url)).toEqual({ user: 'late_member', n: 1 })
+    expect(await roleAndRows(url)).toEqual({ user: 'late_member', n: 1 })
   })
 
-  test('a user who may not create tables is told so', async () => {
+  test('a user who may not create tables is refused with the reason', async () => {
     const url = new URL(await databaseOf('landless', ''))
     await admin`alter database landless owner to postgres`
     const error = await failureOf(openDatabase(optionsFor(url.href)))
@@ -93,7 +93,7 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     expect(error).toMatchObject({ message: expect.stringContaining('owner of the database') })
   })
 
-  test('a wrong database name is told at once, without the password', async () => {
+  test('a wrong database name is reported immediately, without the password', async () => {
     const url = new URL(server.url)
     url.pathname = '/nowhere'
     url.password = 'open sesame'
@@ -102,7 +102,7 @@ describePrivatePostgres('who the service is on a PostgreSQL server', () => {
     expect(Bun.inspect(error)).not.toContain('sesame')
   })
 
-  test('a server that is away is waited for, and given up after the wait', async () => {
+  test('an unavailable server is retried until the timeout', async () => {
     const log = recordingLogger()
     const url = await databaseOf('patient', '')
     await server.stop()

@@ -1,6 +1,6 @@
 /**
- * The service's own client as a subscriber, behind a proxy that stands for the balancer: where each new connection goes
- * is chosen anew whenever this one is made to move. It must hand on every event once, in order, and one right state.
+ * The service's own client as a subscriber, behind a proxy in place of the balancer that picks an instance for each new
+ * connection after a move. It must report every event once, in order, and end in the right state.
  */
 import { createMemoryStorage, createMiniMart, type ListState, type User } from '../../../src/client/index.ts'
 import { quick } from '../../client/setup.ts'
@@ -11,7 +11,7 @@ import type { Known, Subscriber } from './subscriber.ts'
 export interface ClientSubscriberOptions {
   name: string
   person: Person
-  /** As the API gives it. */
+  /** As the API returns it. */
   user: User
   route: () => string
   random: () => number
@@ -33,7 +33,7 @@ export async function startClientSubscriber(options: ClientSubscriberOptions): P
     user,
   })
   const mart = createMiniMart({ baseUrl: network.url, tokens, random, timing: quick })
-  // A balancer does not send the next connection where the last one failed for ever.
+  // A balancer does not keep sending connections where the last one failed.
   const balancing = setInterval(() => network.retarget(route()), 100)
 
   const followed = listIds.map((listId): [string, Known] => {
@@ -84,8 +84,8 @@ export async function startClientSubscriber(options: ClientSubscriberOptions): P
 function differencesOf(state: ListState, truth: Parameters<Known['differences']>[0]): string[] {
   const mine = new Map(state.items.map((item) => [item.id as unknown, item]))
   return [
-    ...(state.seq === truth.seq ? [] : [`stands at ${state.seq}, not ${truth.seq}`]),
-    ...(state.list.name === truth.name ? [] : [`calls it ${state.list.name}, not ${truth.name}`]),
+    ...(state.seq === truth.seq ? [] : [`is at ${state.seq}, not ${truth.seq}`]),
+    ...(state.list.name === truth.name ? [] : [`is named ${state.list.name}, not ${truth.name}`]),
     ...(mine.size === truth.items.length ? [] : [`has ${mine.size} items, not ${truth.items.length}`]),
     ...truth.items
       .filter((item) => !Bun.deepEquals(mine.get(item['id']), item))

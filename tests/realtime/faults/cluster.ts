@@ -1,6 +1,6 @@
 /**
- * Some instances of the compiled program on one database and one Redis that nobody else uses, so that everything may
- * be killed. The list of instances is the balancer: a client asks it where to go, and may be sent to a dead one.
+ * Instances of the executable on a database and a Redis of their own, so that everything may be killed. The list of
+ * instances is the balancer: it tells a client where to go, which may be a dead instance.
  */
 import postgres from 'postgres'
 import { createClient } from 'redis'
@@ -22,15 +22,15 @@ import type { Random } from './random.ts'
 
 export interface Instance {
   readonly url: string
-  /** Two faults may ask for it at once; one instance it is. */
+  /** Idempotent: two faults may call it at the same time. */
   start(): Promise<void>
-  /** In the middle of whatever it does. */
+  /** SIGKILL, whatever it is doing. */
   kill(): Promise<void>
-  /** As an operator would. @returns the exit code */
+  /** Stops it as an operator would. @returns the exit code */
   stop(): Promise<number>
-  /** For /proc, while it runs. */
+  /** For /proc, while it is running. */
   pid(): number
-  /** What it said last, in all its lives. */
+  /** Its latest output, over all its restarts. */
   log(): string
 }
 
@@ -41,17 +41,17 @@ export interface Cluster {
   readonly sql: postgres.Sql<Record<string, never>>
   /** The owner of all lists, and an editor of them. */
   readonly people: readonly [Person, ...Person[]]
-  /** The first of them, as the API tells it. */
+  /** The first of them, as the API returns it. */
   readonly user: User
   readonly listIds: readonly [string, ...string[]]
-  /** Kills all connections that listen in Redis. @returns how many */
+  /** Kills all pub/sub connections of Redis. @returns how many */
   killPubsub(): Promise<number>
-  /** Ends all connections to the database but the test's own. @returns how many */
+  /** Kills all database connections but the test's own. @returns how many */
   killBackends(): Promise<number>
   end(): Promise<void>
 }
 
-/** What rounds share: the program, and the mail server of its users. */
+/** Shared by all rounds: the program, and its users' mail server. */
 export interface Stage {
   readonly program: Program
   readonly inbox: Inbox
@@ -127,7 +127,7 @@ export async function startCluster(stage: Stage, size: ClusterSize): Promise<Clu
   }
 }
 
-/** A dead instance may be chosen too: clients have to try another one. */
+/** May pick a dead instance too: clients have to try another one. */
 export const balance =
   ({ instances }: Pick<Cluster, 'instances'>, random: Random) =>
   (): string =>
@@ -150,7 +150,7 @@ async function createInstance(program: Program, environment: Record<string, stri
       starting = null
     }
   }
-  /** Who asks while it is ending already hastens it and waits with the other. */
+  /** A second caller sends its signal too, and waits for the same exit. */
   const gone = (signal: NodeJS.Signals): Promise<number> => {
     const leaving = current ?? lives.at(-1)
     leaving?.signal(signal)
@@ -167,7 +167,7 @@ async function createInstance(program: Program, environment: Record<string, stri
     kill: async () => void (await gone('SIGKILL')),
     stop: () => gone('SIGTERM'),
     pid() {
-      if (!current) throw new Error('the instance does not run')
+      if (!current) throw new Error('the instance is not running')
       return current.pid
     },
     log: () => lives.map((life) => life.output() + life.errors()).join(''),
@@ -186,7 +186,7 @@ async function settle(stage: Stage, url: string, environment: Record<string, str
   return { people: [member, owner], user, listIds: [first, ...others] } as const
 }
 
-/** None where Redis is away itself. */
+/** Returns 0 if Redis itself is down. */
 async function killPubsub(url: string): Promise<number> {
   const client = createClient({ url, socket: { reconnectStrategy: false, connectTimeout: 2000 } })
   client.on('error', () => undefined)

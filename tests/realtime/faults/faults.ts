@@ -1,4 +1,4 @@
-/** What goes wrong in a round. Each fault is over, and everything runs again, when its promise resolves. */
+/** The faults of a round. Each is over, and everything runs again, when its promise resolves. */
 import { type BadNetwork, startProxy } from '../../support/proxy.ts'
 import { until } from '../../support/until.ts'
 import type { FaultKind } from './plan.ts'
@@ -58,7 +58,7 @@ export const faults: Record<FaultKind, Fault> = {
 
   async 'stalled-subscriber'(world, random) {
     const proxy = await openProxy(world, random)
-    const settings = { route: () => proxy.url, patienceMs: 60_000 }
+    const settings = { route: () => proxy.url, silenceTimeoutMs: 60_000 }
     const slow = await world.addSubscriber('stalled', random.fork(), settings)
     const [listId] = world.cluster.listIds
     await until(() => (slow.replicas.get(listId)?.seq() ?? 0) > 0, 'the first event', 20_000)
@@ -83,7 +83,7 @@ export const faults: Record<FaultKind, Fault> = {
   },
 }
 
-/** What it did before to its connections stays done: one that swallowed cannot be used any more. */
+/** Effects on open connections stay: a proxy that swallowed bytes cannot be used any more. */
 function disturb(proxy: BadNetwork, url: string, random: Random): void {
   calm(proxy)
   proxy.retarget(url)
@@ -107,7 +107,7 @@ function calm(proxy: BadNetwork): void {
   proxy.delay(0)
 }
 
-/** Its exit code where another fault of the round had the same instance. */
+/** The exit code if another fault of the round killed the same instance. */
 const killedByAnother = 128 + 9
 
 async function openProxy({ balanced, onEnd }: World, random: Random): Promise<BadNetwork> {
@@ -116,7 +116,7 @@ async function openProxy({ balanced, onEnd }: World, random: Random): Promise<Ba
   return proxy
 }
 
-/** Some 10 MB of events: more than the operating system's buffers and the server's limit together. */
+/** Some 10 MB of events: more than the kernel's buffers and the server's limit together. */
 const bulks = 12
 const bulkSize = 100
 const note = '🛒'.repeat(2000)

@@ -1,7 +1,7 @@
 /**
- * Many rounds, one line each and a summary: `bun tests/realtime/faults/many.ts --rounds 100 --seed 1`. Round n has the
- * seed n-1 after the first; a failed one is repeated with `--rounds 1 --seed N`. `--faults a,b` chooses the faults,
- * `--log` prints what the instances said in a failed round.
+ * Many rounds, one line each and a summary: `bun tests/realtime/faults/many.ts --rounds 100 --seed 1`. Round n uses
+ * seed + n - 1; repeat a failed one with `--rounds 1 --seed N`. `--faults a,b` selects faults, `--log` prints the
+ * instances' logs of a failed round.
  */
 import { parseArgs } from 'node:util'
 import { openStage } from './cluster.ts'

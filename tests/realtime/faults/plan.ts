@@ -1,4 +1,4 @@
-/** What a round does, all of it from its seed. */
+/** What a round does, all derived from its seed. */
 import { type Random, randomFrom } from './random.ts'
 
 export const faultKinds = [
@@ -15,7 +15,7 @@ export type FaultKind = (typeof faultKinds)[number]
 
 export interface PlannedFault {
   kind: FaultKind
-  /** After the first writes. */
+  /** Delay after the first writes. */
   atMs: number
 }
 
@@ -25,18 +25,18 @@ export interface Plan {
   lists: number
   writers: number
   subscribers: number
-  /** Beside them, as many of the service's own clients. */
+  /** As many again, using the service's own client. */
   clients: number
   faults: PlannedFault[]
-  /** Writing goes on for at least so long. */
+  /** Minimum duration of the writing. */
   writeMs: number
-  /** For what is drawn while the round runs. */
+  /** For random choices while the round runs. */
   random: Random
 }
 
 const secondFaultProbability = 0.5
 
-/** @param kinds instead of those that the seed would choose */
+/** @param kinds overrides the seed's choice */
 export function planFor(seed: number, kinds?: readonly FaultKind[]): Plan {
   const random = randomFrom(seed)
   const first = faultKinds[seed % faultKinds.length] ?? 'kill-pubsub'

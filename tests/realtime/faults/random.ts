@@ -1,12 +1,12 @@
-/** Chance that can be repeated: the same seed gives the same plan on every machine. */
+/** Repeatable randomness: the same seed gives the same plan on every machine. */
 export interface Random {
   /** 0 ≤ x < 1. */
   next(): number
-  /** A whole number, both ends included. */
+  /** An integer between both ends, inclusive. */
   between(low: number, high: number): number
   chance(probability: number): boolean
   pick<T>(choices: readonly [T, ...T[]]): T
-  /** Another sequence of its own, so that what one part draws does not shift what another gets. */
+  /** An independent sequence, so that draws in one part do not shift those in another. */
   fork(): Random
 }
 

@@ -1,6 +1,6 @@
 /**
- * Keeps every write that was sent and whether it was acknowledged, and holds them against the database in the end:
- * in it once, with exactly one event. What was never acknowledged may be there, once, or not.
+ * Records every write sent and whether it was acknowledged, and compares them with the database in the end: each
+ * acknowledged one is there once, with exactly one event. An unacknowledged one may be there, once, or not.
  */
 import type postgres from 'postgres'
 
@@ -8,14 +8,14 @@ export interface Write {
   kind: 'add' | 'change' | 'delete'
   listId: string
   itemId: string
-  /** A name no other write gives; empty for a deletion. */
+  /** A name unique to this write; empty for a deletion. */
   name: string
   acknowledged: boolean
 }
 
 export interface Recorder {
   begin(write: Omit<Write, 'acknowledged'>): Write
-  /** Something that must never be, at whatever time. */
+  /** Reports a violation of an invariant. */
   problem(text: string): void
   readonly problems: readonly string[]
   readonly writes: readonly Write[]
@@ -81,7 +81,7 @@ async function checkList(sql: Sql, listId: string, writes: Write[], { problem }:
   const hole = events.findIndex(({ seq }, index) => Number(seq) !== index + 1)
   if (hole >= 0) problem(`list_events of ${listId}: a hole or a double before ${events[hole]?.seq}`)
   if (Number(list?.seq) !== events.length)
-    problem(`list ${listId} stands at ${list?.seq} with ${events.length} events`)
+    problem(`list ${listId} is at ${list?.seq} with ${events.length} events`)
 
   const found = new Map<string, number>()
   for (const { type, itemId, name } of events) {
@@ -95,7 +95,7 @@ async function checkList(sql: Sql, listId: string, writes: Write[], { problem }:
     if (times > 1 || (write.acknowledged && times !== 1))
       problem(`${key}: ${times} events, ${write.acknowledged ? 'acknowledged' : 'never acknowledged'}`)
   }
-  for (const key of found.keys()) problem(`nobody wrote: ${key}`)
+  for (const key of found.keys()) problem(`event without a write: ${key}`)
   checkRows(rows, writes, problem)
 }
 
@@ -116,7 +116,7 @@ function checkRows(
     const isDeleted = deleted.get(itemId)
     const removal = removals.get(itemId)
     if (acknowledged && isDeleted === undefined) problem(`item ${itemId} was acknowledged and is lost`)
-    if (isDeleted && !removal) problem(`item ${itemId} is deleted and nobody did`)
+    if (isDeleted && !removal) problem(`item ${itemId} is deleted, but no one deleted it`)
     if (isDeleted === false && removal?.acknowledged) problem(`item ${itemId} should be deleted`)
   }
 }

@@ -1,4 +1,4 @@
-/** What one subscriber knows of one list, built from nothing but events, and strict about their numbers. */
+/** One subscriber's copy of one list, built from events alone, and strict about their sequence numbers. */
 import { isRecord } from '../../support/json-schema.ts'
 
 export interface Incoming {
@@ -16,14 +16,14 @@ export interface Snapshot {
 
 export interface Replica {
   readonly listId: string
-  /** The last number seen. */
+  /** The last sequence number seen. */
   seq(): number
   apply(event: Incoming): void
-  /** How it differs from what the API says; empty when it does not. */
+  /** How it differs from the API's state; empty if it does not. */
   differences(truth: Snapshot): string[]
 }
 
-/** @param from null: from the list's very beginning */
+/** @param from null: from the list's creation */
 export function createReplica(
   listId: string,
   from: Snapshot | null,
@@ -54,8 +54,8 @@ export function createReplica(
     },
     differences(truth) {
       const faults: string[] = []
-      if (seq !== truth.seq) faults.push(`stands at ${seq}, not ${truth.seq}`)
-      if (name !== null && name !== truth.name) faults.push(`calls it ${name}, not ${truth.name}`)
+      if (seq !== truth.seq) faults.push(`is at ${seq}, not ${truth.seq}`)
+      if (name !== null && name !== truth.name) faults.push(`is named ${name}, not ${truth.name}`)
       for (const item of truth.items)
         if (!Bun.deepEquals(items.get(String(item['id'])), item)) faults.push(`differs in item ${item['id']}`)
       if (items.size !== truth.items.length) faults.push(`has ${items.size} items, not ${truth.items.length}`)
@@ -64,10 +64,10 @@ export function createReplica(
   }
 }
 
-/** @throws Error for anything that is no message of the protocol */
+/** @throws Error for anything that is not a message of the protocol */
 export function readMessage(text: unknown): Incoming {
   const value: unknown = typeof text === 'string' ? JSON.parse(text) : null
-  if (!isRecord(value)) throw new Error('a frame that is no message')
+  if (!isRecord(value)) throw new Error('a frame that is not a message')
   const { type, id, seq, payload } = value
   if (typeof type !== 'string' || !isRecord(payload)) throw new Error('a message without type or payload')
   return {

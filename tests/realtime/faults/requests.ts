@@ -1,4 +1,4 @@
-/** Requests that are repeated until they are answered: the instance, its database or the network may be away. */
+/** Requests repeated until they are answered: the instance, its database or the network may be down. */
 import { isRecord } from '../../support/json-schema.ts'
 import type { Random } from './random.ts'
 import type { Recorder } from './recorder.ts'
@@ -17,7 +17,7 @@ export interface Answer {
 }
 
 export interface Requests {
-  /** Null when it was given up. */
+  /** Null once given up. */
   insist(method: string, path: string, body?: unknown, ifMatch?: string | null): Promise<Answer | null>
   giveUpIn(ms: number): void
 }
@@ -43,7 +43,7 @@ export function createRequests({ token, route, random, recorder }: RequestOption
           ...(ifMatch === null ? {} : { 'if-match': ifMatch }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        // Each on a connection of its own, so that nothing is repeated behind the recorder's back.
+        // Each on a new connection, so that nothing is retried without the recorder knowing.
         keepalive: false,
         signal: AbortSignal.timeout(requestTimeoutMs),
       })
@@ -51,7 +51,7 @@ export function createRequests({ token, route, random, recorder }: RequestOption
       const answered: unknown = text === '' ? {} : JSON.parse(text)
       return { status: response.status, body: isRecord(answered) ? answered : {} }
     } catch {
-      // No answer, or a torn one: it may have happened or not.
+      // No response, or a truncated one: it may or may not have happened.
       return null
     }
   }

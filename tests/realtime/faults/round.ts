@@ -1,7 +1,7 @@
 /**
- * One round: a cluster of its own, writers and subscribers at work, faults, and then a quiet end at which every
- * subscriber must have seen every event once and in order, must know what the database knows, and every acknowledged
- * write must be there once with one event.
+ * One round: a cluster of its own, writers and subscribers at work, faults, and then a quiet end, by which every
+ * subscriber must have seen every event once and in order and match the database, and every acknowledged write must be
+ * there once with one event.
  */
 import { type Stage, startCluster } from './cluster.ts'
 import { faults } from './faults.ts'
@@ -13,7 +13,7 @@ import type { Subscriber } from './subscriber.ts'
 import { createWorld, type World } from './world.ts'
 
 export interface Report {
-  /** Empty when all went well. */
+  /** Empty if all went well. */
   problems: readonly string[]
   events: number
   writes: number
@@ -21,24 +21,24 @@ export interface Report {
   retries: number
   subscribers: number
   connections: number
-  /** From the end of faults and writing until everyone knew everything. */
+  /** From the end of faults and writes until everyone was up to date. */
   settledMs: number
-  /** From a write on each list, in the quiet, until everyone knew of it; the slowest of some. */
+  /** From a write on each list after that until everyone had it; the slowest of several. */
   lastMs: number
-  /** What the instances said. */
+  /** The instances' logs. */
   log: string
 }
 
 const settleDeadlineMs = 20_000
 const writersDeadlineMs = 20_000
-/** The contract's 5 s, and a little for a client that is just coming back. */
+/** The contract's 5 s, plus some time for a client that is just reconnecting. */
 const lastDeadlineMs = 6000
-/** A bridge that works is quicker than this twice in a row; the comparison with the database alone is not. */
+/** Live events are faster than this twice in a row; reconciling with the database is not. */
 const quickMs = 700
 const maxLastWrites = 8
 
 export async function runRound(stage: Stage, plan: Plan): Promise<Report> {
-  // Whoever draws while the round runs has a sequence of his own from the beginning: who is first must not matter.
+  // Everyone who draws while the round runs gets a sequence up front: the order of events must not matter.
   const { random } = plan
   const cluster = await startCluster(stage, plan)
   const recorder = createRecorder()
@@ -75,7 +75,7 @@ export async function runRound(stage: Stage, plan: Plan): Promise<Report> {
   }
 }
 
-/** Everyone writes, listens, comes and goes while things go wrong. */
+/** Everyone writes, subscribes, joins and leaves while faults happen. */
 async function work(world: World, plan: Plan): Promise<void> {
   const { random, writeMs } = plan
   const stopChanging = changeSubscribers(world.subscribers, random.fork())
@@ -105,7 +105,7 @@ async function work(world: World, plan: Plan): Promise<void> {
 const each = (count: number, act: (index: number) => Promise<void>): Promise<void>[] =>
   Array.from({ length: count }, (_, index) => act(index))
 
-/** Everyone hears of a write in time however things stand; and, Redis being back, soon at once again. */
+/** A write reaches everyone in time in any case, and soon live again, because Redis is back. */
 async function writeLast(
   { cluster: { listIds }, recorder, expectAllKnown }: World,
   { insist }: Requests,
@@ -123,22 +123,21 @@ async function writeLast(
     await expectAllKnown(lastDeadlineMs)
     took.push(performance.now() - begun)
   }
-  if (!isQuick())
-    recorder.problem(`events still do not travel at once: ${took.map(Math.round).join(', ')} ms`)
+  if (!isQuick()) recorder.problem(`events are still not live: ${took.map(Math.round).join(', ')} ms`)
   return Math.max(...took)
 }
 
-/** People come and go: now and then somebody connects anew, or leaves a list and comes back to it. */
+/** Now and then a subscriber reconnects, or unsubscribes from a list and subscribes again. */
 function changeSubscribers(subscribers: readonly Subscriber[], random: Random): () => void {
   let timer: Timer
-  const turn = (): void => {
+  const act = (): void => {
     const [first, ...others] = subscribers
     const subscriber = first && random.pick([first, ...others])
     const [listId, ...more] = subscriber?.replicas.keys() ?? []
     if (random.chance(0.3)) subscriber?.hop()
     else if (listId) subscriber?.pause(random.pick([listId, ...more]))
-    timer = setTimeout(turn, random.between(50, 400))
+    timer = setTimeout(act, random.between(50, 400))
   }
-  timer = setTimeout(turn, 200)
+  timer = setTimeout(act, 200)
   return () => clearTimeout(timer)
 }

@@ -1,12 +1,12 @@
 /**
- * The plainest client that keeps to the contract: remembers the last number of each list, comes back after every
- * close with a little chance in the pause, to whatever instance it is sent, and subscribes with `since`.
+ * The simplest client that follows the contract: it remembers the last sequence number of each list, reconnects after
+ * every close with a random pause, to whatever instance it is sent, and subscribes with `since`.
  */
 
 import type { Random } from './random.ts'
 import { createReplica, type Incoming, type Replica, readMessage, type Snapshot } from './replica.ts'
 
-/** What a subscriber knows of a list. */
+/** A subscriber's view of a list. */
 export type Known = Pick<Replica, 'listId' | 'seq' | 'differences'>
 
 export interface Subscriber {
@@ -14,9 +14,9 @@ export interface Subscriber {
   readonly replicas: ReadonlyMap<string, Known>
   /** How often it has connected. */
   connections(): number
-  /** Closes the socket and comes back. */
+  /** Closes the socket and reconnects. */
   hop(): void
-  /** Unsubscribes on the open socket, and once that is answered subscribes again with `since`. */
+  /** Unsubscribes, and subscribes again with `since` once that is answered. */
   pause(listId: string): void
   stop(): void
 }
@@ -27,36 +27,36 @@ export interface SubscriberOptions {
   /** Where to connect next. */
   route: () => string
   random: Random
-  /** Each list with what is known of it. */
+  /** The initial state of each list; null: from its creation. */
   lists: ReadonlyMap<string, Snapshot | null>
   problem: (text: string) => void
-  /** Nothing heard for so long: the connection is given up. */
-  patienceMs?: number
+  /** Gives the connection up after so long without a message. */
+  silenceTimeoutMs?: number
 }
 
-const defaultPatienceMs = 3000
+const defaultSilenceTimeoutMs = 3000
 const [minPauseMs, maxPauseMs] = [20, 300]
 const [minRetryMs, maxRetryMs] = [100, 400]
-/** None, for a broken connection; too slow; restarting. */
+/** A broken connection; too slow; restarting. */
 const fineCloses = new Set([1000, 1005, 1006, 1012, 4013])
 
 export function startSubscriber(options: SubscriberOptions): Subscriber {
-  const { name, token, route, random, patienceMs = defaultPatienceMs } = options
+  const { name, token, route, random, silenceTimeoutMs = defaultSilenceTimeoutMs } = options
   const problem = (text: string): void => options.problem(`${name}: ${text}`)
   const replicas = new Map([...options.lists].map(([id, from]) => [id, createReplica(id, from, problem)]))
   let socket: WebSocket | null = null
   let connections = 0
-  let heardAt = 0
+  let lastMessageAt = 0
   let stopped = false
-  /** Lists whose events may come: between `subscribed` and `unsubscribed`. */
+  /** Lists whose events may arrive: between `subscribed` and `unsubscribed`. */
   const open = new Set<string>()
-  /** Lists whose `unsubscribe` has no answer yet. */
+  /** Lists whose `unsubscribe` has not been answered. */
   const leaving = new Set<string>()
 
   const connect = (): void => {
     if (stopped) return
     connections++
-    heardAt = performance.now()
+    lastMessageAt = performance.now()
     open.clear()
     leaving.clear()
     const url = `${route().replace('http', 'ws')}/ws`
@@ -65,7 +65,7 @@ export function startSubscriber(options: SubscriberOptions): Subscriber {
       : new WebSocket(url, ['minimart.v1', `bearer.${token}`])
     socket = made
     made.onmessage = ({ data }) => {
-      if (socket === made) hear(data)
+      if (socket === made) receive(data)
     }
     made.onclose = ({ code }) => {
       if (!fineCloses.has(code)) problem(`closed with ${code}`)
@@ -95,28 +95,28 @@ export function startSubscriber(options: SubscriberOptions): Subscriber {
     send({ type: 'subscribe', payload: { list_id: listId, since }, id: listId })
   }
 
-  const hear = (data: unknown): void => {
-    heardAt = performance.now()
+  const receive = (data: unknown): void => {
+    lastMessageAt = performance.now()
     const message = readMessage(data)
     if (message.type === 'connected') for (const listId of replicas.keys()) subscribe(listId)
     else if (message.type === 'error') refused(message)
     else if (message.type !== 'pong') {
       const replica = replicas.get(String(message.payload['list_id']))
-      if (replica) hearOf(replica, message)
+      if (replica) handle(replica, message)
       else problem(`a message about a strange list: ${message.type}`)
     }
   }
 
-  const hearOf = (replica: Replica, message: Incoming): void => {
+  const handle = (replica: Replica, message: Incoming): void => {
     const { listId } = replica
     if (message.type === 'subscribed') begun(replica, message)
     else if (message.type === 'unsubscribed') {
       open.delete(listId)
       leaving.delete(listId)
       subscribe(listId)
-    } else if (message.seq === undefined) problem(`was told ${message.type}`)
+    } else if (message.seq === undefined) problem(`received ${message.type}`)
     else {
-      if (!open.has(listId)) problem(`event ${message.seq} of a list that it does not follow`)
+      if (!open.has(listId)) problem(`event ${message.seq} of a list without a subscription`)
       replica.apply(message)
     }
   }
@@ -125,7 +125,7 @@ export function startSubscriber(options: SubscriberOptions): Subscriber {
     open.add(replica.listId)
     if (payload['recovered'] !== true) problem(`not recovered from ${replica.seq()}`)
     if (Number(payload['seq']) < replica.seq())
-      problem(`the list stands at ${payload['seq']}, after ${replica.seq()} was seen`)
+      problem(`the list is at ${payload['seq']}, after ${replica.seq()} was seen`)
   }
 
   const refused = ({ payload, id }: Incoming): void => {
@@ -141,10 +141,10 @@ export function startSubscriber(options: SubscriberOptions): Subscriber {
   }
 
   const timer = setInterval(() => {
-    const silentMs = performance.now() - heardAt
-    if (silentMs > patienceMs) leave()
-    else if (silentMs > patienceMs / 3) send({ type: 'ping' })
-  }, patienceMs / 6)
+    const silentMs = performance.now() - lastMessageAt
+    if (silentMs > silenceTimeoutMs) leave()
+    else if (silentMs > silenceTimeoutMs / 3) send({ type: 'ping' })
+  }, silenceTimeoutMs / 6)
 
   connect()
   return {

@@ -1,4 +1,4 @@
-/** Everyone who takes part in a round, and what they have come to know. */
+/** Everyone taking part in a round, and what they know. */
 import { isRecord } from '../../support/json-schema.ts'
 import { until } from '../../support/until.ts'
 import { startClientSubscriber } from './client-subscriber.ts'
@@ -13,8 +13,8 @@ import { startWriter, type Writer } from './writer.ts'
 export interface SubscriberSettings {
   /** Instead of the balancer. */
   route?: () => string
-  patienceMs?: number
-  /** Begins with what the API says now, instead of from the lists' very beginning. */
+  silenceTimeoutMs?: number
+  /** Starts from the API's current state instead of the lists' creation. */
   fromSnapshot?: boolean
 }
 
@@ -22,25 +22,25 @@ export interface World {
   readonly cluster: Cluster
   readonly recorder: Recorder
   readonly subscribers: readonly Subscriber[]
-  /** Chooses an instance, each time anew. */
+  /** Returns a route that picks an instance for each request. */
   balanced(random: Random): () => string
   requests(random: Random, route?: () => string): Requests
-  /** Follows all lists. */
+  /** Subscribes to all lists. */
   addSubscriber(name: string, random: Random, settings?: SubscriberSettings): Promise<Subscriber>
-  /** The service's own client, following all lists. */
+  /** The service's own client, subscribed to all lists. */
   addClient(name: string, random: Random): Promise<Subscriber>
   addWriter(name: string, random: Random, route?: () => string): void
   stopWriters(deadlineMs: number): Promise<void>
-  /** @returns how many events there are @throws Error naming who is behind after the deadline */
+  /** @returns the number of events @throws Error naming who is behind at the deadline */
   expectAllKnown(deadlineMs: number): Promise<number>
-  /** Holds what everyone knows against the API. */
+  /** Compares everyone's state with the API. */
   compare(): Promise<void>
-  /** Done at the round's end, whatever it came to. */
+  /** Runs at the end of the round, whatever its result. */
   onEnd(work: () => void): void
   end(): void
 }
 
-/** @param random for reading what the API says; everyone else brings a sequence of his own */
+/** @param random for reading the API's state; everyone else brings their own */
 export function createWorld(cluster: Cluster, recorder: Recorder, random: Random): World {
   const { listIds, people } = cluster
   const subscribers: Subscriber[] = []
@@ -48,7 +48,7 @@ export function createWorld(cluster: Cluster, recorder: Recorder, random: Random
   const endings: (() => void)[] = []
   const { problem } = recorder
 
-  /** In turn, so that each kind of person takes part. */
+  /** Round-robin, so that each kind of user takes part. */
   const tokenOf = (index: number): string => people[index % people.length]?.accessToken ?? ''
   const balanced = (own: Random): (() => string) => balance(cluster, own.fork())
   const requests = (own: Random, route = balanced(own)): Requests =>
@@ -70,11 +70,11 @@ export function createWorld(cluster: Cluster, recorder: Recorder, random: Random
     subscribers,
     balanced,
     requests,
-    async addSubscriber(name, own, { route = balanced(own), patienceMs, fromSnapshot = false } = {}) {
+    async addSubscriber(name, own, { route = balanced(own), silenceTimeoutMs, fromSnapshot = false } = {}) {
       const lists = fromSnapshot ? await readAll() : new Map(listIds.map((listId) => [listId, null]))
       const token = tokenOf(subscribers.length)
-      const patience = patienceMs === undefined ? {} : { patienceMs }
-      return joined(startSubscriber({ name, token, route, random: own, lists, problem, ...patience }))
+      const timeout = silenceTimeoutMs === undefined ? {} : { silenceTimeoutMs }
+      return joined(startSubscriber({ name, token, route, random: own, lists, problem, ...timeout }))
     },
     async addClient(name, own) {
       const [person] = people
@@ -118,7 +118,7 @@ export function createWorld(cluster: Cluster, recorder: Recorder, random: Random
 const lagOf = ({ name, replicas }: Subscriber, truth: ReadonlyMap<string, Snapshot>): string[] =>
   [...replicas.values()]
     .filter(({ listId, seq }) => seq() !== truth.get(listId)?.seq)
-    .map(({ listId, seq }) => `${name} stands at ${seq()} of ${truth.get(listId)?.seq} in ${listId}`)
+    .map(({ listId, seq }) => `${name} is at ${seq()} of ${truth.get(listId)?.seq} in ${listId}`)
 
 async function readSnapshot({ insist }: Requests, listId: string): Promise<Snapshot & { listId: string }> {
   const answer = await insist('GET', `/shopping-lists/${listId}`)

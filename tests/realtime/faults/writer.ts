@@ -1,13 +1,13 @@
 /**
- * Writes without pause, in the ways that the contract makes safe to repeat: ids of its own choice for additions, the
- * version it knows for changes. A write is repeated, wherever the balancer sends it, until it is acknowledged.
+ * Writes without pause, in the ways the contract makes safe to repeat: client-chosen ids for additions, the known
+ * version for changes. A write is repeated, wherever the balancer sends it, until it is acknowledged.
  */
 import { isRecord } from '../../support/json-schema.ts'
 import type { Write } from './recorder.ts'
 import { type Answer, createRequests, type RequestOptions } from './requests.ts'
 
 export interface Writer {
-  /** Finishes what it is about, or gives it up after so long. */
+  /** Finishes the current write, or gives up at the deadline. */
   stop(deadlineMs: number): Promise<void>
 }
 
@@ -61,7 +61,7 @@ export function startWriter(options: WriterOptions): Writer {
     }
     const answer = await insist('PATCH', `/items/${item.id}`, body, `"${item.version}"`)
     const current = answer?.body['current']
-    // An earlier try had done it, and its answer was lost.
+    // An earlier attempt succeeded, but its response was lost.
     const doneBefore = answer?.status === 412 && isRecord(current) && current['name'] === next
     if (acknowledge([write], answer, 200, ...(doneBefore ? [412] : []))) item.version++
   }
