@@ -1,11 +1,11 @@
 /**
- * Lists and items whose ids exist in both tenants. Whatever is done with them here must go as with a list that is
- * this tenant's alone: the same steps are taken on both, and told the same.
+ * Lists and items whose ids exist in both tenants. The same steps run on them and on a list that only this tenant has,
+ * and must get the same answers.
  */
 import type { Person } from '../../support/people.ts'
 import { openSocket } from '../../support/socket.ts'
 import { until } from '../../support/until.ts'
-import { type Attempt, ask, masked, type Told } from './attack.ts'
+import { type Attempt, ask, masked, type Outcome } from './attack.ts'
 import type { Half, Mirror, Role, Shelf } from './mirror.ts'
 
 type Ask = (as: Role, request: string, body?: object) => Promise<string>
@@ -16,7 +16,7 @@ interface Steps {
   ask: Ask
 }
 
-/** Each leaves its list as it found it, but for numbers that count up. */
+/** Each leaves its list as it found it, except for counters. */
 const deeds: Record<string, (steps: Steps) => Promise<unknown>> = {
   ...Object.fromEntries(
     ['', '/items', '/items?status=purchased', '/members', '/events', '/events?since=2'].map((part) => [
@@ -120,24 +120,24 @@ async function take(
   { server, mine }: Mirror,
   shelf: Shelf,
   deed: (steps: Steps) => Promise<unknown>,
-): Promise<Told> {
-  const told: string[] = []
+): Promise<Outcome> {
+  const answers: string[] = []
   const made: Record<string, string> = {}
   const asked: Ask = async (as, request, body) => {
     const [method = '', path = '', ...only] = request.split(' ')
     const answer = await ask(server, mine.people[as], { method, path: `/api/v1${path}`, body }, {})
     nameNew(mine, answer.body, made)
-    told.push(
+    answers.push(
       `${as} ${request} ${only.length > 0 && answer.status === 200 ? entries(answer.body, only) : answer.text}`,
     )
     return answer.body
   }
   await deed({ shelf, people: mine.people, ask: asked })
   const aims = { ...byName(made), ...shelf }
-  return { code: '', text: masked(told.join('\n'), { ...aims, ...cursorsIn(told) }) }
+  return { code: '', text: masked(answers.join('\n'), { ...aims, ...cursorsIn(answers) }) }
 }
 
-/** What has been made here: by its place, as its id is new. */
+/** Names newly made things by order of appearance, as their ids are random. */
 function nameNew(half: Half, text: string, made: Record<string, string>): void {
   const known = new Set([
     ...Object.values(half.people).map(({ id }) => id),
@@ -150,17 +150,17 @@ function nameNew(half: Half, text: string, made: Record<string, string>): void {
 const byName = (made: Record<string, string>): Record<string, string> =>
   Object.fromEntries(Object.entries(made).map(([id, name]) => [name, id]))
 
-const cursorsIn = (told: readonly string[]): Record<string, string> =>
+const cursorsIn = (answers: readonly string[]): Record<string, string> =>
   Object.fromEntries(
-    told.flatMap((line) => /cursor=(\S+)/.exec(line)?.[1] ?? []).map((cursor, at) => [`c${at}`, cursor]),
+    answers.flatMap((line) => /cursor=(\S+)/.exec(line)?.[1] ?? []).map((cursor, at) => [`c${at}`, cursor]),
   )
 
-/** Of a page of many lists, those of these ids. */
+/** A page's entries with these ids. */
 const entries = (body: string, ids: readonly string[]): string =>
   JSON.stringify(JSON.parse(body).data.filter(({ id }: { id: string }) => ids.includes(id)))
 
-/** From its first event on, up to where it stands. */
-async function follow({ server, mine }: Mirror, shelf: Shelf): Promise<Told> {
+/** Subscribes from the first event to the current one. */
+async function follow({ server, mine }: Mirror, shelf: Shelf): Promise<Outcome> {
   const { list } = shelf
   const socket = await openSocket(server, mine.people.viewer.accessToken)
   const { payload } = await socket.follow(list, 0)
@@ -168,8 +168,8 @@ async function follow({ server, mine }: Mirror, shelf: Shelf): Promise<Told> {
   socket.send('unsubscribe', { list_id: list })
   await socket.next('unsubscribed')
   socket.close()
-  const told = JSON.stringify(socket.messages.filter(({ type }) => type !== 'connected'))
+  const answers = JSON.stringify(socket.messages.filter(({ type }) => type !== 'connected'))
   const made: Record<string, string> = {}
-  nameNew(mine, told, made)
-  return { code: '', text: masked(told, { ...byName(made), ...shelf }) }
+  nameNew(mine, answers, made)
+  return { code: '', text: masked(answers, { ...byName(made), ...shelf }) }
 }
