@@ -33,7 +33,7 @@ const forgeries = [
 
 const wild = fc.oneof(fc.constantFrom(...forgeries), fc.string({ unit: 'binary' }), fc.string())
 
-describe('a line of the log', () => {
+describe('a log line', () => {
   test('as JSON is one line, well-formed and printable, and round-trips what was logged', () => {
     fc.assert(
       fc.property(wild, wild, (message, value) => {
@@ -67,7 +67,7 @@ describe('a line of the log', () => {
   })
 })
 
-describe('an error in the log', () => {
+describe('a logged error', () => {
   const described = (error: unknown) => JSON.parse(printed('json', 'failed', { error })).error
   const refused = () => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
 

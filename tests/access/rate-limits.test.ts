@@ -166,7 +166,7 @@ test('one call gets through as soon as Retry-After has passed', async () => {
 })
 
 describeFull('limits with two instances', () => {
-  test('are counted together', async () => {
+  test('share their counters', async () => {
     const one = await startServer('full', { RATE_LIMIT_AUTH: '6/minute' })
     const other = await startInstance(one)
     try {
@@ -183,7 +183,7 @@ describeFull('limits with two instances', () => {
   })
 })
 
-describePrivateRedis('when Redis goes away', () => {
+describePrivateRedis('when Redis is down', () => {
   test('each instance keeps counting alone, and they share counters again when it is back', async () => {
     const redis = await startRedis()
     const server = await startServer('full', {

@@ -132,7 +132,7 @@ describeFull('a revocation with two instances', () => {
   })
 })
 
-describeFull('state lost from Redis', () => {
+describeFull('data lost from Redis', () => {
   let server: TestServer
   let tenant: Tenant
   beforeAll(async () => {
@@ -161,7 +161,7 @@ describeFull('state lost from Redis', () => {
     })
   })
 
-  describe('the latest of it, as when an older copy is restored', () => {
+  describe('the latest changes, as when an older copy is restored', () => {
     test('revives no session that has ended since', async () => {
       const [ann, ben, cem] = [
         await makeUser(server, tenant),

@@ -16,7 +16,7 @@ const renewed = async (server: TestServer, person: Person): Promise<Person> => {
 const numbers = async ({ api }: Person, listId: string): Promise<number[]> =>
   (await api.get(`/shopping-lists/${listId}/events`)).body.data.map(({ seq }: { seq: number }) => seq)
 
-describeBackends('when the clock is set', (backend) => {
+describeBackends('when the clock jumps', (backend) => {
   test('forward, tokens expire and a refresh issues valid ones; back again, so does the next refresh', async () => {
     const server = await sharedServer(backend)
     const ann = await makeUser(server, await makeTenant(server))

@@ -32,7 +32,7 @@ const fine: [string, RequestInit][] = [
   ['an empty object', { headers: jsonType, body: '{}' }],
 ]
 
-describeService('a body where none is taken', (backend) => {
+describeService('a body where none is expected', (backend) => {
   let setting: Setting
   beforeAll(async () => {
     setting = await settingOf(backend)

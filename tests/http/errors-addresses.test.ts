@@ -50,7 +50,7 @@ const allowed: Record<string, string> = {
   '/api/v1/invitations/accept': 'POST',
 }
 
-describeService('an address', (backend) => {
+describeService('a path', (backend) => {
   test('asked with an unsupported method lists the supported ones', async () => {
     const { url } = await visitOf(backend)
     for (const [path, allow] of Object.entries(allowed))

@@ -48,7 +48,7 @@ async function reported({ url, log }: TestServer, route: string) {
   return { left: counted('499'), failed: counted('500'), logged }
 }
 
-describeBackends('a client that leaves in the middle of its body', (backend) => {
+describeBackends('a client that disconnects within its body', (backend) => {
   for (const [way, goodbye] of Object.entries(leave))
     test(`by ${way} is counted and logged as a disconnect, with and without a token`, async () => {
       const server = await sharedServer(backend)
@@ -86,7 +86,7 @@ describeBackends('a client that leaves in the middle of its body', (backend) => 
     expect((await admin.api.get(`/shopping-lists/${id}`)).status).toBe(404)
   })
 
-  test("by the server's shutdown is no error either", async () => {
+  test('because of a shutdown is no error either', async () => {
     // Little is left of the five seconds in which requests may finish.
     const server = await startServer(backend, { SHUTDOWN_DELAY_MS: '4000' })
     const socket = await sendHalf(server, '/auth/login', halves['with its length'])

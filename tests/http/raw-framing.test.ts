@@ -89,8 +89,8 @@ const chunks = [
   ],
 ]
 
-describeService('where a request ends', (backend) => {
-  test('is refused when it has two lengths, and nothing hidden after it is read as a request', async () => {
+describeService('the end of a request', (backend) => {
+  test('is unambiguous: two lengths are refused, and nothing hidden after them is read as a request', async () => {
     const { url } = await sharedServer(backend)
     const body = `0\r\n\r\n${hidden}`
     const refused = [
@@ -165,7 +165,7 @@ const elsewhere = [
   ],
 ]
 
-describeService('whose request it is', (backend) => {
+describeService('the route of a request', (backend) => {
   test('depends on the path as written: no other spelling leads to a route', async () => {
     const { url } = await sharedServer(backend)
     for (const target of elsewhere) {
@@ -209,7 +209,7 @@ describeService('whose request it is', (backend) => {
     })
   })
 
-  test('never decides where mailed links lead', async () => {
+  test('and its Host never decide where mailed links lead', async () => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server)
     const body = JSON.stringify({ email: admin.email })

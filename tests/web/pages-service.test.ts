@@ -7,7 +7,7 @@ import { sharedServer } from '../support/server.ts'
 import { servicesRequired } from '../support/service.ts'
 import { linkIn } from '../support/smtp.ts'
 
-describe.skipIf(chromium === null && !servicesRequired)('the pages behind the links', () => {
+describe.skipIf(chromium === null && !servicesRequired)('the pages opened by mailed links', () => {
   let browser: Browser
   let page: Page
   beforeAll(async () => {

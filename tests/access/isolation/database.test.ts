@@ -8,7 +8,7 @@ import type { Scope } from '../../../src/db/database.ts'
 import { ConstraintError, StatementError } from '../../../src/db/errors.ts'
 import { describeBackends } from '../../support/server.ts'
 import { type Mirror, mirrorOn } from './mirror.ts'
-import { asOwner, findTenantTables, type TenantTable } from './witness.ts'
+import { asOwner, findTenantTables, type TenantTable } from './tables.ts'
 
 /** These belong to no tenant: opaque keys and the applied migrations. */
 const tenantless = ['schema_migrations', 'store_entries']
@@ -39,7 +39,7 @@ const nowhere: Scope = { tenantId: Bun.randomUUIDv7() }
 /** SQLSTATE for a row-level security violation or a missing privilege. */
 const refused = '42501'
 
-describeBackends('the database under the role minimart_app', (backend) => {
+describeBackends('the database, for the role minimart_app', (backend) => {
   let mirror: Mirror
   let tables: TenantTable[]
   let mine: Scope

@@ -3,7 +3,7 @@ import { signInvitation } from '../../../src/features/invitations/token.ts'
 import type { Person } from '../../support/people.ts'
 import { type Attempt, ask, type Call, type Outcome } from './attack.ts'
 import { foreignIds, type Mirror, type Role } from './mirror.ts'
-import { forget } from './witness.ts'
+import { removeRows } from './tables.ts'
 
 export type Case = (mirror: Mirror, field: string, as: readonly Role[]) => Attempt[] | Promise<Attempt[]>
 
@@ -85,7 +85,7 @@ export const claimed =
         // Removed before the other call, which would otherwise find one thing more.
         const alone = (run: () => Promise<Outcome>, id: string) => async () => {
           const answer = await run()
-          if (answer.code === '201') await forget(mirror.server, mirror.mine, [id])
+          if (answer.code === '201') await removeRows(mirror.server, mirror.mine, [id])
           return answer
         }
         return {

@@ -9,13 +9,13 @@ import { describeBackends } from '../../support/server.ts'
 import { closeSockets } from '../../support/socket.ts'
 import { ask, runAll } from './attack.ts'
 import { aimedFields, casesOfFields, fieldAttempts } from './fields.ts'
-import { followersOf } from './followers.ts'
 import { casesOfMessages, messageAttempts } from './messages.ts'
 import { foreignIds, mirrorOn, roles, secretsOf } from './mirror.ts'
 import { pathAttempts, routesWithIds } from './paths.ts'
+import { subscribersOf } from './subscribers.ts'
 import { messageFields } from './surface.ts'
+import { checksum } from './tables.ts'
 import { twinAttempts } from './twins.ts'
-import { checksum } from './witness.ts'
 
 test('every field of every route is declared plain or has a case, and no case is left over', () => {
   expect(casesOfFields()).toEqual(aimedFields)
@@ -25,7 +25,7 @@ test('every field of every client message has a case', () => {
   expect(casesOfMessages().sort()).toEqual(messageFields.toSorted())
 })
 
-describeBackends('isolation of tenants', (backend) => {
+describeBackends('tenant isolation', (backend) => {
   afterAll(closeSockets)
 
   test('both tenants hold the same rows in every table with tenants', async () => {
@@ -59,15 +59,15 @@ describeBackends('isolation of tenants', (backend) => {
   test("an id that exists in both tenants always means the caller's own thing", async () => {
     const mirror = await mirrorOn(backend)
     const { server, mine, theirs } = mirror
-    const followers = await followersOf(mirror)
+    const subscribers = await subscribersOf(mirror)
     const before = await checksum(server, theirs)
     expect(await runAll(twinAttempts(mirror), secretsOf(theirs))).toEqual([])
     expect(await checksum(server, theirs)).toEqual(before)
-    expect(await followers.faults()).toEqual([])
+    expect(await subscribers.faults()).toEqual([])
     // And the reverse: what they do with it reaches only them.
     await theirs.people.owner.api.patch(`/items/${theirs.twin.item}`, { note: 'theirs' })
-    expect((await followers.theirs.next('item_updated')).payload.item.note).toBe('theirs')
-    expect(await followers.faults()).toEqual([])
+    expect((await subscribers.theirs.next('item_updated')).payload.item.note).toBe('theirs')
+    expect(await subscribers.faults()).toEqual([])
     const { body } = await mine.people.owner.api.get(`/shopping-lists/${mine.twin.list}`)
     expect(body.items.map(({ note }: { note: string | null }) => note)).toEqual([null, null])
   })

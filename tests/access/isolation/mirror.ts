@@ -6,7 +6,7 @@ export const roles = ['admin', 'owner', 'editor', 'viewer', 'outsider'] as const
 /** `admin`: of the tenant. `outsider`: a member of the tenant but of none of its lists. */
 export type Role = (typeof roles)[number]
 
-export interface Shelf {
+export interface ListIds {
   list: string
   /** Milk, pending. */
   item: string
@@ -20,11 +20,11 @@ export interface Half {
   tenant: Tenant
   people: Record<Role, Person>
   /** Its ids exist only in this tenant. */
-  own: Shelf
+  own: ListIds
   /** Its ids exist in both tenants. */
-  twin: Shelf
+  twin: ListIds
   /** Like `twin`, but only in this tenant and not used otherwise. */
-  single: Shelf
+  single: ListIds
   /** The owner's. */
   session: string
   /** Invites the outsider to the list of `own`. */
@@ -42,14 +42,14 @@ export interface Mirror {
 export const mirrorOn = oncePerBackend(async (backend) => makeMirror(await sharedServer(backend)))
 
 export async function makeMirror(server: TestServer): Promise<Mirror> {
-  const shared = newShelf()
+  const shared = newListIds()
   const mine = await makeHalf(server, shared)
   // Made last, so that a socket cannot refuse their tokens merely for being older.
   const theirs = await makeHalf(server, shared)
   return { server, mine, theirs }
 }
 
-const newShelf = (): Shelf => {
+const newListIds = (): ListIds => {
   const [list, item, bought, deletedItem, deletedList] = [1, 2, 3, 4, 5].map(() => Bun.randomUUIDv7())
   return {
     list: list ?? '',
@@ -60,7 +60,7 @@ const newShelf = (): Shelf => {
   }
 }
 
-async function makeHalf(server: TestServer, twin: Shelf): Promise<Half> {
+async function makeHalf(server: TestServer, twin: ListIds): Promise<Half> {
   const tenant = await makeTenant(server, 'Mirror')
   const member = (name: string) => makeUser(server, tenant, { name })
   const [owner, editor, viewer, outsider] = await Promise.all([
@@ -70,10 +70,10 @@ async function makeHalf(server: TestServer, twin: Shelf): Promise<Half> {
     member('outsider'),
   ])
   const people = { admin: tenant.admin, owner, editor, viewer, outsider }
-  const own = newShelf()
+  const own = newListIds()
   await fill(people, own)
   await fill(people, twin)
-  const single = newShelf()
+  const single = newListIds()
   await fill(people, single)
   const sessions = await owner.api.get('/auth/sessions')
   const invite = async (): Promise<string> => {
@@ -94,8 +94,8 @@ async function makeHalf(server: TestServer, twin: Shelf): Promise<Half> {
   }
 }
 
-async function fill({ owner, editor, viewer }: Record<Role, Person>, shelf: Shelf): Promise<void> {
-  const { list, item, bought, deletedItem, deletedList } = shelf
+async function fill({ owner, editor, viewer }: Record<Role, Person>, listIds: ListIds): Promise<void> {
+  const { list, item, bought, deletedItem, deletedList } = listIds
   await owner.api.post('/shopping-lists', { id: list, name: 'Same', description: 'Same' })
   await owner.api.post(`/shopping-lists/${list}/items`, {
     items: [

@@ -7,13 +7,13 @@ import { describeBackends, oncePerBackend, startServer, type TestServer } from '
 import { closeSockets } from '../../support/socket.ts'
 import { type Attempt, leaked, runAll } from './attack.ts'
 import { fieldAttempts } from './fields.ts'
-import { followersOf } from './followers.ts'
 import { messageAttempts } from './messages.ts'
 import { type Mirror, makeMirror, secretsOf } from './mirror.ts'
 import { isOfItsKind, pathAttempts } from './paths.ts'
 import { type Tap, tapDatabase, unfencedIn, withoutPredicates } from './statements.ts'
+import { subscribersOf } from './subscribers.ts'
+import { checksum, findTenantTables, keepRows, setRowSecurity } from './tables.ts'
 import { twinAttempts } from './twins.ts'
-import { checksum, findTenantTables, keepRows, setRowSecurity } from './witness.ts'
 
 interface Setup {
   mirror: Mirror
@@ -40,7 +40,7 @@ const setUp = oncePerBackend(async (backend): Promise<Setup> => {
     ...pathAttempts(mirror, ['admin', 'owner'], isOfItsKind),
     ...(await fieldAttempts(mirror, ['owner'])),
   ]) {
-    tap.forget()
+    tap.clear()
     await attempt.foreign()
     await attempt.control()
     tried.push({ attempt, sent: [...tap.seen] })
@@ -101,22 +101,22 @@ describeBackends('isolation by one layer', (backend) => {
   test('without row-level security nothing leaks', async () => {
     const setup = await setUp(backend)
     const { server, theirs } = setup.mirror
-    const followers = await followersOf(setup.mirror)
+    const subscribers = await subscribersOf(setup.mirror)
     const before = await checksum(server, theirs)
     await setRowSecurity(server, false)
     try {
       expect(await attack(setup, setup.attempts, before)).toEqual([])
-      expect(await followers.faults()).toEqual([])
+      expect(await subscribers.faults()).toEqual([])
     } finally {
       await setRowSecurity(server, true)
-      await followers.close()
+      await subscribers.close()
     }
   })
 
   test('without the predicates of any one statement, and without those of all, nothing leaks', async () => {
     const setup = await setUp(backend)
     const { tap, senders, attempts, mirror } = setup
-    const followers = await followersOf(mirror)
+    const subscribers = await subscribersOf(mirror)
     const before = await checksum(mirror.server, mirror.theirs)
     const leaks: string[] = []
     for (const [text, its] of weakened(senders)) {
@@ -128,8 +128,8 @@ describeBackends('isolation by one layer', (backend) => {
     leaks.push(...(await attack(setup, attempts, before)))
     tap.weaken(() => false)
     expect(leaks).toEqual([])
-    expect(await followers.faults()).toEqual([])
-    await followers.close()
+    expect(await subscribers.faults()).toEqual([])
+    await subscribers.close()
   })
 
   test('without both, the same attack finds a leak in each statement', async () => {

@@ -6,9 +6,9 @@ import type { Database, Query, Scope } from '../../../src/db/database.ts'
 import { compileStatement } from '../../../src/db/statement.ts'
 
 export interface Tap {
-  /** Statements sent in a tenant's or the streams' scope since the last `forget`. */
+  /** Statements sent in a tenant's or the streams' scope since the last `clear`. */
   readonly seen: ReadonlySet<string>
-  forget(): void
+  clear(): void
   /** Strips the tenant predicates of matching statements from now on. */
   weaken(which: (text: string) => boolean): void
 }
@@ -38,7 +38,7 @@ export function tapDatabase(db: Database): Tap {
     })
   return {
     seen,
-    forget: () => seen.clear(),
+    clear: () => seen.clear(),
     weaken(which) {
       weakened = which
     },

@@ -20,7 +20,7 @@ test('the permission table has exactly the actions of the contract', () => {
 const changesNothing = ({ route, given }: Rule): boolean =>
   route.startsWith('GET') || (given === undefined && !/\/:id/.test(route))
 
-describeBackends('who may do what', (backend) => {
+describeBackends('permissions', (backend) => {
   afterEach(closeSockets)
 
   for (const rule of table)

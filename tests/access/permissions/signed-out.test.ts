@@ -5,7 +5,7 @@ import { describeBackends, sharedServer } from '../../support/server.ts'
 import { everyone, table } from './table.ts'
 import { bearer, guarded, makeTarget, type Sent, sendRaw, unknownId, worldOf } from './world.ts'
 
-describeBackends('whoever is not signed in', (backend) => {
+describeBackends('an unauthenticated caller', (backend) => {
   test('gets 401 from every protected route, whatever else is wrong', async () => {
     const server = await sharedServer(backend)
     const { owner } = (await worldOf(backend)).people
@@ -64,7 +64,7 @@ describeBackends('whoever is not signed in', (backend) => {
   })
 })
 
-describeBackends('who is refused for a role', (backend) => {
+describeBackends('a caller without the required role', (backend) => {
   test('gets 403 before ids, bodies or existence are checked', async () => {
     const server = await sharedServer(backend)
     const world = await worldOf(backend)

@@ -98,7 +98,7 @@ async function makeFormers(server: TestServer): Promise<Record<string, Former>> 
   }
 }
 
-describeBackends('whose token has ended', (backend) => {
+describeBackends('a token that is no longer valid', (backend) => {
   const stateOf = async (server: TestServer, { listId, userId, tenantId }: Things): Promise<unknown> =>
     server.running.deps.db.read(
       { tenantId },
@@ -162,7 +162,7 @@ describeBackends('whose token has ended', (backend) => {
     }
   })
 
-  test('whose account is gone, as after restoring a backup, must sign in again, whatever they write', async () => {
+  test('whose account is gone, as after restoring a backup, asks for a new sign-in, whatever is written', async () => {
     const server = await sharedServer(backend)
     const world = await worldOf(backend)
     const { listId } = await makeTarget(world)

@@ -24,7 +24,7 @@ const outages = {
   ],
 } as const
 
-describePrivateRedis('a code that cannot be kept', () => {
+describePrivateRedis('a code that cannot be stored', () => {
   for (const [how, [begin, end]] of Object.entries(outages))
     test(`while Redis ${how} answers 503 and creates nobody, and the same call succeeds afterwards`, async () => {
       const redis = await startRedis()
@@ -69,7 +69,7 @@ describePrivateRedis('a code that cannot be kept', () => {
     })
 })
 
-describeBackends('a code for somebody who is not made', (backend) => {
+describeBackends('a code for a user who is not created', (backend) => {
   test('because the address is taken leaves the code mailed to it valid', async () => {
     const server = await sharedServer(backend)
     const newcomer = await makeUnverified(server, await makeTenant(server))

@@ -158,7 +158,7 @@ describeFull('a refresh with two instances', () => {
   })
 })
 
-describePrivatePostgres('a refresh while the database is away', () => {
+describePrivatePostgres('a refresh during a database outage', () => {
   test('signs nobody out, even when it outlasts the grace period', async () => {
     const postgres = await startPostgres()
     const { url } = await postgres.createDatabase()

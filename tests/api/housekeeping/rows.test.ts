@@ -23,7 +23,7 @@ const figuresOf = async (url: string): Promise<(name: string) => number> => {
   }
 }
 
-describeBackends('rows that have had their time', (backend) => {
+describeBackends('expired rows', (backend) => {
   let server: TestServer
   let tenant: Tenant
 

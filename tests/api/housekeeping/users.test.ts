@@ -47,7 +47,7 @@ const isAnnounced = async (server: TestServer, { id }: Newcomer): Promise<boolea
 const verifyWith = (server: TestServer, { email, code }: Newcomer) =>
   createClient(server.url).post('/auth/verify-email', { email, otp: code })
 
-describeBackends('people who never proved their address', (backend) => {
+describeBackends('users who never verified their address', (backend) => {
   let server: TestServer
 
   beforeAll(async () => {

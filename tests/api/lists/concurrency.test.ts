@@ -13,7 +13,7 @@ import {
 } from '../../support/people.ts'
 import { describeFull, sharedServer, startInstance, type TestServer } from '../../support/server.ts'
 
-describeFull('concurrently', () => {
+describeFull('concurrent requests', () => {
   let server: TestServer
   let second: TestServer
   let tenant: Tenant

@@ -65,7 +65,7 @@ async function delayProxy(host: string, port: number): Promise<DelayProxy> {
 }
 
 describeFull('round trips to the database', () => {
-  let line: DelayProxy
+  let proxy: DelayProxy
   let database: { url: string; drop(): Promise<void> }
   let server: TestServer
   let person: Person
@@ -73,14 +73,14 @@ describeFull('round trips to the database', () => {
   beforeAll(async () => {
     database = await (await testPostgres()).createDatabase()
     const url = new URL(database.url)
-    line = await delayProxy(url.hostname, Number(url.port || 5432))
-    url.host = `127.0.0.1:${line.port}`
+    proxy = await delayProxy(url.hostname, Number(url.port || 5432))
+    url.host = `127.0.0.1:${proxy.port}`
     server = await startServer('full', { DATABASE_URL: url.href })
     person = (await makeTenant(server)).admin
   })
   afterAll(async () => {
     await server.stop()
-    line.close()
+    proxy.close()
     await database.drop()
   })
 
@@ -88,9 +88,9 @@ describeFull('round trips to the database', () => {
   const fewest = async (act: (turn: number) => Promise<{ status: number }>): Promise<number> => {
     const counts: number[] = []
     for (let turn = 0; turn < warmUps + tries; turn++) {
-      const before = line.roundTrips()
+      const before = proxy.roundTrips()
       expect((await act(turn)).status).toBeWithin(200, 300)
-      if (turn >= warmUps) counts.push(line.roundTrips() - before)
+      if (turn >= warmUps) counts.push(proxy.roundTrips() - before)
     }
     return Math.min(...counts)
   }

@@ -60,7 +60,7 @@ describeBackends('a slug', (backend) => {
   })
 })
 
-describeFull('slugs raced on PostgreSQL', () => {
+describeFull('slugs under concurrency on PostgreSQL', () => {
   const race = async (bodies: object[]) => {
     const root = await superAdmin(await sharedServer('full'))
     return Promise.all(bodies.map((body) => root.api.post('/tenants', { admin: account(), ...body })))

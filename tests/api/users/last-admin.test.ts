@@ -58,7 +58,7 @@ describeBackends('the last admin', (backend) => {
 
 const rounds = 8
 
-describeFull('admins raced on PostgreSQL', () => {
+describeFull('concurrent admins on PostgreSQL', () => {
   type Act = (actor: Person, target: Person) => Promise<{ status: number; body: { code: string } | null }>
   const acts: Record<string, Act> = {
     'deactivate each other': (actor, target) => actor.api.delete(`/users/${target.id}`),

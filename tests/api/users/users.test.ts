@@ -236,8 +236,8 @@ describeBackends('a user', (backend) => {
   })
 })
 
-describeFull('users raced on PostgreSQL', () => {
-  test('is created once when ten requests race for one address in two tenants', async () => {
+describeFull('concurrent requests for users on PostgreSQL', () => {
+  test('create one user when ten race for one address in two tenants', async () => {
     const server = await sharedServer('full')
     const admins = [(await makeTenant(server)).admin, (await makeTenant(server)).admin]
     const email = freshEmail()

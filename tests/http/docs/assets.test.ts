@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { assets } from '../../../src/http/docs/docs-assets.ts'
 import { describePrograms } from '../../support/program.ts'
 
-describePrograms('the documents’ scripts and styles', (program) => {
+describePrograms('the documentation’s scripts and styles', (program) => {
   test('are sent compressed to clients that accept it, plain to others, with the same content', async () => {
     const started = await program.start([], {
       env: { PORT: '0', DATA_DIR: await program.dataDir('migrated') },

@@ -62,7 +62,7 @@ export async function checksum(
 }
 
 /** Removes lists and items from a tenant without a trace. */
-export const forget = (server: TestServer, { tenant }: Half, ids: readonly string[]): Promise<void> =>
+export const removeRows = (server: TestServer, { tenant }: Half, ids: readonly string[]): Promise<void> =>
   asOwner(server, async (query) => {
     const these = sql`(${sql.join(
       ids.map((id) => sql`${id}::uuid`),

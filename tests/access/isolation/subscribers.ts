@@ -2,7 +2,7 @@
 import { openSocket, type TestSocket } from '../../support/socket.ts'
 import { type Mirror, secretsOf } from './mirror.ts'
 
-export interface Followers {
+export interface Subscribers {
   theirs: TestSocket
   mine: TestSocket
   /** Messages received so far that belong to the other tenant. */
@@ -10,7 +10,7 @@ export interface Followers {
   close(): Promise<void>
 }
 
-export async function followersOf({ server, mine, theirs }: Mirror): Promise<Followers> {
+export async function subscribersOf({ server, mine, theirs }: Mirror): Promise<Subscribers> {
   const sockets = {
     theirs: await openSocket(server, theirs.people.owner.accessToken),
     mine: await openSocket(server, mine.people.owner.accessToken),
