@@ -79,7 +79,7 @@ const weakened = (senders: Setup['senders']) =>
 
 /**
  * Statements that leak nothing even without predicates and row-level security: the caller cannot choose what they look
- * up (their own account, an id in a signed invitation), they only lock, or their result is grouped by tenant.
+ * up (their own account, an id in a signed invitation), they only lock, or their results are keyed by tenant.
  */
 const harmless = [
   /^\s*select from (shopping_lists|tenants) where [^()]* for no key update$/,
