@@ -1,11 +1,11 @@
-/** The walls of the house (README, "How it is built"): which room may know which, and who may touch what. */
+/** The architecture (README, "How it is built"): which folder may import which, and who may use what. */
 import { expect, test } from 'bun:test'
 import { dirname, join, normalize } from 'node:path'
 import { Glob } from 'bun'
 
 /**
- * The rooms, from the ground up: a file imports, types included, only from its own room and from those before it.
- * So no room can reach itself again.
+ * The rooms, bottom up: a file imports, types included, only from its own room and those before it, so rooms cannot form
+ * a cycle.
  */
 const rooms = [
   'errors.ts',
@@ -56,9 +56,9 @@ interface Module {
   path: string
   text: string
   room: number
-  /** Files of src, relative to it, and packages by their name; types too. */
+  /** Imported files, relative to src, and packages; including types. */
   imports: string[]
-  /** The same without what is imported as types alone, and so not there at run time. */
+  /** The same without type-only imports, which do not exist at run time. */
   values: string[]
 }
 
@@ -66,7 +66,7 @@ const globs = rooms.map((room) => new Glob(room))
 const modules = await readModules()
 const roomOf = new Map(modules.map(({ path, room }) => [path, room]))
 
-test('every file stands in one room', () => {
+test('every file belongs to one room', () => {
   for (const { path } of modules)
     expect([path, rooms.filter((_, index) => globs[index]?.match(path)).length]).toEqual([path, 1])
 })
@@ -80,21 +80,21 @@ test('imports point down, types included', () => {
   expect(upward).toEqual([])
 })
 
-test('no files import each other in a circle, types included', () => {
-  expect(circles(new Map(modules.map(({ path, imports }) => [path, imports])))).toEqual([])
+test('no files import each other in a cycle, types included', () => {
+  expect(cycles(new Map(modules.map(({ path, imports }) => [path, imports])))).toEqual([])
 })
 
-test('no rooms import each other in a circle, types included', () => {
+test('no rooms import each other in a cycle, types included', () => {
   const graph = new Map<string, string[]>()
   for (const { room, imports } of modules) {
     const name = rooms[room] ?? ''
     const others = imports.flatMap((imported) => rooms[roomOf.get(imported) ?? -1] ?? [])
     graph.set(name, [...(graph.get(name) ?? []), ...others.filter((other) => other !== name)])
   }
-  expect(circles(graph)).toEqual([])
+  expect(cycles(graph)).toEqual([])
 })
 
-test('no room is crowded', () => {
+test('no room has too many files', () => {
   const counts = rooms.map((room, index) => ({
     room,
     files: modules.filter((one) => one.room === index).length,
@@ -108,7 +108,7 @@ const importers = (matches: (imported: string) => boolean): string[] =>
 const strangers = (package_: RegExp, allowed: RegExp): string[] =>
   importers((name) => package_.test(name)).filter((path) => !allowed.test(path))
 
-test('only config and the commands that hand the environment to it read the environment', () => {
+test('only config and the commands that pass it the environment read the environment', () => {
   const readers = modules.filter(({ text }) => /process\.env|Bun\.env/.test(text)).map(({ path }) => path)
   expect(readers.filter((path) => !/^(cli\/(setup|demo)|build\/executable)\.ts$/.test(path))).toEqual([])
 })
@@ -120,7 +120,7 @@ test('only the adapters import drivers', () => {
   expect(strangers(/^nodemailer/, /^mail\/(mailer|transport)\.ts$/)).toEqual([])
 })
 
-test('OpenTelemetry is known to one file, which nobody loads but when traces are wanted', () => {
+test('only one file imports OpenTelemetry, and it is loaded only when traces are enabled', () => {
   expect(importers((name) => name.startsWith('@opentelemetry/'))).toEqual(['tracing/tracing-otel.ts'])
   expect(importers((name) => name === 'tracing/tracing-otel.ts')).toEqual(['tracing/open.ts'])
   const loader = modules.find(({ path }) => path === 'tracing/open.ts')
@@ -135,15 +135,15 @@ test('Elysia appears only in the app, routes, models and http', () => {
   expect(strangers(/^(elysia$|@elysiajs\/)/, users)).toEqual([])
 })
 
-test('the client takes nothing but types from outside itself', () => {
+test('the client imports only types from outside', () => {
   const inClient = modules.filter(({ path }) => path.startsWith('client/'))
   expect(inClient.flatMap(({ values }) => values.filter((name) => !name.startsWith('client/')))).toEqual([])
   const packages = inClient.flatMap(({ imports }) => imports.filter((name) => !roomOf.has(name)))
-  // Its types turn the server's schemas into the client's types.
+  // Derives the client's types from the server's schemas.
   expect([...new Set(packages)]).toEqual(['@sinclair/typebox'])
 })
 
-test('no list is changed outside list-changes/change.ts', () => {
+test('only list-changes/change.ts changes lists', () => {
   const writes = /\b(insert into|update|delete from)\s+(list_members|items|list_events)\b/i
   const others = modules.filter(
     ({ path, text }) =>
@@ -151,17 +151,17 @@ test('no list is changed outside list-changes/change.ts', () => {
       !['features/list-changes/change.ts', 'features/housekeeping/expired-events.ts'].includes(path) &&
       !text.includes('changeList('),
   )
-  // A new list begins with its owner; there is no list yet that could be changed. Events that have expired change
-  // nothing on a list when they go.
+  // A new list starts with its owner, so there is nothing to change yet. Deleting expired events does not change a
+  // list.
   expect(others.map(({ path }) => path)).toEqual([])
-  // A tenant that is imported brings its lists as they were, to where nobody sees them before the commit.
+  // An import inserts a tenant's lists as they were, invisible until the commit.
   const anywhere = /\b(insert into|update|delete from)\s+\$\{/i
   const writersOfAny = modules.filter(({ text }) => anywhere.test(text)).map(({ path }) => path)
   expect(writersOfAny).toEqual(['archive/import.ts'])
 })
 
-/** What is left once all that imports nothing left, or that nothing left imports, has been taken away again and again. */
-function circles(graph: ReadonlyMap<string, readonly string[]>): string[] {
+/** The nodes left after repeatedly removing those that import, or are imported by, none of the rest. */
+function cycles(graph: ReadonlyMap<string, readonly string[]>): string[] {
   let left = [...graph.keys()]
   for (;;) {
     const imported = new Set(left.flatMap((node) => graph.get(node) ?? []))

@@ -1,4 +1,4 @@
-/** The table in asvs.md is whole, and what it points to is there. */
+/** The table in asvs.md is complete, and the tests and files it names exist. */
 import { expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ const rows: Row[] = text
     }
   })
 
-/** Of levels 1 and 2, as `V1.2.3`. */
+/** Requirements of levels 1 and 2, as `V1.2.3`. */
 const required = Object.entries(levels).flatMap(([section, digits]) =>
   [...digits].flatMap((level, index) => (level === '3' ? [] : [`${section}.${index + 1}`])),
 )
@@ -36,34 +36,34 @@ const referencesOf = ({ answer }: Row) =>
     file,
     name: name.replaceAll('`', ''),
   }))
-/** What is left to read besides the tests. */
+/** The letters of an answer apart from its references. */
 const reasonOf = ({ answer }: Row): string => answer.replaceAll(reference, '').replace(/[^\p{L}]+/gu, '')
 
-test('every requirement of levels 1 and 2 has its row, and only one', () => {
+test('every requirement of levels 1 and 2 has exactly one row', () => {
   expect(required).toHaveLength(253)
   expect(rows.flatMap(({ ids }) => ids).toSorted()).toEqual(required.toSorted())
 })
 
-test('every row says what is asked, and how the service stands to it', () => {
+test('every row has a requirement and a valid state', () => {
   const states = ['met', 'by design', 'partly', 'not met', 'n/a']
   expect(rows.filter(({ asks, state }) => asks === '' || !states.includes(state))).toEqual([])
 })
 
-test('what is met has a test that shows it, what is not a reason', () => {
+test('a met requirement names a test, any other a reason', () => {
   const bare = rows.filter((row) =>
     row.state === 'met' ? referencesOf(row).length === 0 : reasonOf(row) === '',
   )
   expect(bare).toEqual([])
 })
 
-test('what is partly met or not says what is missing', () => {
+test('a requirement that is partly met or not met says what is missing', () => {
   const vague = rows.filter(
     ({ state, answer }) => ['partly', 'not met'].includes(state) && answer.split(/[.!] |\.$/).length < 2,
   )
   expect(vague).toEqual([])
 })
 
-test('every test and file named is there', async () => {
+test('every test and file named exists', async () => {
   const missing: string[] = []
   for (const { file, name } of rows.flatMap(referencesOf)) {
     const path = join(import.meta.dir, file)

@@ -1,4 +1,4 @@
-/** What people send reaches the log as text alone: no line, field or terminal command of their own. */
+/** User input in the log is plain text: it cannot add a line, a field or a terminal command. */
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { AppError } from '../src/errors.ts'
@@ -13,7 +13,7 @@ function printed(format: 'json' | 'pretty', message: string, fields: LogFields =
   return text
 }
 
-/** What moves a terminal's cursor, ends its lines, or turns the direction of what is shown. */
+/** Characters that move a terminal's cursor, end lines, or reverse the text direction. */
 const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u
 
 const forgeries = [
@@ -33,8 +33,8 @@ const forgeries = [
 
 const wild = fc.oneof(fc.constantFrom(...forgeries), fc.string({ unit: 'binary' }), fc.string())
 
-describe('a line of the log', () => {
-  test('as JSON is one line, well-formed and printable, and gives back what was logged', () => {
+describe('a log line', () => {
+  test('as JSON is one line, well-formed and printable, and round-trips what was logged', () => {
     fc.assert(
       fc.property(wild, wild, (message, value) => {
         const line = printed('json', message, { value, nested: { list: [value] } })
@@ -48,7 +48,7 @@ describe('a line of the log', () => {
     )
   })
 
-  test('on a terminal is one line without a control character but the colours of the log itself', () => {
+  test("on a terminal is one line without control characters, except the log's own colours", () => {
     const colours = new RegExp(`${'\x1b'}\\[(?:90|36|33|31|0)m`, 'g')
     fc.assert(
       fc.property(wild, wild, (message, value) => {
@@ -61,17 +61,17 @@ describe('a line of the log', () => {
     )
   })
 
-  test('on a terminal quotes what is more than a word, so that no value passes for another field', () => {
+  test('on a terminal quotes anything but a single word, so that no value passes for another field', () => {
     const line = printed('pretty', 'request', { request_id: 'a status=200 user="root"', status: 401 })
     expect(line).toContain('request_id="a status=200 user=\\"root\\"" status=401')
   })
 })
 
-describe('an error in the log', () => {
+describe('a logged error', () => {
   const described = (error: unknown) => JSON.parse(printed('json', 'failed', { error })).error
   const refused = () => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
 
-  test('that was to be expected has its codes and those of its causes, and no stack', () => {
+  test('that was expected has its codes and those of its causes, and no stack', () => {
     const cause = Object.assign(refused(), { cause: new Error('the deepest') })
     expect(described(new AppError('database_unavailable', 'Away.', { cause }))).toEqual({
       name: 'AppError',
@@ -86,7 +86,7 @@ describe('an error in the log', () => {
     })
   })
 
-  test('that is a fault has its stack, and that of its cause but where it was to be expected', () => {
+  test("that was unexpected has its stack, and its cause's unless that was expected", () => {
     const cause = new AppError('redis_unavailable', 'Away.', { cause: refused() })
     for (const fault of [new AppError('internal_error', 'Oh.', { cause: refused() }), refused()])
       expect(described(fault).stack).toMatch(/^ +at /m)
@@ -102,7 +102,7 @@ describe('an error in the log', () => {
     expect(shown.cause.stack).toBeUndefined()
   })
 
-  test('that has no stack is not given one', () => {
+  test('without a stack gets none', () => {
     for (const stack of [undefined, 'undefined', 'Error: without frames'])
       expect(described(Object.assign(new Error('no such host'), { stack })).stack).toBeUndefined()
   })
@@ -119,7 +119,7 @@ describe('a secret', () => {
     'cannot reach "postgres://minimart:§@db.example/minimart"; tried 3 times',
   ]
 
-  test('in an address is cut out of messages, fields and errors, whatever characters it has', () => {
+  test('in a URL is redacted from messages, fields and errors, whatever characters it has', () => {
     for (const address of inAddresses)
       for (const secret of [password, encodeURIComponent(password), 'plain', '@@@'])
         for (const format of ['json', 'pretty'] as const) {
@@ -132,7 +132,7 @@ describe('a secret', () => {
         }
   })
 
-  test('is cut out by the name of its field, at any depth', () => {
+  test('is redacted by the name of its field, at any depth', () => {
     const names =
       'password newPassword smtpPassword jwtSecretKey access_token Authorization cookie otp passwordHash'
     for (const name of names.split(' '))
@@ -143,7 +143,7 @@ describe('a secret', () => {
     expect(printed('json', 'm', { databaseUrl: 'postgres://u:sesame@h/d' })).not.toContain('sesame')
   })
 
-  test('that is a token is cut out of any text', () => {
+  test('that is a token is redacted from any text', () => {
     const token = `${Buffer.from('{"alg":"HS256"}').toString('base64url')}.${'a'.repeat(30)}.${'b'.repeat(30)}`
     for (const text of [
       token,

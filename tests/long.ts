@@ -1,6 +1,6 @@
 /**
- * What depends on chance, many times over: `bun run test:long [seed]`, about half an hour. Each step prints its seed and
- * its figures; the closing lines say what ran, for how long, and whether it passed.
+ * Randomised tests with many rounds: `bun run test:long [seed]`, about half an hour. Each step prints its seed and
+ * counts; the closing lines say what ran, for how long, and whether it passed.
  */
 const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31)
 

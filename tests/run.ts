@@ -1,11 +1,11 @@
 /**
  * The whole suite, `bun run test [arguments of bun test]`: starts PostgreSQL and Redis once, runs `bun test` against
- * them, and closes with the line `N passed, N failed`, `, N skipped` behind it where there were any.
+ * them, and ends with the line `N passed, N failed`, plus `, N skipped` if any were.
  *
- * The files are shared out between a process a core and one more, for many tests wait rather than work; each line of
- * their output stands under the name of its file. Those that take longest, by timings.json, begin first;
- * `--update-timings` measures them again. A file named `*.alone.test.ts` measures, so it runs after the rest with
- * nothing beside it. Where a file or a name is asked for, there is one process.
+ * The files run in one process per core plus one, as many tests wait rather than compute; their output is grouped by
+ * file. The longest, by timings.json, start first; `--update-timings` measures them again. A file named
+ * `*.alone.test.ts` measures time, so it runs by itself after the rest. If files or names are given, there is one
+ * process.
  */
 import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -16,14 +16,14 @@ import { dropDatabasesOf, postgresAvailable, startPostgres } from './support/pos
 import { redisAvailable, startRedis } from './support/redis.ts'
 import { servicesRequired } from './support/service.ts'
 
-/** Bun keeps a default timeout only for the file that sets it, so it is given here. */
+/** Bun scopes a default timeout to the file that sets it, so it is passed here. */
 const testTimeoutMs = 60_000
 const keptOutput = 20_000
-/** Each holds databases in its memory, so a large machine does not get as many as it has cores. */
+/** Each process holds databases in memory, so large machines get fewer than one per core. */
 const processes = Math.min(1 + availableParallelism(), 6)
 const timings = '--timings=tests/timings.json'
 
-/** Ctrl-C reaches the child by itself; this process stays to clean up. */
+/** Ctrl-C reaches the child directly; this process stays to clean up. */
 let child: Bun.Subprocess<'ignore', 'inherit', 'pipe'> | undefined
 let isStopped = false
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
@@ -44,7 +44,7 @@ function refuse(): number {
 }
 
 async function run(given: string[]): Promise<number> {
-  // The executable is tested too, and it must be this very source.
+  // The executable is tested too and must match the current source.
   if (
     Bun.spawnSync([process.execPath, 'src/build.ts'], { stdio: ['ignore', 'ignore', 'inherit'] }).exitCode !==
     0
@@ -52,7 +52,7 @@ async function run(given: string[]): Promise<number> {
     console.log('0 passed, 1 failed')
     return 1
   }
-  // What the tests' processes leave when they end; databases that run as another user have folders in it too.
+  // For what test processes leave behind; databases that run as another user have folders in it too.
   const folder = await mkdtemp(join(tmpdir(), 'minimart-tests-'))
   await chmod(folder, 0o1777)
   const executable = join(folder, 'minimart')
@@ -91,7 +91,7 @@ async function run(given: string[]): Promise<number> {
   return failed > 0 || passed === 0 || isStopped ? 1 : 0
 }
 
-/** The arguments of each `bun test`, one after the other. */
+/** The arguments of each `bun test` run, in order. */
 function passes(given: string[]): string[][] {
   if (given.some((argument) => !argument.startsWith('-'))) return [given]
   return [
@@ -132,8 +132,8 @@ interface Counts {
 }
 
 /**
- * From bun's closing lines (` 12 pass`, ` 1 fail`, …, `Ran 13 tests across …`). Its JUnit report is no use here: it
- * is not written when a file fails to load. A run that ended badly without saying what failed counts as one failure.
+ * Parses Bun's closing lines (` 12 pass`, ` 1 fail`, …, `Ran 13 tests across …`); its JUnit report is not written when a
+ * file fails to load. A run that fails without reporting a failure counts as one.
  */
 function counts(output: string, code: number): Counts {
   const summary = Bun.stripANSI(output)

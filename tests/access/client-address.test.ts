@@ -1,4 +1,4 @@
-/** Whose address a request is counted under: what a client can write of itself never decides it. */
+/** Which address a request counts against; a client can never choose it. */
 import { expect, test } from 'bun:test'
 import { clientAddress } from '../../src/access/client-address.ts'
 import { trustProxy } from '../../src/config/setting.ts'
@@ -10,11 +10,11 @@ test.each<[what: string, trust: string, peer: string, forwardedFor: string | nul
   ['no header', '1', '198.51.100.1', null, '198.51.100.1'],
   ['an empty one', '2', '198.51.100.1', ' , ,', '198.51.100.1'],
   ['one proxy', '1', '10.0.0.1', '192.0.2.9', '192.0.2.9'],
-  ['one proxy, told lies by the client', '1', '10.0.0.1', '203.0.113.5, 192.0.2.9', '192.0.2.9'],
+  ['one proxy, lied to by the client', '1', '10.0.0.1', '203.0.113.5, 192.0.2.9', '192.0.2.9'],
   ['two proxies', '2', '10.0.0.1', '203.0.113.5, 192.0.2.9, 10.0.0.2', '192.0.2.9'],
-  ['more proxies than wrote', '5', '10.0.0.1', '192.0.2.9', '192.0.2.9'],
-  ['a port is no part of it', '1', '10.0.0.1', '192.0.2.9:4711', '192.0.2.9'],
-  ['nor with IPv6', '1', '10.0.0.1', '[2001:db8::9]:4711', '2001:db8::9'],
+  ['more proxies than entries', '5', '10.0.0.1', '192.0.2.9', '192.0.2.9'],
+  ['a port is ignored', '1', '10.0.0.1', '192.0.2.9:4711', '192.0.2.9'],
+  ['a port is ignored with IPv6', '1', '10.0.0.1', '[2001:db8::9]:4711', '2001:db8::9'],
   ['brackets without a port', '1', '10.0.0.1', '[2001:db8::9]', '2001:db8::9'],
   ['IPv4 in IPv6', '1', '10.0.0.1', '::ffff:192.0.2.9', '192.0.2.9'],
   ['IPv4 in IPv6, in hexadecimal', '1', '10.0.0.1', '::FFFF:C000:209', '192.0.2.9'],
@@ -24,7 +24,7 @@ test.each<[what: string, trust: string, peer: string, forwardedFor: string | nul
   ['garbage before it', '2', '10.0.0.1', '192.0.2.9, junk, 203.0.113.5', '203.0.113.5'],
   ['"unknown", as RFC 7239 has it', '1', '10.0.0.1', 'unknown', '10.0.0.1'],
   ['a peer without an address, for hops', '1', 'unknown', '192.0.2.9', 'unknown'],
-  ['a name of a file', '1', '/run/proxy.sock', '192.0.2.9', '/run/proxy.sock'],
+  ['a socket path', '1', '/run/proxy.sock', '192.0.2.9', '/run/proxy.sock'],
 ])('hops, %s', (_what, trust, peer, forwardedFor, client) => {
   expect(clientAddress(peer, forwardedFor, trustProxy(trust))).toBe(client)
 })
@@ -33,10 +33,10 @@ test.each<[what: string, peer: string, forwardedFor: string | null, client: stri
   ['a proxy of theirs', '10.0.0.1', '192.0.2.9', '192.0.2.9'],
   ['a chain of theirs', '10.0.0.1', '203.0.113.5, 192.0.2.9, 10.9.9.9, 10.0.0.2', '192.0.2.9'],
   ['IPv6 and IPv4 mixed', '2001:db8:ffff::1', '2001:db8::9, ::ffff:10.0.0.3', '2001:db8::9'],
-  ['the peer in the clothes of IPv6', '::ffff:10.0.0.1', '192.0.2.9', '192.0.2.9'],
+  ['an IPv4-mapped peer', '::ffff:10.0.0.1', '192.0.2.9', '192.0.2.9'],
   ['a stranger claiming to be behind one', '198.51.100.1', '192.0.2.9, 10.0.0.1', '198.51.100.1'],
   ['nothing but theirs', '10.0.0.1', '10.0.0.7, 10.0.0.8', '10.0.0.7'],
-  ['garbage from before theirs', '10.0.0.1', '192.0.2.9, <junk>, 10.0.0.8', '10.0.0.8'],
+  ['garbage before theirs', '10.0.0.1', '192.0.2.9, <junk>, 10.0.0.8', '10.0.0.8'],
   ['a peer without an address', 'unknown', '192.0.2.9', 'unknown'],
 ])('addresses, %s', (_what, peer, forwardedFor, client) => {
   expect(clientAddress(peer, forwardedFor, proxies)).toBe(client)

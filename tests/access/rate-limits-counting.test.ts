@@ -1,4 +1,4 @@
-/** What is counted together, and what an answer tells of it. */
+/** Which calls share a counter, and what the answer's headers report. */
 import { expect, test } from 'bun:test'
 import { createRateLimits, type RateLimits } from '../../src/access/rate-limits.ts'
 import { AppError } from '../../src/errors.ts'
@@ -16,7 +16,7 @@ function limitsOf(settings: Partial<Parameters<typeof createRateLimits>[1]>) {
 
 type Counting = (limits: RateLimits, caller: Parameters<RateLimits['ofAuth']>[0]) => Promise<void>
 
-/** What the answer to a request so counted carries; `refused` is its Retry-After. */
+/** Headers of the answer to a request counted this way; `refused` is its Retry-After. */
 async function answer(limits: RateLimits, counting: Counting, address = '192.0.2.1') {
   const headers: Record<string, string | number> = {}
   const refusal = await counting(limits, { address, answerHeaders: headers }).then(
@@ -33,7 +33,7 @@ const signIn =
   (limits, caller) =>
     limits.ofAuth(caller, email)
 
-test('each limit is told with its calls and window, what is left of it and when there is one more', async () => {
+test('each limit is reported with its quota, window, remaining calls and time until the next one', async () => {
   const { clock, limits } = limitsOf({ rateLimitAuth: tenPerMinute })
   const policy = '"auth-address";q=10;w=60, "auth-account";q=10;w=60'
   await answer(limits, signIn('ann'))
@@ -51,7 +51,7 @@ test('each limit is told with its calls and window, what is left of it and when 
   })
 })
 
-test('the older fields are of the limit that has least left, and of two such the one that takes longer', async () => {
+test('the legacy fields report the limit with the fewest calls left, on a tie the one that takes longer', async () => {
   const { limits } = limitsOf({
     rateLimitApi: { count: 5, windowSeconds: 60 },
     rateLimitInvite: { count: 3, windowSeconds: 3600 },
@@ -68,7 +68,7 @@ test('the older fields are of the limit that has least left, and of two such the
   expect(older(await answer(limits, inviting))).toEqual([3, 0, 1200])
 })
 
-test('after Retry-After one call gets through, though two limits are used up and one takes longer', async () => {
+test('after Retry-After one call gets through, even when two limits are used up', async () => {
   const { clock, limits } = limitsOf({
     rateLimitApi: { count: 2, windowSeconds: 3600 },
     rateLimitInvite: { count: 2, windowSeconds: 60 },
@@ -85,13 +85,13 @@ test('after Retry-After one call gets through, though two limits are used up and
   expect((await answer(limits, inviting)).refused).toBeNull()
 })
 
-test('what is off is neither counted nor told', async () => {
+test('a disabled limit is neither counted nor reported', async () => {
   const { limits } = limitsOf({ rateLimitApi: tenPerMinute })
   for (let count = 0; count < 50; count++)
     expect(await answer(limits, signIn('ann'))).toEqual({ refused: null, headers: {} })
 })
 
-/** How many of these addresses, one after another on as many accounts, two attempts a day let through. */
+/** How many sign-ins get through at two attempts a day, from these addresses in turn, each on another account. */
 async function letThrough(addresses: string[]): Promise<number> {
   const { limits } = limitsOf({ rateLimitAuth: { count: 2, windowSeconds: 86_400 } })
   const answers = await Promise.all(
@@ -100,7 +100,7 @@ async function letThrough(addresses: string[]): Promise<number> {
   return answers.filter(({ refused }) => refused === null).length
 }
 
-test('an IPv6 client is its /64, an IPv4 client its address', async () => {
+test('IPv6 clients are counted by their /64, IPv4 clients by their address', async () => {
   const inOne64 = ['2001:db8:1:2::1', '2001:db8:1:2::2', '2001:db8:1:2:ffff:ffff:ffff:ffff', '2001:db8:1:2::']
   expect(await letThrough(inOne64)).toBe(2)
   expect(await letThrough(['2001:db8:1:2::1', '2001:db8:1:3::1', '2001:db8:1:4::1'])).toBe(3)

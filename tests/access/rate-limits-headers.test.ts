@@ -1,4 +1,4 @@
-/** Every answer of a limited route tells how its limits stand, and no route escapes its limit. */
+/** Every limited route enforces its limits and reports their state in its answers' headers. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { get, type IncomingHttpHeaders } from 'node:http'
 import { createDocumentedApp } from '../../src/app.ts'
@@ -10,12 +10,12 @@ import { postgresAvailable } from '../support/postgres.ts'
 import { redisAvailable } from '../support/redis.ts'
 import { sharedServer, startServer, type TestServer } from '../support/server.ts'
 
-/** The fields are written above the backends, so the one that starts faster will do. */
+/** The headers do not depend on the backend, so the faster one will do. */
 const backend = postgresAvailable && redisAvailable ? 'full' : 'embedded'
 const fields = ['ratelimit', 'ratelimit-policy', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset']
 const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
 
-/** What is left of each limit, e.g. `{"user": 5}`; the field must be a list of strings with parameters (RFC 9651). */
+/** Calls left of each limit, e.g. `{"user": 5}`; the field must be a list of strings with parameters (RFC 9651). */
 function left({ headers }: { headers: Headers }): Record<string, number> {
   const members = (headers.get('ratelimit') ?? '').split(', ')
   return Object.fromEntries(
@@ -30,7 +30,7 @@ function left({ headers }: { headers: Headers }): Record<string, number> {
 interface Operation {
   method: string
   path: string
-  /** Whether the document says that it is limited, by 429 and by the fields in its good answers alike. */
+  /** Whether the document describes the limit, both by a 429 and by the fields of its successes. */
   limited: boolean
   example: unknown
 }
@@ -39,7 +39,7 @@ const inside = (place: unknown, ...keys: string[]): unknown =>
   keys.reduce<unknown>((found, key) => (isRecord(found) ? found[key] : undefined), place)
 const entries = (place: unknown): [string, unknown][] => Object.entries(isRecord(place) ? place : {})
 
-/** Every operation below /api, from the document that is made from the program's own routes. */
+/** Every operation below /api in the OpenAPI document. */
 async function allOperations(): Promise<Operation[]> {
   const document = await openapiDocument(createDocumentedApp())
   return entries(inside(document, 'paths'))
@@ -62,7 +62,7 @@ async function allOperations(): Promise<Operation[]> {
     )
 }
 
-describe('what answers tell of limits', () => {
+describe('rate limit headers', () => {
   let server: TestServer
   beforeAll(async () => {
     server = await startServer(backend, {
@@ -74,7 +74,7 @@ describe('what answers tell of limits', () => {
   })
   afterAll(() => server.stop())
 
-  test('a sign-in tells of the address and of the account, right or wrong, and a refusal of what refused', async () => {
+  test('a sign-in, right or wrong, reports the limits of address and account; a 429 the one that was hit', async () => {
     const { email, password } = server.superAdmin
     const attempt = (account: string, secret = 'not the password') =>
       createClient(server.url).post('/auth/login', { email: account, password: secret }, from('192.0.2.1'))
@@ -94,11 +94,11 @@ describe('what answers tell of limits', () => {
     expect(refused.headers.get('ratelimit-reset')).toBe(retryAfter)
   })
 
-  test('every call of a user counts, whatever is answered; past the limit every route but the open ones is closed', async () => {
+  test('every call of a user counts, whatever the answer; past the limit only public routes still work', async () => {
     const { body } = await createClient(server.url).post('/auth/login', server.superAdmin, from('192.0.2.2'))
     const api = createClient(server.url, body.access_token)
-    const told: unknown[] = []
-    const note = (answer: Answer): void => void told.push([answer.status, left(answer)])
+    const seen: unknown[] = []
+    const note = (answer: Answer): void => void seen.push([answer.status, left(answer)])
     note(await api.get('/auth/me'))
     note(await api.get('/shopping-lists'))
     note(await api.get('/tenants/01890000-0000-7000-8000-000000000000'))
@@ -106,7 +106,7 @@ describe('what answers tell of limits', () => {
     const guess = { current_password: 'a guess', new_password: 'another long one' }
     note(await api.post('/auth/change-password', guess, from('192.0.2.3')))
     note(await api.get('/tenants'))
-    expect(told).toEqual([
+    expect(seen).toEqual([
       [200, { user: 5 }],
       [403, { user: 4 }],
       [404, { user: 3 }],
@@ -115,7 +115,7 @@ describe('what answers tell of limits', () => {
       [200, { user: 0 }],
     ])
 
-    // 192.0.2.1 was used up by the test before.
+    // The test before used up 192.0.2.1.
     const open: string[] = []
     for (const { method, path, limited, example } of await allOperations()) {
       const response = await fetch(server.url + path.replaceAll(/\{\w+\}/g, crypto.randomUUID()), {
@@ -128,22 +128,22 @@ describe('what answers tell of limits', () => {
         ...(method === 'GET' || method === 'DELETE' ? {} : { body: JSON.stringify(example ?? {}) }),
       })
       await response.text()
-      const tells = fields.filter((field) => response.headers.has(field)).length
+      const present = fields.filter((field) => response.headers.has(field)).length
       const closed = response.status === 429 && response.headers.has('retry-after')
-      expect([method, path, closed, tells]).toEqual([method, path, limited, limited ? fields.length : 0])
+      expect([method, path, closed, present]).toEqual([method, path, limited, limited ? fields.length : 0])
       if (!limited) open.push(path)
     }
-    // They take tokens that nobody can guess.
+    // These take tokens that cannot be guessed.
     expect(open).toEqual(['/api/v1/auth/refresh', '/api/v1/invitations/preview'])
   })
 
-  test('a page of another origin may read them', async () => {
+  test('pages of other origins may read the headers', async () => {
     const { headers } = await fetch(`${server.url}/healthz`, { headers: { origin: 'https://shop.example' } })
     const exposed = (headers.get('access-control-expose-headers') ?? '').toLowerCase().split(/, ?/)
     expect(exposed).toEqual(expect.arrayContaining([...fields, 'retry-after']))
   })
 
-  test('the upgrade to a socket tells nothing', async () => {
+  test('a socket upgrade carries no limit headers', async () => {
     const { body } = await createClient(server.url).post('/auth/login', server.superAdmin, from('192.0.2.4'))
     const upgraded = Promise.withResolvers<IncomingHttpHeaders>()
     const handshake = get(`${server.url}/ws?token=${body.access_token}`, {
@@ -164,7 +164,7 @@ describe('what answers tell of limits', () => {
     expect(fields.filter((field) => field in headers)).toEqual([])
   })
 
-  test('limits that are off are told of nowhere', async () => {
+  test('disabled limits are not reported', async () => {
     const { url, superAdmin } = await sharedServer(backend)
     const login = await createClient(url).post('/auth/login', superAdmin)
     const me = await createClient(url, login.body.access_token).get('/auth/me')

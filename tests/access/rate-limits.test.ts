@@ -1,4 +1,4 @@
-/** Limits: counted per address and per account, per user, together by all instances, and by whose word of the address. */
+/** Rate limits per address, account and user, shared by all instances. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createSuperAdmin } from '../../src/features/users/super-admin.ts'
 import { type Answer, createClient } from '../support/client.ts'
@@ -15,7 +15,7 @@ import {
 import { until } from '../support/until.ts'
 
 let addresses = 0
-/** An address no other test of this file comes from. */
+/** An address that no other test of this file uses. */
 const freshAddress = (): string => `198.51.100.${++addresses}`
 
 const attempt = (server: TestServer, email: string, forwardedFor?: string): Promise<Answer> =>
@@ -43,7 +43,7 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
   })
   afterAll(() => server.stop())
 
-  test('one address has five attempts, whatever the accounts; another address has its own', async () => {
+  test('an address gets five attempts in total, whatever the accounts; another address has its own', async () => {
     const address = freshAddress()
     for (let count = 0; count < 5; count++)
       expect((await attempt(server, freshEmail(), address)).status).toBe(401)
@@ -51,7 +51,7 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
     expect((await attempt(server, freshEmail(), freshAddress())).status).toBe(401)
   })
 
-  test('one account has five attempts, whatever the addresses, known or not; another has its own', async () => {
+  test('an account gets five attempts in total, whatever the addresses and whether or not it exists', async () => {
     for (const email of [freshEmail('nobody'), server.superAdmin.email]) {
       for (let count = 0; count < 5; count++)
         expect((await attempt(server, email, freshAddress())).status).toBe(401)
@@ -87,7 +87,7 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
     expectLimited(await guess(), 60)
   })
 
-  test('guessing the current password in a stolen session counts per account, together with sign-ins', async () => {
+  test('guessing the current password in a stolen session counts per account, shared with sign-ins', async () => {
     const { email, api } = await anotherSuperAdmin()
     const guess = () =>
       api.post(
@@ -101,7 +101,7 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
     expectLimited(await attempt(server, email, freshAddress()), 60)
   })
 
-  test('calls of a signed-in user count per user, from whatever address', async () => {
+  test('calls of a signed-in user count per user, whatever the address', async () => {
     const { token } = await anotherSuperAdmin()
     const call = () =>
       createClient(server.url, token).get('/auth/me', {
@@ -111,7 +111,7 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
     expectLimited(await call(), 60)
   })
 
-  /** Signed in from an address of their own; the first one's account was used up by a test before. */
+  /** Signed in from an address of their own; an earlier test used up the first one's account. */
   async function anotherSuperAdmin() {
     const { db, passwords } = server.running.deps
     const email = freshEmail('root')
@@ -128,7 +128,7 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
 })
 
 describeBackends('RATE_LIMIT_INVITE', (backend) => {
-  test('a user has so many invitations, another one has their own', async () => {
+  test('invitations are limited per user', async () => {
     const server = await startServer(backend, { RATE_LIMIT_INVITE: '2/hour' })
     try {
       const tenant = await makeTenant(server)
@@ -147,7 +147,7 @@ describeBackends('RATE_LIMIT_INVITE', (backend) => {
   })
 })
 
-test('one call gets through after Retry-After, and need not wait a moment longer', async () => {
+test('one call gets through as soon as Retry-After has passed', async () => {
   const server = await startServer(postgresAvailable && redisAvailable ? 'full' : 'embedded', {
     RATE_LIMIT_AUTH: '2/second',
   })
@@ -166,7 +166,7 @@ test('one call gets through after Retry-After, and need not wait a moment longer
 })
 
 describeFull('limits with two instances', () => {
-  test('are counted together', async () => {
+  test('share their counters', async () => {
     const one = await startServer('full', { RATE_LIMIT_AUTH: '6/minute' })
     const other = await startInstance(one)
     try {
@@ -183,8 +183,8 @@ describeFull('limits with two instances', () => {
   })
 })
 
-describePrivateRedis('when Redis goes away', () => {
-  test('limits go on, counted by the instance alone, and are shared again when it is back', async () => {
+describePrivateRedis('when Redis is down', () => {
+  test('each instance keeps counting alone, and they share counters again when it is back', async () => {
     const redis = await startRedis()
     const server = await startServer('full', {
       RATE_LIMIT_AUTH: '3/day',

@@ -1,4 +1,4 @@
-/** What was revoked stays so: on every instance within a second, and whatever Redis forgets. */
+/** Revocations reach every instance within a second and survive the loss of Redis's data. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createClient as createRedisClient } from 'redis'
 import { asBearer, endsWithinASecond, isAlive, login, refresh } from '../support/auth.ts'
@@ -36,7 +36,7 @@ describeBackends('a revocation', (backend) => {
 
   const renewed = async ({ refreshToken }: Person) => (await refresh(server, refreshToken)).body
 
-  test('a password changed twice with one access token leaves that token good', async () => {
+  test('changing the password twice with one access token leaves that token valid', async () => {
     const ann = await makeUser(server, tenant)
     const other = (await login(server, ann.email, goodPassword)).body
     expect((await changePassword(ann)).status).toBe(204)
@@ -45,7 +45,7 @@ describeBackends('a revocation', (backend) => {
     expect((await asBearer(server, other.access_token).get('/auth/me')).status).toBe(401)
   })
 
-  test('by a lost role is not undone by a change of password in the same session', async () => {
+  test('by a changed role is not undone by a password change in the same session', async () => {
     const ann = await makeUser(server, tenant, { role: 'tenant_admin' })
     await tenant.admin.api.patch(`/users/${ann.id}`, { role: 'member' })
     const { access_token } = await renewed(ann)
@@ -58,7 +58,7 @@ describeBackends('a revocation', (backend) => {
     expect((await ann.api.get('/users')).body.code).toBe('token_revoked')
   })
 
-  test('by deactivation ends the session; it does not come back with the account', async () => {
+  test('by deactivation ends the session for good, even when the account is reactivated', async () => {
     const ann = await makeUser(server, tenant)
     await tenant.admin.api.delete(`/users/${ann.id}`)
     expect((await ann.api.get('/auth/me')).status).toBe(401)
@@ -69,7 +69,7 @@ describeBackends('a revocation', (backend) => {
     expect((await login(server, ann.email)).status).toBe(200)
   })
 
-  test('by deactivation of the tenant ends all its sessions and no other tenant is touched', async () => {
+  test('by deactivation of the tenant ends all its sessions and no others', async () => {
     const other = await makeTenant(server)
     const ben = await makeUser(server, other)
     const ann = await makeUser(server, tenant)
@@ -85,7 +85,7 @@ describeBackends('a revocation', (backend) => {
     expect((await ann.api.get('/auth/me')).status).toBe(200)
   })
 
-  test('of someone deactivated while signing in leaves no living token', async () => {
+  test('of someone deactivated while signing in leaves no valid token', async () => {
     for (let round = 0; round < 5; round++) {
       const ann = await makeUser(server, tenant)
       const [answer] = await Promise.all([
@@ -111,7 +111,7 @@ describeFull('a revocation with two instances', () => {
   })
   afterAll(() => other.stop())
 
-  test('by a change of password spares the session that made it on the other too', async () => {
+  test('by a password change exempts the session that made it, on the other instance too', async () => {
     const ann = await makeUser(one, tenant)
     const { body: phone } = await login(other, ann.email)
     await changePassword(ann)
@@ -120,7 +120,7 @@ describeFull('a revocation with two instances', () => {
     expect((await refresh(other, ann.refreshToken)).status).toBe(200)
   })
 
-  test('is known to an instance that starts afterwards', async () => {
+  test('is known to an instance that starts later', async () => {
     const ann = await makeUser(one, tenant)
     await ann.api.post('/auth/logout')
     const late = await startInstance(one)
@@ -132,7 +132,7 @@ describeFull('a revocation with two instances', () => {
   })
 })
 
-describeFull('state lost from Redis', () => {
+describeFull('data lost from Redis', () => {
   let server: TestServer
   let tenant: Tenant
   beforeAll(async () => {
@@ -142,7 +142,7 @@ describeFull('state lost from Redis', () => {
   afterAll(() => server.stop())
 
   describe('all of it', () => {
-    test('signs people out, and brings nothing that was revoked back to life', async () => {
+    test('signs people out but revives nothing that was revoked', async () => {
       const [ann, ben, cem] = [
         await makeUser(server, tenant),
         await makeUser(server, tenant),
@@ -161,8 +161,8 @@ describeFull('state lost from Redis', () => {
     })
   })
 
-  describe('the latest of it, as when an older copy is restored', () => {
-    test('brings no session back that ended since', async () => {
+  describe('the latest changes, as when an older copy is restored', () => {
+    test('revives no session that has ended since', async () => {
       const [ann, ben, cem] = [
         await makeUser(server, tenant),
         await makeUser(server, tenant),
@@ -185,7 +185,7 @@ describeFull('state lost from Redis', () => {
 })
 
 describeFull('an invitation', () => {
-  test('that was spent stays so when Redis forgets everything', async () => {
+  test('that was redeemed stays so when Redis loses its data', async () => {
     const server = await startServer('full')
     const tenant = await makeTenant(server)
     const guest = await makeUser(server, tenant)

@@ -1,4 +1,4 @@
-/** The clock of the machine is set, forward and back: nobody is locked out, and lists keep their order. */
+/** When the machine's clock jumps forward or back, nobody is locked out and lists keep their order. */
 import { expect, test } from 'bun:test'
 import { asBearer, later, refresh } from '../support/auth.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
@@ -16,8 +16,8 @@ const renewed = async (server: TestServer, person: Person): Promise<Person> => {
 const numbers = async ({ api }: Person, listId: string): Promise<number[]> =>
   (await api.get(`/shopping-lists/${listId}/events`)).body.data.map(({ seq }: { seq: number }) => seq)
 
-describeBackends('when the clock is set', (backend) => {
-  test('forward, tokens have run out and a refresh gives good ones; back again, it does so once more', async () => {
+describeBackends('when the clock jumps', (backend) => {
+  test('forward, tokens expire and a refresh issues valid ones; back again, so does the next refresh', async () => {
     const server = await sharedServer(backend)
     const ann = await makeUser(server, await makeTenant(server))
     const { id } = await makeList(ann)
@@ -29,7 +29,7 @@ describeBackends('when the clock is set', (backend) => {
       expect((await renewedAnn.api.get('/auth/me')).status).toBe(200)
       return renewedAnn
     })
-    // A token from the future is not believed, but the session goes on.
+    // A token from the future is refused, but the session continues.
     expect((await ahead.api.get('/auth/me')).status).toBe(401)
     const back = await renewed(server, ahead)
     await addItem(back, id)
@@ -38,7 +38,7 @@ describeBackends('when the clock is set', (backend) => {
     expect(lists.map(({ id: listId }: { id: string }) => listId)).toEqual([id])
   })
 
-  test('times of one list never go back', async () => {
+  test('timestamps of one list never decrease', async () => {
     const server = await sharedServer(backend)
     const ann = await makeUser(server, await makeTenant(server))
     const { id } = await makeList(ann)

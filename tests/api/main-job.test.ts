@@ -1,4 +1,4 @@
-/** The main job, from an empty service to bought groceries, as its users would do it. */
+/** The main use case, from an empty service to bought groceries. */
 import { expect, test } from 'bun:test'
 import { addItem, join, makeList, makeTenant, makeUser } from '../support/people.ts'
 import { describeBackends, sharedServer } from '../support/server.ts'

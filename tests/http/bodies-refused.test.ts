@@ -1,4 +1,4 @@
-/** Routes that take no body: one that comes all the same is refused like any wrong one, never dropped. */
+/** Routes without a body refuse one like any invalid body; they never ignore it. */
 import { beforeAll, expect, test } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
 import { maxBodyBytes } from '../../src/http/body.ts'
@@ -8,7 +8,7 @@ import { inputRoutes, jsonType, type Setting, send, settingOf, stateOf } from '.
 
 const takingNone = inputRoutes.filter(({ method, example }) => method !== 'GET' && example === null)
 
-test('every route that may be sent a body says what it takes, if only nothing', () => {
+test('every route whose method allows a body declares what it takes, even if that is nothing', () => {
   const silent = createDocumentedApp()
     .routes.filter(({ method, path }) => path.startsWith('/api/') && !['GET', 'OPTIONS'].includes(method))
     .filter(({ hooks }) => hooks.body === undefined)
@@ -32,14 +32,14 @@ const fine: [string, RequestInit][] = [
   ['an empty object', { headers: jsonType, body: '{}' }],
 ]
 
-describeService('a body where none is taken', (backend) => {
+describeService('a body where none is expected', (backend) => {
   let setting: Setting
   beforeAll(async () => {
     setting = await settingOf(backend)
   })
 
   for (const [what, status, code, body, headers] of refused)
-    test(`${what} is refused with ${status}, and nothing is done`, async () => {
+    test(`${what} is refused with ${status} and has no effect`, async () => {
       const before = await stateOf(setting)
       for (const route of takingNone) {
         const answer = await send(setting, route, { headers, body })
@@ -49,7 +49,7 @@ describeService('a body where none is taken', (backend) => {
       expect(await stateOf(setting)).toBe(before)
     })
 
-  test('is fine when it is empty', async () => {
+  test('is accepted when empty', async () => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server)
     const call = async (person: Person, method: string, path: string, sent: RequestInit) => {

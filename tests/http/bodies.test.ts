@@ -1,4 +1,4 @@
-/** What every body is held to: CONTRACT section 1, the rows on bodies, ids, times, text and addresses. */
+/** Rules for every body: CONTRACT section 1, the rows on bodies, ids, times, text and addresses. */
 import { expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
 import {
@@ -34,7 +34,7 @@ const fieldsOf = (answer: { body: { errors: { field: string }[] } }): string[] =
   answer.body.errors.map(({ field }) => field).sort()
 
 describeBackends('every body', (backend) => {
-  test('with a field that is not known is refused by name, on every route that takes one', async () => {
+  test('with an unknown field is refused by name, on every route that takes a body', async () => {
     const { admin, root, listId, itemId } = await settingOf(backend)
     const account = () => ({ email: freshEmail(), full_name: 'A', password: goodPassword })
     const anyone = createClient((await sharedServer(backend)).url)
@@ -73,7 +73,7 @@ describeBackends('every body', (backend) => {
       }
   })
 
-  test('names unknown fields inside of others too, each by its whole path', async () => {
+  test('reports unknown nested fields by their full path', async () => {
     const { admin, root, listId } = await settingOf(backend)
     const account = { email: freshEmail(), full_name: 'A', password: goodPassword, role: 'super_admin' }
     expect(fieldsOf(await root.api.post('/tenants', { name: 'X', admin: account }))).toEqual(['admin.role'])
@@ -82,7 +82,7 @@ describeBackends('every body', (backend) => {
     expect(fieldsOf(answer)).toEqual(['items.1.prize', 'items.2.quantity'])
   })
 
-  test('cannot reach into prototypes: __proto__ is an unknown field like any other', async () => {
+  test('cannot reach prototypes: __proto__ is an unknown field like any other', async () => {
     const { admin } = await settingOf(backend)
     const { url } = await sharedServer(backend)
     for (const text of ['{"name":"A","__proto__":{"id":"x"}}', '{"__proto__":{"name":"A"}}']) {
@@ -107,7 +107,7 @@ describeBackends('every body', (backend) => {
     expect(fieldsOf(blank)).toEqual(['name'])
   })
 
-  test('holds no control characters in text; notes and descriptions may have newlines', async () => {
+  test('must not contain control characters in text; notes and descriptions may have newlines', async () => {
     const { admin, listId } = await settingOf(backend)
     const add = (fields: object) =>
       admin.api.post(`/shopping-lists/${listId}/items`, { name: 'X', ...fields })
@@ -122,7 +122,7 @@ describeBackends('every body', (backend) => {
     expect(list.body.description).toBe('a\nb')
   })
 
-  test('holds only whole characters: half of a surrogate pair is refused', async () => {
+  test('must not contain a lone surrogate', async () => {
     const { admin, listId } = await settingOf(backend)
     for (const half of ['\ud83d', '\udc4d', 'a\udc4d\ud83d'])
       for (const field of ['name', 'note', 'unit', 'category'])
@@ -131,7 +131,7 @@ describeBackends('every body', (backend) => {
         ).toEqual([field])
   })
 
-  test('has its text counted in code points, up to the limit and not one more', async () => {
+  test('has its text limited by code points, exactly', async () => {
     const { admin, listId } = await settingOf(backend)
     const limits = { name: 255, note: 2000, unit: 32, category: 64 }
     const add = (fields: object) =>
@@ -149,7 +149,7 @@ describeBackends('every body', (backend) => {
     expect(list.body.description).toBe(description)
   })
 
-  test('may leave out optional text, which then is null, and null in a PATCH clears it', async () => {
+  test('may omit optional text, which is then null; null in a PATCH clears it', async () => {
     const { admin, listId } = await settingOf(backend)
     const item = await addItem(admin, listId, { name: 'Flour' })
     expect(item).toMatchObject({ unit: null, note: null, category: null })
@@ -164,7 +164,7 @@ describeBackends('every body', (backend) => {
       expect(fieldsOf(await admin.api.patch(`/items/${item.id}`, { [field]: null }))).toEqual([field])
   })
 
-  test('names addresses in any case: they are one, and kept in lower case', async () => {
+  test('may name addresses in any case; they are the same address, stored in lower case', async () => {
     const { admin } = await settingOf(backend)
     const server = await sharedServer(backend)
     const user = await makeUser(server, { id: '', name: '', admin })
@@ -175,7 +175,7 @@ describeBackends('every body', (backend) => {
     expect((await admin.api.post('/users', again)).body).toMatchObject({ status: 409, code: 'email_taken' })
   })
 
-  test('is answered with ids, times and media type in the one form', async () => {
+  test('is answered with ids, times and media type in canonical form', async () => {
     const { admin, root, listId } = await settingOf(backend)
     const list = await admin.api.get(`/shopping-lists/${listId}`)
     const me = await admin.api.get('/auth/me')

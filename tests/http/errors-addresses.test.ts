@@ -1,4 +1,4 @@
-/** Methods, paths and queries that lead nowhere: 404, 405 with Allow, 422, and never a 500. */
+/** Methods, paths and queries that do not exist: 404, 405 with Allow, 422, and never a 500. */
 import { expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
@@ -8,7 +8,7 @@ import { type Backend, describeService, oncePerBackend, sharedServer } from '../
 interface Visit {
   url: string
   person: Person
-  /** Sends the target as it is written here; `fetch` would tidy it up. */
+  /** Sends the target verbatim; `fetch` would normalise it. */
   raw(
     method: string,
     target: string,
@@ -50,8 +50,8 @@ const allowed: Record<string, string> = {
   '/api/v1/invitations/accept': 'POST',
 }
 
-describeService('an address', (backend) => {
-  test('asked with a method it does not answer to says which it does', async () => {
+describeService('a path', (backend) => {
+  test('asked with an unsupported method lists the supported ones', async () => {
     const { url } = await visitOf(backend)
     for (const [path, allow] of Object.entries(allowed))
       for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'TRACE']) {
@@ -91,7 +91,7 @@ describeService('an address', (backend) => {
     expect((await fetch(`${url}/api/v1/auth/me`, { method: 'HEAD' })).status).toBe(401)
   })
 
-  test('that does not exist is not there, for anyone and by any method', async () => {
+  test('that does not exist answers 404 to anyone, by any method', async () => {
     const { url, raw } = await visitOf(backend)
     const paths = [
       '/',
@@ -132,7 +132,7 @@ describeService('an address', (backend) => {
         expect((await fetch(`${url}${address}`, { headers })).status, address).toBe(200)
   })
 
-  test('with an id that is none is invalid by name, however it is written', async () => {
+  test('with an invalid id is refused by name, however it is written', async () => {
     const { raw } = await visitOf(backend)
     const oddities = [
       '%00',
@@ -171,21 +171,21 @@ describeService('an address', (backend) => {
       }
   })
 
-  test('takes ids in capitals for the same ids', async () => {
+  test('treats ids in capitals as the same ids', async () => {
     const { person } = await visitOf(backend)
     const { id } = await makeList(person)
     expect((await person.api.get(`/shopping-lists/${id.toUpperCase()}`)).body.id).toBe(id)
     expect((await person.api.get(`/users/${person.id.toUpperCase()}`)).body.id).toBe(person.id)
   })
 
-  test('longer than any address is refused without harm', async () => {
+  test('of excessive length is refused without harm', async () => {
     const { raw, url } = await visitOf(backend)
     for (const target of [`/api/v1/shopping-lists/${'a'.repeat(20_000)}`, `/healthz?${'a=b&'.repeat(8000)}`])
       expect((await raw('GET', target)).status).toBe(431)
     expect((await fetch(`${url}/healthz`)).status).toBe(200)
   })
 
-  test('with a query that is odd or doubled is answered or refused, never a fault of the service', async () => {
+  test('with an odd query or a repeated parameter is answered or refused, never a 500', async () => {
     const { raw } = await visitOf(backend)
     const queries = [
       ...[
@@ -222,12 +222,12 @@ describeService('an address', (backend) => {
         const { status, text } = await raw('GET', `${path}?${query}`)
         expect([200, 422], `${path}?${query}: ${text}`).toContain(status)
       }
-    // Of a doubled parameter the last counts.
+    // The last of a repeated parameter counts.
     expect((await raw('GET', '/api/v1/users?limit=0&limit=1')).status).toBe(200)
     expect((await raw('GET', '/api/v1/users?limit=1&limit=0')).status).toBe(422)
   })
 
-  test('asked with GET or DELETE takes no notice of a body', async () => {
+  test('asked with GET or DELETE ignores a body', async () => {
     const { person, raw } = await visitOf(backend)
     const type: [string, string][] = [['Content-Type', 'application/json']]
     expect((await raw('GET', '/api/v1/auth/me', type, '{"x":1}')).status).toBe(200)
@@ -236,7 +236,7 @@ describeService('an address', (backend) => {
     expect((await raw('DELETE', `/api/v1/shopping-lists/${id}`, type, '{}')).status).toBe(204)
   })
 
-  test('tells nothing of itself in a problem that its caller did not know', async () => {
+  test('reveals nothing in a problem that its caller did not know', async () => {
     const { url } = await visitOf(backend)
     const { body } = await createClient(url).get('/auth/me')
     expect(Object.keys(body).sort()).toEqual(['code', 'detail', 'request_id', 'status', 'title', 'type'])

@@ -1,4 +1,4 @@
-/** Bodies no route can use: each is refused with its own status, as problem+json, and none makes a 500. */
+/** Unusable bodies: each is refused with its own status, as problem+json, and none causes a 500. */
 import { afterAll, expect, test } from 'bun:test'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
 import { type Backend, describeService, sharedServer } from '../support/server.ts'
@@ -13,7 +13,7 @@ interface Poster {
 
 const posters = new Map<Backend, Promise<Poster>>()
 
-/** How long the log of the shared server was before; what other files have it log is theirs. */
+/** Length of the shared server's log at the start; earlier lines belong to other files. */
 const loggedBefore = new Map<Backend, number>()
 
 const posterOf = (backend: Backend): Promise<Poster> => {
@@ -37,7 +37,7 @@ async function makePoster(backend: Backend): Promise<Poster> {
   }
 }
 
-/** Holds an answer against RFC 9457 and the contract, and gives its body. */
+/** Checks an answer against RFC 9457 and the contract, and returns its body. */
 async function problem(response: Response, status: number, code: string) {
   const text = await response.text()
   expect(response.status, text).toBe(status)
@@ -54,14 +54,14 @@ async function problem(response: Response, status: number, code: string) {
   return body
 }
 
-/** A valid body of exactly so many bytes, blanks and all. */
+/** A valid body padded to exactly this many bytes. */
 const bodyOf = (bytes: number): Uint8Array<ArrayBuffer> => {
   const body = encode('{"name":"Big"}'.padEnd(bytes, ' '))
   expect(body.length).toBe(bytes)
   return body
 }
 
-/** Sent in chunks, without a length. */
+/** Sends the body chunked, without a length. */
 const chunked = (body: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> =>
   new ReadableStream({
     start(controller) {
@@ -71,7 +71,7 @@ const chunked = (body: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<Array
   })
 
 describeService('a body', (backend) => {
-  test('that is no well-formed JSON in UTF-8 is malformed', async () => {
+  test('that is not well-formed JSON in UTF-8 is malformed', async () => {
     const { post } = await posterOf(backend)
     const bad = [
       ...['', ' ', '{', '{"name":"A"', '{"name":"A"}x', '{"name":"A",}', "{'name':'A'}", '{name:"A"}'],
@@ -94,7 +94,7 @@ describeService('a body', (backend) => {
     expect(await response.text()).toContain('"Marked"')
   })
 
-  test('that is JSON but no object is invalid', async () => {
+  test('that is JSON but not an object is invalid', async () => {
     const { post } = await posterOf(backend)
     for (const text of ['null', '[]', '[{"name":"A"}]', '"name"', '1', 'true', '1e400']) {
       const body = await problem(await post(encode(text)), 422, 'invalid')
@@ -102,7 +102,7 @@ describeService('a body', (backend) => {
     }
   })
 
-  test('nested 50,000 deep is refused at once', async () => {
+  test('nested 50,000 deep is refused immediately', async () => {
     const { post } = await posterOf(backend)
     const deep = [
       '['.repeat(50_000) + ']'.repeat(50_000),
@@ -115,7 +115,7 @@ describeService('a body', (backend) => {
     expect(performance.now() - startedAt).toBeLessThan(5000)
   })
 
-  test('with hundreds of thousands of faults is refused at once and tells a hundred at most', async () => {
+  test('with hundreds of thousands of errors is refused immediately and reports a hundred at most', async () => {
     const { person, post } = await posterOf(backend)
     const { id } = await makeList(person)
     const many = (value: string) => Array(Math.floor(900_000 / (value.length + 1))).fill(value)
@@ -131,7 +131,7 @@ describeService('a body', (backend) => {
     expect(performance.now() - startedAt).toBeLessThan(1200)
   })
 
-  test('with numbers beyond all bounds is refused by name', async () => {
+  test('with out-of-range numbers is refused by name', async () => {
     const { person, post } = await posterOf(backend)
     const { id } = await makeList(person)
     for (const number of ['1e400', '-1e400', '1e308', '-1', '0', '1000000.001', '1.0001', '9'.repeat(4000)]) {
@@ -141,7 +141,7 @@ describeService('a body', (backend) => {
     }
   })
 
-  test('that does not declare itself JSON in UTF-8 is not looked at', async () => {
+  test('that is not declared as JSON in UTF-8 is not parsed', async () => {
     const { post } = await posterOf(backend)
     const refused = [
       ...[
@@ -174,7 +174,7 @@ describeService('a body', (backend) => {
       expect((await post(encode('{"name":"A"}'), { 'content-type': type })).status, type).toBe(201)
   })
 
-  test('of a form is no way to sign in, so that no other site can sign anyone in', async () => {
+  test('sent as a form cannot sign in, so that no other site can sign anyone in', async () => {
     const { person } = await posterOf(backend)
     const { url } = await sharedServer(backend)
     const { email, password } = person
@@ -183,7 +183,7 @@ describeService('a body', (backend) => {
       await problem(await fetch(`${url}/api/v1/auth/login`, { method: 'POST', body }), 415, 'not_json')
   })
 
-  test('may have 1 MiB and not a byte more, with its length declared or not', async () => {
+  test('may have 1 MiB and not a byte more, whether or not its length is declared', async () => {
     const { post } = await posterOf(backend)
     expect((await post(bodyOf(mebibyte))).status).toBe(201)
     expect((await post(chunked(bodyOf(mebibyte)))).status).toBe(201)
@@ -191,14 +191,14 @@ describeService('a body', (backend) => {
     await problem(await post(chunked(bodyOf(mebibyte + 1))), 413, 'body_too_large')
   })
 
-  test('of 130 MB is refused as any other that is too large, and the service lives on', async () => {
+  test('of 130 MB is refused like any that is too large, and the service survives', async () => {
     const { post } = await posterOf(backend)
     await problem(await post(new Uint8Array(130_000_000)), 413, 'body_too_large')
     await problem(await post(chunked(new Uint8Array(130_000_000))), 413, 'body_too_large')
     expect((await post(encode('{"name":"After"}'))).status).toBe(201)
   })
 
-  test('that is missing hurts no route that needs none, whatever type its absence declares', async () => {
+  test('that is missing is fine where none is needed, whatever Content-Type is declared', async () => {
     const { person, post } = await posterOf(backend)
     const types: Record<string, string>[] = [{}, { 'content-type': 'application/json' }]
     for (const headers of types) {

@@ -1,4 +1,4 @@
-/** Clients that leave before their body is whole: nothing of theirs is done, and none of it is our fault. */
+/** Clients that disconnect before their body is complete: nothing is done, and it does not count as our error. */
 import { expect, test } from 'bun:test'
 import { connect, type Socket } from 'node:net'
 import { scrape, sumOf } from '../support/metrics.ts'
@@ -6,7 +6,7 @@ import { makeList, makeTenant } from '../support/people.ts'
 import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-/** Each sends less of the body than it says it will. */
+/** Each sends less of the body than it declares. */
 const halves = {
   'with its length': 'Content-Length: 1000\r\n\r\n{"name":"Ha',
   'with its length, and nothing of it': 'Content-Length: 1000\r\n\r\n',
@@ -21,7 +21,7 @@ const leave = {
   'saying that no more comes': (socket: Socket) => socket.end(),
 }
 
-/** Once this is answered, the server has begun with what was sent before it on other connections. */
+/** Once this is answered, the server has read what was sent before on other connections. */
 const begun = ({ url }: TestServer) => fetch(`${url}/healthz`, { headers: { connection: 'close' } })
 
 async function sendHalf(server: TestServer, path: string, rest: string, token?: string): Promise<Socket> {
@@ -37,8 +37,8 @@ async function sendHalf(server: TestServer, path: string, rest: string, token?: 
   return socket
 }
 
-/** What the figures and the log say of requests to a route, by status. */
-async function told({ url, log }: TestServer, route: string) {
+/** Metrics and log entries of requests to a route, by status. */
+async function reported({ url, log }: TestServer, route: string) {
   const families = await scrape(`${url}/metrics`)
   const counted = (status: string) =>
     sumOf(families, 'minimart_http_request_duration_seconds_count', { route, status })
@@ -48,21 +48,21 @@ async function told({ url, log }: TestServer, route: string) {
   return { left: counted('499'), failed: counted('500'), logged }
 }
 
-describeBackends('a client that leaves in the middle of its body', (backend) => {
+describeBackends('a client that disconnects within its body', (backend) => {
   for (const [way, goodbye] of Object.entries(leave))
-    test(`by ${way} is counted and logged as one that left, with a token and without`, async () => {
+    test(`by ${way} is counted and logged as a disconnect, with and without a token`, async () => {
       const server = await sharedServer(backend)
       const { admin } = await makeTenant(server, 'Cut off')
       const route = '/api/v1/shopping-lists'
-      const before = await told(server, route)
-      // Other tests' warnings stand before.
+      const before = await reported(server, route)
+      // Earlier warnings are from other tests.
       const linesBefore = server.log.lines.length
       const tokens = [undefined, admin.accessToken]
       for (const rest of Object.values(halves))
         for (const token of tokens) goodbye(await sendHalf(server, '/shopping-lists', rest, token))
       const expected = before.left + Object.keys(halves).length * tokens.length
-      await until(async () => (await told(server, route)).left >= expected, 'the count')
-      const after = await told(server, route)
+      await until(async () => (await reported(server, route)).left >= expected, 'the count')
+      const after = await reported(server, route)
       expect(after.left).toBe(expected)
       expect(after.failed).toBe(0)
       const lines = after.logged.slice(before.logged.length)
@@ -73,21 +73,21 @@ describeBackends('a client that leaves in the middle of its body', (backend) => 
       expect(since.filter(({ level }) => level === 'error' || level === 'warn')).toEqual([])
     })
 
-  test('has nothing done, not on a route that needs no body either', async () => {
+  test('has no effect, even on a route that needs no body', async () => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server, 'Half meant')
     const { id } = await makeList(admin)
     expect((await admin.api.delete(`/shopping-lists/${id}`)).status).toBe(204)
     const route = '/api/v1/shopping-lists/:id/restore'
-    const { left } = await told(server, route)
+    const { left } = await reported(server, route)
     const path = `/shopping-lists/${id}/restore`
     ;(await sendHalf(server, path, halves['with its length'], admin.accessToken)).destroy()
-    await until(async () => (await told(server, route)).left > left, 'the count')
+    await until(async () => (await reported(server, route)).left > left, 'the count')
     expect((await admin.api.get(`/shopping-lists/${id}`)).status).toBe(404)
   })
 
-  test('because the server stops is no fault either', async () => {
-    // What is left of the five seconds for finishing requests is short.
+  test('because of a shutdown is no error either', async () => {
+    // Little is left of the five seconds in which requests may finish.
     const server = await startServer(backend, { SHUTDOWN_DELAY_MS: '4000' })
     const socket = await sendHalf(server, '/auth/login', halves['with its length'])
     await server.stop()

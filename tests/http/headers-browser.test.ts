@@ -1,4 +1,4 @@
-/** What the headers make of our pages and of other sites' pages, in a real browser against the real service. */
+/** The effect of our headers on our pages and on other sites, in a real browser against the real service. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Server } from 'bun'
 import type { Page } from 'playwright-core'
@@ -36,12 +36,12 @@ describe.skipIf(chromium === null && !servicesRequired)('in a browser', () => {
     await Promise.all([friend.stop(true), foe.stop(true), server.stop()])
   })
 
-  /** Calls the API from the page that is open; answers the name in it, or what the browser said instead. */
+  /** Calls the API from the open page; returns the name in the answer, or the browser's error. */
   const callApi = (): Promise<unknown> =>
     page.evaluate(`fetch('${server.url}/api/v1/auth/me', { headers: { authorization: 'Bearer ${admin.accessToken}' } })
       .then(async (answer) => [(await answer.json()).id, answer.headers.get('x-request-id') !== null], (error) => error.name)`)
 
-  test('a site in CORS_ORIGINS can use the API, another cannot, nor show anything of it in a frame', async () => {
+  test('a site in CORS_ORIGINS can use the API; another can neither call nor frame it', async () => {
     await page.goto(friend.url.href)
     expect(await callApi()).toEqual([admin.id, true])
     await page.goto(foe.url.href)
@@ -55,7 +55,7 @@ describe.skipIf(chromium === null && !servicesRequired)('in a browser', () => {
     await until(blocked, 'three frames that were blocked')
   }, 60_000)
 
-  test('the documentation works under its policy', async () => {
+  test('the documentation works under its content security policy', async () => {
     const before = browser.faults.length
     await page.goto(`${server.url}/docs`)
     await reads(page, '/api/v1/auth/login')

@@ -1,6 +1,6 @@
 /**
- * What every answer tells browsers and proxies, on every route there is and in every error: read from the route table,
- * so that a route added later is looked at too.
+ * The headers for browsers and proxies, on every route and every error; read from the route table so that new routes are
+ * covered too.
  */
 import { afterAll, expect, test } from 'bun:test'
 import { createDocumentedApp } from '../../src/app.ts'
@@ -30,7 +30,7 @@ const expected: Record<string, string> = {
 const nothing = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 const banner = /^(server|x-powered-by|via|x-aspnet-version|x-runtime|x-generator)$/i
 
-/** What may be kept, and how; all other answers are of persons, tokens or the moment. */
+/** What may be cached, and how; all other answers are personal, secret or momentary. */
 const kept: [RegExp, string][] = [
   [/^\/docs\/assets\//, 'public, max-age=31536000, immutable'],
   [/^\/pages\//, 'public, max-age=300'],
@@ -38,24 +38,24 @@ const kept: [RegExp, string][] = [
 ]
 const isPage = (path: string): boolean => /^\/(docs|redoc|invite|reset-password|pages\/.+)$/.test(path)
 
-/** What is wrong with an answer's headers; empty when nothing is. */
+/** The faults of an answer's headers. */
 function faults(path: string, { status, headers }: { status: number; headers: Headers }): string[] {
-  const told = Object.fromEntries(headers)
-  const policy = told['content-security-policy'] ?? ''
+  const sent = Object.fromEntries(headers)
+  const policy = sent['content-security-policy'] ?? ''
   const strict = isPage(path) && status === 200 ? isStrict(policy) : policy === nothing
   const keeping = (status < 300 && kept.find(([pattern]) => pattern.test(path))?.[1]) || 'no-store'
   return [
     ...Object.entries(expected).flatMap(([name, value]) =>
-      told[name] === value ? [] : [`${name}: ${told[name]}`],
+      sent[name] === value ? [] : [`${name}: ${sent[name]}`],
     ),
     ...(strict ? [] : [`content-security-policy: ${policy}`]),
-    ...(told['cache-control'] === keeping ? [] : [`cache-control: ${told['cache-control']}`]),
-    ...Object.keys(told).filter((name) => banner.test(name) || name.startsWith('access-control-')),
-    ...('set-cookie' in told || 'location' in told ? ['a cookie or a redirect'] : []),
+    ...(sent['cache-control'] === keeping ? [] : [`cache-control: ${sent['cache-control']}`]),
+    ...Object.keys(sent).filter((name) => banner.test(name) || name.startsWith('access-control-')),
+    ...('set-cookie' in sent || 'location' in sent ? ['a cookie or a redirect'] : []),
   ].map((fault) => `${path} ${status} ${fault}`)
 }
 
-/** Names every source; no script but from files of this server. */
+/** Whether the policy restricts every source, and scripts to this server's files. */
 const isStrict = (policy: string): boolean =>
   policy.startsWith("default-src 'none'; script-src 'self';") &&
   policy.endsWith("frame-ancestors 'none'") &&
@@ -65,7 +65,7 @@ const isStrict = (policy: string): boolean =>
 const fill = (path: string): string => path.replace(/:\w+/g, '01890000-0000-7000-8000-000000000000')
 
 describeService('the headers', (backend) => {
-  test('of every route and every error keep browsers from guessing, framing, keeping and running anything', async () => {
+  test('of every route and error stop browsers from sniffing, framing, caching and running anything', async () => {
     const { server, world } = await settingOf(backend)
     const attempts: Record<string, Record<string, string>> = {
       nobody: {},
@@ -111,7 +111,7 @@ describeService('the headers', (backend) => {
       expect([...statuses]).toContain(status)
   })
 
-  test('of answers that hold anything of a person, or nothing at all, say that nothing may keep them', async () => {
+  test('forbid caching of personal and empty answers', async () => {
     const server = await sharedServer(backend)
     const world = await makeWorld(server)
     const done = new Set<number>()
@@ -140,7 +140,7 @@ describeService('the headers', (backend) => {
     expect([signedIn.status, signedIn.headers.get('cache-control')]).toEqual([200, 'no-store'])
   })
 
-  test('name no program and no version, not even where the server itself refuses a request', async () => {
+  test('name no software or version, even where the HTTP server itself refuses a request', async () => {
     const { url } = await sharedServer(backend)
     const refused = {
       400: 'nonsense\r\n\r\n',
@@ -163,12 +163,12 @@ describeService('the headers', (backend) => {
 const fillIds = (target: string, names: Record<string, string>): string =>
   target.replace(/§(\w+)§/g, (_, name: string) => names[name] ?? 'missing')
 
-/** Words that only the inside of the program knows. */
+/** Words that only internals use. */
 const inside =
   /node_modules|\/src\/|\bat .+[:(]\d+|\.ts\b|\bbun\b|elysia|typebox|drizzle|postgres|pglite|sqlstate|argon2|select .+ from|insert into|undefined|TypeError|\[object/i
 
 describeBackends('an error', (backend) => {
-  test('tells no stack, path, statement or library, on whichever route and whatever is wrong', async () => {
+  test('reveals no stack, path, statement or library, on any route, whatever is wrong', async () => {
     const setting = await settingOf(backend)
     const bodies = [
       '{',
@@ -193,8 +193,8 @@ describeBackends('an error', (backend) => {
   })
 })
 
-test('a fault of the program itself is told without a word of what it was', async () => {
-  // Nothing stands behind these routes, so whatever they touch first is missing.
+test('an internal error is reported without details', async () => {
+  // These routes have no dependencies, so the first one they touch is missing.
   const request = new Request('http://localhost/api/v1/auth/login', {
     method: 'POST',
     headers: jsonType,
@@ -214,7 +214,7 @@ const tlsServer = (): Promise<TestServer> => {
 }
 afterAll(async () => (await behindTls)?.stop())
 
-test('behind TLS every answer keeps browsers from going back to plain text; elsewhere none does', async () => {
+test('behind TLS every answer has HSTS; elsewhere none does', async () => {
   const [tls, plain] = [await tlsServer(), await sharedServer('embedded')]
   for (const path of [
     '/docs',

@@ -1,4 +1,4 @@
-/** Pages: bounds, cursors, and that nothing is told twice or left out while others write. */
+/** Pagination: limits, cursors, and no duplicates or gaps during writes. */
 import { expect, test } from 'bun:test'
 import {
   addItem,
@@ -46,7 +46,7 @@ async function addUser(admin: Person, name: string): Promise<string> {
 
 const withQuery = (path: string, more: string): string => `${path}${path.includes('?') ? '&' : '?'}${more}`
 
-/** Reads all pages; `between` is called after each. */
+/** Reads all pages, calling `between` after each. */
 async function readAll(
   person: Person,
   path: string,
@@ -78,7 +78,7 @@ const routes = ({ root, admin, listId }: Pages): [Person, string][] => [
 ]
 
 describeBackends('pages', (backend) => {
-  test('hold 1 to 100 rows as asked, and nothing else is a limit', async () => {
+  test('hold 1 to 100 rows as requested; any other limit is refused', async () => {
     for (const [person, path] of routes(await pagesOf(backend))) {
       for (const limit of ['1', '100', '007']) {
         const answer = await person.api.get(withQuery(path, `limit=${limit}`))
@@ -106,7 +106,7 @@ describeBackends('pages', (backend) => {
     }
   })
 
-  test('hold 50 rows unless asked otherwise', async () => {
+  test('hold 50 rows by default', async () => {
     const { admin } = await pagesOf(backend)
     const { id } = await makeList(admin)
     const items = Array.from({ length: 51 }, (_, number) => ({ name: `Item ${number}` }))
@@ -118,7 +118,7 @@ describeBackends('pages', (backend) => {
     expect(rest.body.next_cursor).toBeNull()
   })
 
-  test('joined together hold every row once, whatever their size', async () => {
+  test('together hold every row once, whatever their size', async () => {
     const pages = await pagesOf(backend)
     for (const [person, path] of routes(pages).filter(([, route]) => route !== '/tenants')) {
       const whole = await readAll(person, path, 100)
@@ -127,7 +127,7 @@ describeBackends('pages', (backend) => {
     }
   })
 
-  test('tell no row twice and leave none out while users, items and tenants are added between them', async () => {
+  test('have no duplicates or gaps while users, items and tenants are added', async () => {
     const { root, admin, listId } = await pagesOf(backend)
     const there = await readAll(admin, '/users', 100)
     const read = await readAll(admin, '/users', 2, () => addUser(admin, 'Newcomer'))
@@ -153,14 +153,14 @@ describeBackends('pages', (backend) => {
     expect(readTenants.slice(-3)).toEqual(made.toReversed())
   })
 
-  test('of rows made in the same moment tell each once', async () => {
+  test('hold rows with the same timestamp once each', async () => {
     const { admin } = await pagesOf(backend)
     const made = await Promise.all(Array.from({ length: 8 }, () => addUser(admin, 'Twin')))
     const read = await readAll(admin, '/users?search=Twin', 1)
     expect(read.toSorted()).toEqual(made.toSorted())
   })
 
-  test('do not go on from a cursor that was changed, made up or cut', async () => {
+  test('refuse a cursor that was altered, forged or truncated', async () => {
     for (const [person, path] of routes(await pagesOf(backend))) {
       if (path.endsWith('/members')) continue
       const { body } = await person.api.get(withQuery(path, 'limit=1'))
@@ -193,7 +193,7 @@ describeBackends('pages', (backend) => {
     }
   })
 
-  test('do not go on from the cursor of another query, tenant or role', async () => {
+  test('refuse the cursor of another query, tenant or role', async () => {
     const { root, admin, member, otherAdmin, listId } = await pagesOf(backend)
     const cursorOf = async (person: Person, path: string): Promise<string> =>
       (await person.api.get(withQuery(path, 'limit=1'))).body.next_cursor
@@ -223,7 +223,7 @@ describeBackends('pages', (backend) => {
     expect((await admin.api.get(`/users?limit=100&cursor=${users}`)).status).toBe(200)
   })
 
-  test('refuse query parameters they do not know', async () => {
+  test('refuse unknown query parameters', async () => {
     for (const [person, path] of routes(await pagesOf(backend)))
       for (const name of ['page', 'offset', '__proto__', 'Limit']) {
         const answer = await person.api.get(withQuery(path, `${name}=1`))

@@ -1,7 +1,6 @@
 /**
- * Where a request ends, and whose it is, must not be a matter of opinion: a proxy in front that read it otherwise would
- * let one caller's bytes become another's request (request smuggling). Each is refused and the connection closed, or
- * read as the one reading that RFC 9112 leaves.
+ * Request smuggling: if a proxy in front frames a request differently, one caller's bytes become another's request. An
+ * ambiguous request is refused and its connection closed, or read in the only way that RFC 9112 allows.
  */
 import { expect, test } from 'bun:test'
 import { connect } from 'node:net'
@@ -14,7 +13,7 @@ const answerWithinMs = 5000
 const head = 'POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n'
 const hidden = 'GET /hidden HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: hidden\r\nConnection: close\r\n\r\n'
 
-/** All that comes back until the server closes the connection. */
+/** Everything received until the server closes the connection. */
 function conversation(url: string, bytes: string): Promise<string> {
   const { hostname, port } = new URL(url)
   return new Promise((resolve, reject) => {
@@ -48,7 +47,7 @@ const transferEncodings = [
   ...['CHUNKED', '\x0bchunked', '"chunked"', 'chunked\r\nTransfer-Encoding: identity', '\r\n chunked', ''],
 ]
 
-/** Both lengths at once, in every way of hiding one of them from somebody. */
+/** Both lengths in one request, with every way of hiding one from a parser. */
 const twoLengths = [
   ...transferEncodings.map((encoding) => `Transfer-Encoding: ${encoding}`),
   ...['Transfer-Encoding : chunked', ' Transfer-Encoding: chunked', 'X: y\n Transfer-Encoding: chunked'],
@@ -90,8 +89,8 @@ const chunks = [
   ],
 ]
 
-describeService('where a request ends', (backend) => {
-  test('is refused when it has two lengths, and what was hidden behind is never read as a request', async () => {
+describeService('the end of a request', (backend) => {
+  test('is unambiguous: two lengths are refused, and nothing hidden after them is read as a request', async () => {
     const { url } = await sharedServer(backend)
     const body = `0\r\n\r\n${hidden}`
     const refused = [
@@ -109,7 +108,7 @@ describeService('where a request ends', (backend) => {
     }
   })
 
-  test('is where its one length says, and the next request begins there', async () => {
+  test('is where its length says, and the next request begins there', async () => {
     const { url } = await sharedServer(backend)
     const whole = [
       ...['2', '2 ', '002', '2\r\nContent-Length: 2'].map((length) => `Content-Length: ${length}\r\n\r\n{}`),
@@ -124,7 +123,7 @@ describeService('where a request ends', (backend) => {
     }
   })
 
-  test('cannot be moved by a smaller body inside of a compressed one', async () => {
+  test('cannot be moved by a smaller body inside a compressed one', async () => {
     const { url } = await sharedServer(backend)
     const body = Bun.gzipSync('{}')
     const bytes = `${head}Content-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n${Buffer.from(body).toString('latin1')}${hidden}`
@@ -137,7 +136,7 @@ const close = 'Connection: close\r\n\r\n'
 const get = (target: string, host = 'localhost'): string =>
   `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${close}`
 
-/** Paths that a proxy might read as another one; none of them opens what it seems not to name. */
+/** Paths that a proxy might read as another; none opens a route it does not appear to name. */
 const elsewhere = [
   ...['//metrics', '/metrics//', '/%6detrics', '/metrics%2f', '/metrics%3fx', '/metrics%00', '/metrics;a=b'],
   ...[
@@ -166,15 +165,15 @@ const elsewhere = [
   ],
 ]
 
-describeService('whose request it is', (backend) => {
-  test('is told by the path as it is written: no spelling opens a second way to a route', async () => {
+describeService('the route of a request', (backend) => {
+  test('depends on the path as written: no other spelling leads to a route', async () => {
     const { url } = await sharedServer(backend)
     for (const target of elsewhere) {
       const answer = await exchange(url, Buffer.from(get(target)), answerWithinMs)
       expect(answer?.status, target).toBe(404)
       expect(JSON.parse(answer?.body.toString() ?? '').code).toBe('not_found')
     }
-    // As in any URL; a proxy that hides a path must resolve these first, or look for the word alone.
+    // As in any URL; a proxy that blocks a path must resolve these first, or match the bare word.
     for (const target of [
       '/x/../metrics',
       '/./metrics',
@@ -188,7 +187,7 @@ describeService('whose request it is', (backend) => {
       expect((await exchange(url, Buffer.from(get(target)), answerWithinMs))?.status, target).toBe(400)
   })
 
-  test('has nothing to do with a host that is named: not in the target, nor twice, nor by a proxy', async () => {
+  test("does not depend on a host in the target, a repeated Host or a proxy's header", async () => {
     const { url } = await sharedServer(backend)
     const named = [
       get('http://evil.example/api/v1/auth/me'),
@@ -200,8 +199,8 @@ describeService('whose request it is', (backend) => {
     for (const bytes of named) {
       const answer = await exchange(url, Buffer.from(bytes), answerWithinMs)
       expect(answer?.status, bytes).toBe(401)
-      const told = `${[...(answer?.headers ?? [])].join('\n')}\n${answer?.body}`
-      expect(told).not.toContain('evil.example')
+      const shown = `${[...(answer?.headers ?? [])].join('\n')}\n${answer?.body}`
+      expect(shown).not.toContain('evil.example')
     }
     expect(
       await exchange(url, Buffer.from(`GET /metrics HTTP/1.1\r\n${close}`), answerWithinMs),
@@ -210,7 +209,7 @@ describeService('whose request it is', (backend) => {
     })
   })
 
-  test('never decides where a mailed link leads', async () => {
+  test('and its Host never decide where mailed links lead', async () => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server)
     const body = JSON.stringify({ email: admin.email })

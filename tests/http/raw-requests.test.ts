@@ -1,4 +1,4 @@
-/** What no HTTP client would send: each is answered or cut off in time, never with a 5xx, and the server lives on. */
+/** Requests that no HTTP client sends: each is answered or cut off in time, never with a 5xx, and the server survives. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { makeList, makeTenant, type Tenant } from '../support/people.ts'
@@ -70,7 +70,7 @@ describeService('a raw connection', (backend) => {
     }
   })
 
-  test('nothing a client sends comes back as a header of its own', async () => {
+  test('nothing a client sends can inject a response header', async () => {
     for (const injected of [
       '%0d%0aSet-Cookie:%20a=b',
       '\r\nSet-Cookie: a=b',
@@ -87,7 +87,7 @@ describeService('a raw connection', (backend) => {
     }
   })
 
-  test('a body that comes a byte at a time is taken; one that stops half-way changes nothing', async () => {
+  test('a body sent byte by byte is accepted; one that stops half-way changes nothing', async () => {
     const list = await makeList(tenant.admin)
     const body = JSON.stringify({ name: 'Slow milk' })
     const { port } = new URL(server.url)
@@ -118,7 +118,7 @@ describeService('a raw connection', (backend) => {
     expect(detail.items.map(({ name }: { name: string }) => name)).toEqual(['Slow milk'])
   })
 
-  test('requests in one piece are answered in order, each with its own answer', async () => {
+  test('pipelined requests are answered in order, each with its own answer', async () => {
     const { port } = new URL(server.url)
     const socket = connect(Number(port), '127.0.0.1')
     let answers = ''

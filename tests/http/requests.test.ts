@@ -1,4 +1,4 @@
-/** What goes along with every request: its id, its line in the log, and what other sites' pages may do. */
+/** What every request has: an id, a log line, and the headers for other sites' pages. */
 import { afterAll, expect, test } from 'bun:test'
 import { createLogger } from '../../src/log.ts'
 import { freshEmail, makeList, makeTenant, superAdmin } from '../support/people.ts'
@@ -12,7 +12,7 @@ import {
 } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-/** What the program would have printed, line by line. */
+/** The log's lines as they would be printed. */
 function printed({ log }: TestServer): string[] {
   const lines: string[] = []
   const logger = createLogger({ level: 'debug', format: 'json', write: (line) => lines.push(line) })
@@ -26,7 +26,7 @@ const linesOf = (server: TestServer, requestId: string): Record<string, unknown>
     .filter(({ message, request_id }) => message === 'request' && request_id === requestId)
 
 describeService('every request', (backend) => {
-  test('keeps the id its caller gave it, where that is one', async () => {
+  test("keeps the caller's id if it is valid", async () => {
     const { url } = await sharedServer(backend)
     const good = [
       'a',
@@ -45,7 +45,7 @@ describeService('every request', (backend) => {
       }
   })
 
-  test('gets an id of its own where it came with none, or with what is none', async () => {
+  test('gets a new id if it came without a valid one', async () => {
     const { url } = await sharedServer(backend)
     const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
     const bad = [
@@ -74,7 +74,7 @@ describeService('every request', (backend) => {
     expect(new Set(ids).size).toBe(20)
   })
 
-  test('is one line of JSON in the log: by whom, on which route, how it went and how long it took', async () => {
+  test('is one line of JSON in the log, with caller, route, status and duration', async () => {
     const server = await sharedServer(backend)
     const { id: tenantId, admin } = await makeTenant(server, 'Logged')
     const root = await superAdmin(server)
@@ -139,7 +139,7 @@ describeService('every request', (backend) => {
     ])
   })
 
-  test('leaves no token, password, code or address of a person in the log', async () => {
+  test('leaves no token, password, code or personal address in the log', async () => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server, 'Discreet')
     const headers = { authorization: `Bearer ${admin.accessToken}`, 'x-request-id': admin.accessToken }
@@ -158,13 +158,13 @@ describeService('every request', (backend) => {
     for (const line of log.trimEnd().split('\n')) expect(JSON.parse(line)).toBeObject()
   })
 
-  test('finds its route by any name of the host, however short', async () => {
+  test('finds its route whatever the Host, however short', async () => {
     const { url } = await sharedServer(backend)
     for (const host of ['api', 'x', 'localhost', 'shop.example.com:8080'])
       expect((await fetch(`${url}/healthz`, { headers: { host } })).status).toBe(200)
   })
 
-  test('is answered with headers that keep browsers from guessing, framing and passing addresses on', async () => {
+  test('is answered with headers that stop browsers from sniffing, framing and sending referrers', async () => {
     const { url } = await sharedServer(backend)
     for (const path of ['/healthz', '/nope', '/api/v1/auth/me', '/docs', '/invite']) {
       const { headers } = await fetch(`${url}${path}`)
@@ -189,7 +189,7 @@ describeService('every request', (backend) => {
     'access-control-request-headers': 'authorization',
   }
 
-  test('from another site is not opened to it by default', async () => {
+  test('from another site gets no CORS headers by default', async () => {
     const { url } = await sharedServer(backend)
     for (const origin of [...evil, 'https://shop.example.com'])
       for (const method of ['GET', 'OPTIONS', 'POST']) {
@@ -199,7 +199,7 @@ describeService('every request', (backend) => {
       }
   })
 
-  test('from a site in CORS_ORIGINS is opened to it, errors too, and to no other', async () => {
+  test('from a site in CORS_ORIGINS gets CORS headers, on errors too, and from no other', async () => {
     const { url } = await openServer(backend)
     const good = ['https://shop.example.com', 'http://localhost:3000']
     for (const path of ['/api/v1/auth/me', '/api/v1/auth/login', '/nope', '/healthz'])
@@ -221,7 +221,7 @@ describeService('every request', (backend) => {
     expect(allowed.headers.get('access-control-expose-headers')).toContain('ETag')
   })
 
-  test('to an address that is none is told so with CORS_ORIGINS set, too', async () => {
+  test('to an unknown path gets its 404 with CORS_ORIGINS set, too', async () => {
     const { url } = await openServer(backend)
     expect((await fetch(`${url}/nope`)).status).toBe(404)
     const wrong = await fetch(`${url}/api/v1/auth/login`)

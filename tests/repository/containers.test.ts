@@ -5,12 +5,12 @@ import { isRecord } from '../support/json-schema.ts'
 const read = (name: string): Promise<string> => Bun.file(new URL(`../../${name}`, import.meta.url)).text()
 const compose = await read('docker-compose.yml')
 
-test('the image is built with the Bun that package.json pins', async () => {
+test('the image is built with the Bun version that package.json pins', async () => {
   const { devDependencies } = await Bun.file(new URL('../../package.json', import.meta.url)).json()
   expect(await read('Dockerfile')).toContain(`ARG BUN_VERSION=${devDependencies.bun}\n`)
 })
 
-test('docker-compose.yml asks for every secret and has a default for none', () => {
+test('docker-compose.yml requires every secret and has a default for none', () => {
   const asked = [...compose.matchAll(/\$\{(\w+):([-?])([^}]*)\}/g)]
   const secrets = asked.filter(([, name]) => /PASSWORD|SECRET_KEY$|ADMIN_EMAIL/.test(name ?? ''))
   expect(new Set(secrets.map(([, name]) => name))).toEqual(
@@ -26,7 +26,7 @@ test('docker-compose.yml asks for every secret and has a default for none', () =
   expect(compose.match(/\$\{\w+\}/g)).toBeNull()
 })
 
-test('docker-compose.yml gives the instances only settings that there are', () => {
+test('docker-compose.yml sets only existing settings', () => {
   const document: unknown = Bun.YAML.parse(compose)
   const services = isRecord(document) && isRecord(document['services']) ? document['services'] : {}
   const { app } = services
@@ -36,7 +36,7 @@ test('docker-compose.yml gives the instances only settings that there are', () =
   expect(environment.filter((name) => !known.includes(name))).toEqual([])
 })
 
-test('the proxy passes no spelling of /metrics on', () => {
+test('the proxy forwards no spelling of /metrics', () => {
   const [, pattern = 'none'] = /@metrics path_regexp (\S+)\n\s+respond @metrics 404/.exec(compose) ?? []
   for (const path of ['/metrics', '/metrics/', '/metrics\\', '/x\\..\\metrics', '/x/../metrics'])
     expect(path).toMatch(new RegExp(pattern))

@@ -1,4 +1,4 @@
-/** Secrets stay where they are put: not in the repository, the image or the executable, and in DATA_DIR for its owner. */
+/** No secrets in the repository, image or executable; those in DATA_DIR are readable only by its owner. */
 import { afterAll, describe, expect, test } from 'bun:test'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -25,7 +25,7 @@ const texts = await Promise.all(
     .map(async (name) => ({ name, text: await read(name) })),
 )
 
-/** What real keys look like; the pieces are apart so that this file holds none. */
+/** Patterns of real keys, split so that this file does not match. */
 const kinds: Record<string, RegExp> = {
   'a private key': new RegExp(`-----BEGIN [A-Z ]*${'PRIVATE'} KEY-----`),
   'a key of a cloud or a code host':
@@ -36,13 +36,13 @@ const kinds: Record<string, RegExp> = {
 }
 
 describe('the repository', () => {
-  test('is looked through as a whole', () => {
+  test('is searched completely', () => {
     expect(texts.length).toBeGreaterThan(300)
     expect(texts.map(({ name }) => name)).toContain('docker-compose.yml')
     expect(texts.map(({ name }) => name)).toContain('.env.example')
   })
 
-  test('holds no file that is a secret by its nature', () => {
+  test('has no key, credential or environment file', () => {
     const secret =
       /(^|\/)(\.env(\..+)?|id_\w+|\.netrc|\.npmrc|\.pgpass|.*\.(pem|key|p12|pfx|jks|eml)|jwt-secret-key|minimart-data)(\/|$)/
     expect(tracked.filter((name) => secret.test(name) && name !== '.env.example')).toEqual([])
@@ -50,12 +50,12 @@ describe('the repository', () => {
       expect(Bun.spawnSync(['git', 'check-ignore', '-q', name], { cwd: root }).exitCode, name).toBe(0)
   })
 
-  test('holds no key, signed token or password hash', () => {
+  test('contains no key, signed token or password hash', () => {
     for (const [kind, pattern] of Object.entries(kinds))
       expect(texts.filter(({ text }) => pattern.test(text)).map(({ name }) => `${name}: ${kind}`)).toEqual([])
   })
 
-  test('gives no secret a value where it is run from', async () => {
+  test('sets no secret in its deployment files', async () => {
     const ofSecrets =
       /^[\s#-]*(?:\w*(?:PASSWORD|SECRET|TOKEN|API_KEY)(?!_TTL)\w*)\s*[:=][ \t]*["']?(?!\$\{)([^\s"'#]+)/gim
     for (const name of ['.env.example', 'docker-compose.yml', 'Dockerfile']) {
@@ -71,7 +71,7 @@ describe('the repository', () => {
 })
 
 describe('the image', () => {
-  test('is built from what the build reads and nothing else: no settings, no data, no history', async () => {
+  test('is built only from what the build reads: no settings, data or history', async () => {
     const ignored = (await read('.dockerignore'))
       .split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
@@ -94,7 +94,7 @@ describe('the image', () => {
   })
 
   test.skipIf(!executableBuilt)(
-    'has an executable that holds no path and no setting of where it was built',
+    'has an executable without paths or settings of the build machine',
     async () => {
       const program = Buffer.from(
         await Bun.file(process.env['MINIMART_EXECUTABLE'] ?? join(root, 'dist/minimart')).arrayBuffer(),
@@ -112,7 +112,7 @@ describe('the image', () => {
   )
 })
 
-test('a signing key that stands in a guide, an example or this repository is refused at start', async () => {
+test('a signing key from a guide, an example or this repository is refused at start', async () => {
   const samples = [
     ...['a-string-secret-at-least-256-bits-long', 'A-STRING-SECRET-AT-LEAST-256-BITS-LONG'],
     ...[
@@ -153,7 +153,7 @@ async function temporary(): Promise<string> {
   return folder
 }
 
-/** Everything in the folder that others could look into, with its mode. */
+/** Everything in the folder that others could read, with its mode. */
 async function openToOthers(folder: string): Promise<string[]> {
   const names = await readdir(folder, { recursive: true })
   const modes = await Promise.all(
@@ -165,7 +165,7 @@ async function openToOthers(folder: string): Promise<string[]> {
 }
 
 describe('DATA_DIR', () => {
-  test('and all in it is its owner’s alone, also where folders were there before and open to all', async () => {
+  test('and everything in it is private to its owner, even if folders existed and were open', async () => {
     const mask = process.umask(0)
     try {
       const dataDir = await temporary()
@@ -181,7 +181,7 @@ describe('DATA_DIR', () => {
       for (const name of ['database', 'jwt-secret-key', 'lock', 'outbox'])
         expect(await readdir(dataDir)).toContain(name)
       await server.stop()
-      // It may be anything, /tmp for instance, so it is left as it was found; one that is made is closed.
+      // It may be anything, /tmp for instance, so an existing folder keeps its mode; a new one is private.
       prepareDataDir(join(dataDir, 'new'))
       expect((await stat(join(dataDir, 'new'))).mode & 0o777).toBe(0o700)
     } finally {
@@ -189,7 +189,7 @@ describe('DATA_DIR', () => {
     }
   }, 60_000)
 
-  test('holds a key of its own, made once, that two installations do not share', async () => {
+  test('has a key generated once, different for each installation', async () => {
     const [one, two] = [await temporary(), await temporary()]
     const key = generatedSecret(one)
     expect(Buffer.from(key, 'base64url').length).toBeGreaterThanOrEqual(32)

@@ -1,4 +1,4 @@
-/** One request can be followed by its id through everything it sets off; slow database calls are told without values. */
+/** A request's id appears in everything it causes; slow database calls are logged without values. */
 import { afterAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { type Answer, createClient } from '../support/client.ts'
@@ -31,7 +31,7 @@ describeBackends('a request', (backend) => {
     await (await slowServer(backend)).stop()
   })
 
-  test('is known by its id in its answer, its problem, its log line, its mail, its audit entry and its event', async () => {
+  test('has its id in its answer, problem, log line, mail, audit entry and event', async () => {
     const server = await sharedServer(backend)
     const tenant = await makeTenant(server)
     const { admin } = tenant
@@ -68,7 +68,7 @@ describeBackends('a request', (backend) => {
     expect(JSON.stringify(audit.body)).toContain('trace-me:mail')
   })
 
-  test('is known by its id in every mail it sets off, and in the line that says so', async () => {
+  test("has its id in every mail it causes and in the mail's log line", async () => {
     const server = await sharedServer(backend)
     const root = await superAdmin(server)
     const { admin } = await makeTenant(server)
@@ -99,11 +99,11 @@ describeBackends('a request', (backend) => {
     }
   })
 
-  test('is known by its id in the line that says that what went on after it failed', async () => {
+  test('has its id in the log line of background work that failed', async () => {
     const server = await sharedServer(backend)
     const { deps } = server.running
     const { passwordResets } = deps
-    const issue = () => Promise.reject(new Error('as told by the test'))
+    const issue = () => Promise.reject(new Error('made by the test'))
     Object.assign(deps, { passwordResets: { ...passwordResets, issue } })
     try {
       const given = { headers: { 'x-request-id': 'fails-later' } }
@@ -120,7 +120,7 @@ describeBackends('a request', (backend) => {
     )
   })
 
-  test('that waits long for the database is told with its statement, its kind and its id, and never a value', async () => {
+  test('with a slow database call logs the statement, its kind and the request id, and never a value', async () => {
     const server = await slowServer(backend)
     const { db } = server.running.deps
     const tenantId = crypto.randomUUID()
@@ -132,30 +132,30 @@ describeBackends('a request', (backend) => {
       await query(slow)
     })
     await db.read(scope, sql`select ${'quick'}::text`)
-    // Others may be slow on a busy machine, too.
-    const told = server.log.lines.filter(
+    // Other calls may be slow on a busy machine, too.
+    const lines = server.log.lines.filter(
       ({ message, fields }) => message === 'slow database call' && /sleep|quick/.test(JSON.stringify(fields)),
     )
-    expect(told.map(({ level }) => level)).toEqual(['warn', 'warn'])
-    expect(told[0]?.fields).toMatchObject({
+    expect(lines.map(({ level }) => level)).toEqual(['warn', 'warn'])
+    expect(lines[0]?.fields).toMatchObject({
       kind: 'read',
       scope: 'tenant',
       statement: 'select pg_sleep(0.05), $1::text as text',
       request_id: 'slow-one',
     })
-    expect(Number(told[0]?.fields?.['ms'])).toBeGreaterThanOrEqual(50)
-    expect(told[1]?.fields).toMatchObject({
+    expect(Number(lines[0]?.fields?.['ms'])).toBeGreaterThanOrEqual(50)
+    expect(lines[1]?.fields).toMatchObject({
       kind: 'transaction',
       scope: 'system',
       statement: 'select 1; select pg_sleep(0.05), $1::text as text',
     })
-    expect(JSON.stringify(told)).not.toMatch(/private note|quick/)
-    expect(JSON.stringify(told)).not.toContain(tenantId)
+    expect(JSON.stringify(lines)).not.toMatch(/private note|quick/)
+    expect(JSON.stringify(lines)).not.toContain(tenantId)
   })
 })
 
 describeFull('an event', () => {
-  test('carries its request id to the log of the instance that hears of it', async () => {
+  test('passes its request id to the log of the instance that receives it', async () => {
     const server = await sharedServer('full')
     const other = await startInstance(server)
     try {

@@ -1,4 +1,4 @@
-/** Traces by OpenTelemetry's variables: what they show, what they never show, and that nothing depends on them. */
+/** Traces, enabled by OpenTelemetry's variables: what they show, what they never show, and that they are optional. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createServer, type Socket } from 'node:net'
 import { type Collector, type ReceivedSpan, startCollector } from '../support/collector.ts'
@@ -45,7 +45,7 @@ describe('traces', () => {
     server.log.lines.findLast(({ message, fields }) => message === 'request' && fields?.['route'] === route)
       ?.fields?.['trace_id']
 
-  test('have a span for a request, by its pattern, and beneath it one for each call of the database', async () => {
+  test('have a span for a request, named by its route pattern, with a child span for each database call', async () => {
     const { id } = await makeList(ann)
     await addItem(ann, id, { name: 'Secret cheese' })
     const route = '/api/v1/shopping-lists/:id/items'
@@ -75,7 +75,7 @@ describe('traces', () => {
     })
   })
 
-  test("go on with the caller's trace where a traceparent names one, and heed that it is not recorded", async () => {
+  test("continue the caller's trace from a traceparent, and honour its sampled flag", async () => {
     const get = (sampled: boolean) =>
       ann.api.get('/auth/sessions', { headers: { traceparent: traceparent(sampled) } })
     await get(false)
@@ -89,7 +89,7 @@ describe('traces', () => {
       expect((await ann.api.get('/auth/me', { headers: { traceparent: malformed } })).status).toBe(200)
   })
 
-  test('keep apart requests that run at once: each has its own calls of the database', async () => {
+  test('keep concurrent requests apart: each has its own database calls', async () => {
     const lists = await Promise.all(Array.from({ length: 10 }, () => makeList(ann)))
     const from = collector.spans.length
     await Promise.all(lists.map(({ id }) => ann.api.get(`/shopping-lists/${id}`)))
@@ -104,7 +104,7 @@ describe('traces', () => {
       expect(collector.spans.filter(({ parentSpanId }) => parentSpanId === spanId)).toHaveLength(1)
   })
 
-  test('never hold a path, a query, an id, a token, an address or what people write; an unknown route has no name', async () => {
+  test('never contain a path, query, id, token, address or user input; an unknown route has no name', async () => {
     const { id } = await makeList(ann, 'Birthday surprise')
     await addItem(ann, id, { name: 'Secret cheese', note: 'hush' })
     await ann.api.get(`/users?search=somebody`)
@@ -123,7 +123,7 @@ describe('traces', () => {
     expect(JSON.stringify(server.log.lines)).not.toContain('for the collector')
   })
 
-  test('mark what failed on our side, and nothing that the caller did wrong', async () => {
+  test('mark server errors and no client errors', async () => {
     await ann.api.post('/shopping-lists', { name: '' })
     const refused = await requestSpan(
       'POST /api/v1/shopping-lists',
@@ -132,7 +132,7 @@ describe('traces', () => {
     expect(refused.status.code ?? 0).not.toBe(errorStatus)
   })
 
-  test('are not made, nor their packages loaded, without the variables or with OTEL_SDK_DISABLED', async () => {
+  test('are not recorded, nor their packages loaded, without the variables or with OTEL_SDK_DISABLED', async () => {
     const from = collector.spans.length
     const off = await startServer(backend, {
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
@@ -146,9 +146,9 @@ describe('traces', () => {
   })
 })
 
-describe('a collector that is away', () => {
+describe('an unavailable collector', () => {
   for (const how of ['refuses', 'is silent'] as const)
-    test(`(${how}) harms nothing: requests are answered, a warning says so once, and stopping takes no longer`, async () => {
+    test(`(${how}) does no harm: requests are answered, one warning is logged, and shutdown takes no longer`, async () => {
       const sockets = new Set<Socket>()
       const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1')
       await until(() => silent.listening)

@@ -10,7 +10,7 @@ interface Call {
   bearer: string | null
 }
 
-/** Answers of the API, by path; what is missing answers 204. A number is a status with the code beside it. */
+/** The API's answers by path; 204 by default. A number is a status, followed by its body. */
 let answers: Record<string, (call: Call) => [number, Record<string, unknown>]> = {}
 let calls: Call[] = []
 const called = () => calls.map(({ path, bearer }) => (bearer === null ? path : `${path} ${bearer}`))
@@ -69,7 +69,7 @@ describe.skipIf(chromium === null)('in a browser', () => {
     answers = { '/invitations/preview': () => [200, invitation], '/auth/login': signedIn }
   })
 
-  test('an invitee signs in, confirms the address on the way, accepts, and no session is left', async () => {
+  test('an invitee signs in, verifies the address, accepts, and no session is left', async () => {
     let verified = false
     answers['/auth/login'] = ({ body }) => {
       if (body['password'] !== 'right-password') return refused(401, 'invalid_credentials')
@@ -106,7 +106,7 @@ describe.skipIf(chromium === null)('in a browser', () => {
     expect(browser.faults).toEqual([])
   })
 
-  test('declining is told, and the invitation of somebody else leads back to signing in', async () => {
+  test("declining is confirmed, and someone else's invitation leads back to signing in", async () => {
     await page.goto(`${base}/invite?token=abc`)
     await page.fill('#password', 'right-password')
     await page.click('#sign-in-form button')
@@ -120,7 +120,7 @@ describe.skipIf(chromium === null)('in a browser', () => {
     expect(called().at(-1)).toBe('/auth/logout Bearer access')
   })
 
-  test('every end of an invitation has its own words', async () => {
+  test('every reason an invitation fails has its own message', async () => {
     const words = {
       invitation_invalid: 'This link does not work',
       invitation_expired: 'has expired',
@@ -145,7 +145,7 @@ describe.skipIf(chromium === null)('in a browser', () => {
     expect(calls).toEqual([])
   })
 
-  test('a new password is checked here first, then by the API, then saved', async () => {
+  test('a new password is checked in the page, then by the API, then saved', async () => {
     await page.goto(`${base}/reset-password?token=abc`)
     expect(await page.evaluate('location.href')).toBe(`${base}/reset-password`)
     const send = async (password: string, again: string): Promise<void> => {

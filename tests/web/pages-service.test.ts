@@ -1,4 +1,4 @@
-/** The links in mails, opened in a real browser against the real service. */
+/** Mailed links, opened in a real browser against the real service. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Page } from 'playwright-core'
 import { type Browser, chromium, openBrowser, reads } from '../support/browser.ts'
@@ -7,7 +7,7 @@ import { sharedServer } from '../support/server.ts'
 import { servicesRequired } from '../support/service.ts'
 import { linkIn } from '../support/smtp.ts'
 
-describe.skipIf(chromium === null && !servicesRequired)('the pages behind the links', () => {
+describe.skipIf(chromium === null && !servicesRequired)('the pages opened by mailed links', () => {
   let browser: Browser
   let page: Page
   beforeAll(async () => {
@@ -35,7 +35,7 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
     expect(browser.faults).toEqual([])
   }, 60_000)
 
-  test('whoever forgot the password sets a new one and signs in with it', async () => {
+  test('a user who forgot the password sets a new one and signs in with it', async () => {
     const server = await sharedServer('embedded')
     const { admin } = await makeTenant(server)
     await admin.api.post('/auth/forgot-password', { email: admin.email })
@@ -52,7 +52,7 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
 
   const markup = '<img src=x onerror=window.taken=1><script>window.taken=1</script>'
 
-  test('a hostile name of a list or a person is shown as it is written, and nothing of it runs', async () => {
+  test('a hostile name of a list or a user is shown as text and never runs', async () => {
     const server = await sharedServer('embedded')
     const tenant = await makeTenant(server)
     const guest = await makeUser(server, tenant)
@@ -80,7 +80,7 @@ describe.skipIf(chromium === null && !servicesRequired)('the pages behind the li
     expect(browser.faults).toEqual([])
   }, 60_000)
 
-  test('a hostile token or address runs nothing, leads nowhere else and leaves the address bar', async () => {
+  test('a hostile token or URL runs nothing, redirects nowhere and is removed from the address bar', async () => {
     const { url } = await sharedServer('embedded')
     const tokens = [
       markup,

@@ -7,7 +7,7 @@ const get = (path: string) => app.handle(new Request(`http://localhost${path}`))
 const pagePaths = Object.keys(pages)
 const assetPaths = Object.keys(assets)
 
-test('the pages tell no other site anything, are never stored, and run nothing but their own script', async () => {
+test('the pages send no referrer, are never cached, and run only their own script', async () => {
   expect(pagePaths).toEqual(['/invite', '/reset-password'])
   for (const path of pagePaths) {
     const answer = await get(`${path}?token=secret`)
@@ -25,7 +25,7 @@ test('the pages tell no other site anything, are never stored, and run nothing b
   }
 })
 
-test('the pages hold no inline script, style or handler', () => {
+test('the pages have no inline script, style or handler', () => {
   for (const html of Object.values(pages)) {
     expect(html).not.toMatch(/<style|\sstyle=|\son[a-z]+=|javascript:/i)
     for (const [script] of html.matchAll(/<script\b[\s\S]*?<\/script>/gi))
@@ -33,7 +33,7 @@ test('the pages hold no inline script, style or handler', () => {
   }
 })
 
-test('everything the pages and scripts load is served here, under its type', async () => {
+test('everything the pages and scripts load is served here, with its media type', async () => {
   const sources = [...Object.values(pages), ...Object.values(assets).map(({ content }) => content)]
   const loaded = sources.flatMap((source) => [
     ...[...source.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, url = '']) => url),
@@ -50,7 +50,7 @@ test('everything the pages and scripts load is served here, under its type', asy
   }
 })
 
-test('scripts put names in as text only', async () => {
+test('scripts insert names only as text', async () => {
   for (const path of assetPaths.filter((name) => name.endsWith('.js')))
     expect(await (await get(path)).text()).not.toMatch(
       /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function/,

@@ -1,9 +1,9 @@
-/** An attempt reaches for another tenant's thing and, in just the same way, for one that exists nowhere. */
+/** An attempt makes the same call twice: on another tenant's thing and on one that does not exist. */
 import type { Person } from '../../support/people.ts'
 import type { TestServer } from '../../support/server.ts'
 
-/** What was told, with the ids that were asked with, and what differs from call to call, taken out. */
-export interface Told {
+/** An answer with the requested ids, and whatever varies from call to call, masked. */
+export interface Outcome {
   /** The HTTP status, or the type of a socket's message. */
   code: string
   text: string
@@ -11,29 +11,29 @@ export interface Told {
 
 export interface Attempt {
   name: string
-  /** What must be told; left out where the control alone decides. */
+  /** The required code; without it, matching the control is enough. */
   expected?: string
-  foreign(): Promise<Told>
-  control(): Promise<Told>
-  /** Not while others are under way: it changes what they look at. */
+  foreign(): Promise<Outcome>
+  control(): Promise<Outcome>
+  /** Runs alone, because it changes what others read. */
   alone?: boolean
 }
 
 export interface Call {
   method: string
-  /** From the root, with the query. */
+  /** From the root, including the query. */
   path: string
   body?: object | undefined
   headers?: Record<string, string>
 }
 
-/** @param aims what was asked with and may come back: the same text stands for it in both answers */
+/** @param aims requested values, by the placeholder that replaces them in both answers */
 export async function ask(
   { url }: TestServer,
   person: Pick<Person, 'accessToken'> | null,
   { method, path, body, headers }: Call,
   aims: Record<string, string>,
-): Promise<Told & { body: string; status: number }> {
+): Promise<Outcome & { body: string; status: number }> {
   const response = await fetch(url + path, {
     method,
     headers: {
@@ -49,7 +49,7 @@ export async function ask(
   return { code: String(response.status), text, body: raw, status: response.status }
 }
 
-/** The length is the text's, and would give away only that one address is longer than another. */
+/** Content-Length only reflects the text, and differs where one address is longer than another. */
 const perAnswer = new Set(['date', 'x-request-id', 'content-length'])
 
 export function masked(text: string, aims: Record<string, string>): string {
@@ -66,23 +66,23 @@ const atOnce = 8
 
 const shown = 20
 
-/** Carries them all out and answers what went wrong, or the beginning of it. @param secrets of the other tenant */
-export async function carryOut(attempts: readonly Attempt[], secrets: readonly string[]): Promise<string[]> {
+/** Runs all attempts and returns the first faults. @param secrets of the other tenant */
+export async function runAll(attempts: readonly Attempt[], secrets: readonly string[]): Promise<string[]> {
   const faults: string[] = []
   const waiting = attempts.filter(({ alone }) => !alone)
   const work = async (): Promise<void> => {
     for (let next = waiting.shift(); next; next = waiting.shift())
-      faults.push(...(await carryOutOne(next, secrets)))
+      faults.push(...(await runOne(next, secrets)))
   }
   await Promise.all(Array.from({ length: atOnce }, work))
   for (const attempt of attempts.filter(({ alone }) => alone))
-    faults.push(...(await carryOutOne(attempt, secrets)))
+    faults.push(...(await runOne(attempt, secrets)))
   return faults.slice(0, shown)
 }
 
-async function carryOutOne(attempt: Attempt, secrets: readonly string[]): Promise<string[]> {
+async function runOne(attempt: Attempt, secrets: readonly string[]): Promise<string[]> {
   const { name, expected } = attempt
-  const failed = (error: unknown): Told => ({ code: 'failed', text: `failed, ${name}: ${String(error)}` })
+  const failed = (error: unknown): Outcome => ({ code: 'failed', text: `failed, ${name}: ${String(error)}` })
   const foreign = await attempt.foreign().catch(failed)
   const control = await attempt.control().catch(failed)
   const secret = secrets.find((value) => foreign.text.includes(value))
@@ -98,14 +98,14 @@ async function carryOutOne(attempt: Attempt, secrets: readonly string[]): Promis
   ]
 }
 
-/** The first place at which the two part. */
+/** Where the two answers first differ. */
 function difference(foreign: string, control: string): string {
   const at = [...foreign].findIndex((letter, index) => letter !== control[index])
   const place = at < 0 ? foreign.length : at
-  return `told ${around(foreign, place)} but else ${around(control, place)}`
+  return `got ${around(foreign, place)} but the control ${around(control, place)}`
 }
 
 const around = (text: string, at: number): string => `«${text.slice(Math.max(0, at - 120), at + 120)}»`
 
-/** Marks the faults that are no mere difference. */
-export const leaked = 'tells what is theirs,'
+/** Marks faults that leak data rather than merely differ. */
+export const leaked = 'leaks what is theirs,'

@@ -1,6 +1,6 @@
 /**
- * The second line of defence: the database itself, asked straight, as the role that the service runs as. Which tables
- * there are, its own catalog says, so that one added later is tried like the others.
+ * The second line of defence: row-level security, queried directly with the service's role. Tables come from the
+ * catalog, so that new ones are covered too.
  */
 import { beforeAll, expect, test } from 'bun:test'
 import { type SQL, sql } from 'drizzle-orm'
@@ -8,12 +8,12 @@ import type { Scope } from '../../../src/db/database.ts'
 import { ConstraintError, StatementError } from '../../../src/db/errors.ts'
 import { describeBackends } from '../../support/server.ts'
 import { type Mirror, mirrorOn } from './mirror.ts'
-import { asOwner, findTenantTables, type TenantTable } from './witness.ts'
+import { asOwner, findTenantTables, type TenantTable } from './tables.ts'
 
-/** What they hold is nobody's: opaque keys, and the migrations that have run. */
+/** These belong to no tenant: opaque keys and the applied migrations. */
 const tenantless = ['schema_migrations', 'store_entries']
 
-/** What each scope beyond the tenants' sees of all of them; everything else is closed to it. */
+/** What each cross-tenant scope can see; everything else is closed to it. */
 const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> = {
   system: {
     tenants: ['reads', 'adds', 'changes', 'locks'],
@@ -24,7 +24,7 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
   streams: { shopping_lists: ['reads'] },
   housekeeping: {
     tenants: ['reads', 'locks'],
-    // Of them only those who never verified can be cleared away, and here is nobody of that kind.
+    // Only unverified users can be deleted, and there are none here.
     users: ['reads', 'changes', 'locks'],
     list_events: ['reads', 'clears'],
     revocations: ['reads', 'locks', 'clears'],
@@ -36,14 +36,14 @@ const scopesBeyond = Object.keys(opened) as (keyof typeof opened)[]
 
 const nobody: Scope = { tenantId: '' }
 const nowhere: Scope = { tenantId: Bun.randomUUIDv7() }
-/** Row-level security says no to a row, or the role has no such right. */
+/** SQLSTATE for a row-level security violation or a missing privilege. */
 const refused = '42501'
 
-describeBackends('the database under the role minimart_app', (backend) => {
+describeBackends('the database, for the role minimart_app', (backend) => {
   let mirror: Mirror
   let tables: TenantTable[]
   let mine: Scope
-  /** A row of theirs in each table, as JSON. */
+  /** One of their rows in each table, as JSON. */
   let theirRows: Record<string, string>
 
   beforeAll(async () => {
@@ -64,7 +64,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
   const owner = <Row>(statement: SQL<Row>): Promise<Row[]> =>
     asOwner(mirror.server, (query) => query(statement))
 
-  /** The rows that came back, or the SQLSTATE; what was done is undone. */
+  /** The rows returned, or the SQLSTATE; rolls back. */
   const attempt = async <Row>(scope: Scope, statement: SQL<Row>): Promise<Row[] | string> => {
     const undo = new Error('undone')
     let rows: Row[] = []
@@ -92,7 +92,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
 
   const put = (scope: Scope, name: string) => {
     const row = theirRows[name]
-    if (row === undefined) throw new Error(`${name} is empty: fill it in tests/api/isolation/mirror.ts`)
+    if (row === undefined) throw new Error(`${name} is empty: fill it in tests/access/isolation/mirror.ts`)
     const table = sql.identifier(name)
     return attempt(
       scope,
@@ -100,7 +100,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
     )
   }
 
-  /** What changing or taking away reaches: the number of rows, or the refusal. */
+  /** How many rows an update, lock or delete reaches, or its SQLSTATE. */
   const reached = async (scope: Scope, { name, column }: TenantTable): Promise<(number | string)[]> => {
     const table = sql.identifier(name)
     const tenant = sql.identifier(column)
@@ -118,7 +118,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
     return outcomes
   }
 
-  test('every table is protected, also against its owner, but for those without tenants', async () => {
+  test("every table with tenants' rows has row-level security, forced on its owner too", async () => {
     expect(tables.map(({ name }) => name)).toEqual(
       expect.arrayContaining([
         ...['items', 'list_events', 'list_members', 'revocations'],
@@ -151,7 +151,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
     expect(await owner(owned)).toEqual([])
   })
 
-  test('without a tenant, or with one that is none, nothing is visible and nothing can be written', async () => {
+  test('without a tenant, or with an invalid one, nothing can be read or written', async () => {
     for (const scope of [nobody, nowhere])
       for (const table of tables) {
         expect([table.name, await tenantsSeen(scope, table)]).toEqual([table.name, []])
@@ -160,7 +160,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
       }
   })
 
-  test('with a tenant, its own rows are visible, all of them, and no others', async () => {
+  test('a tenant sees all of its own rows and no others', async () => {
     for (const { tenant } of [mirror.mine, mirror.theirs])
       for (const table of tables) {
         const [all] = await owner(
@@ -172,7 +172,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
       }
   })
 
-  test('rows of another tenant can be neither changed nor locked nor taken away', async () => {
+  test('rows of another tenant cannot be changed, locked or deleted', async () => {
     for (const { name, column } of tables) {
       const theirs = sql`where ${sql.identifier(column)} = ${mirror.theirs.tenant.id}`
       const table = sql.identifier(name)
@@ -191,7 +191,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
     }
   })
 
-  test('no row can be put into another tenant, nor moved there', async () => {
+  test('no row can be inserted into another tenant or moved there', async () => {
     for (const { name, column } of tables) {
       expect([name, await put(mine, name)]).toEqual([name, refused])
       const tenant = sql.identifier(column)
@@ -203,7 +203,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
     }
   })
 
-  test('a scope beyond tenants opens what it is meant to, no other table, and no writing but where meant', async () => {
+  test('a cross-tenant scope can read and write only the tables it is meant for', async () => {
     for (const scope of scopesBeyond)
       for (const table of tables) {
         const { name } = table
@@ -228,7 +228,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
             rights.some((one) => one === right),
           ])
         }
-        // Their row is there already: who may write is told so, by the primary key.
+        // The row exists already, so whoever may write gets a unique violation.
         expect([scope, name, await put(scope, name)]).toEqual([
           scope,
           name,
@@ -237,7 +237,7 @@ describeBackends('the database under the role minimart_app', (backend) => {
       }
   })
 
-  test('a scope of no name opens nothing', async () => {
+  test('an unknown scope opens nothing', async () => {
     const { db } = mirror.server.running.deps
     for (const name of ['', 'System', 'system ', 'all']) {
       for (const table of tables) {

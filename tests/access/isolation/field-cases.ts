@@ -1,13 +1,13 @@
-/** Ways to try a field: pairs of calls that differ in the one value alone. */
+/** Ways to try a field: pairs of calls that differ only in its value. */
 import { signInvitation } from '../../../src/features/invitations/token.ts'
 import type { Person } from '../../support/people.ts'
-import { type Attempt, ask, type Call, type Told } from './attack.ts'
+import { type Attempt, ask, type Call, type Outcome } from './attack.ts'
 import { foreignIds, type Mirror, type Role } from './mirror.ts'
-import { forget } from './witness.ts'
+import { removeRows } from './tables.ts'
 
 export type Case = (mirror: Mirror, field: string, as: readonly Role[]) => Attempt[] | Promise<Attempt[]>
 
-/** Two calls that differ in nothing but the value. */
+/** Two calls that differ only in the value. */
 export const pair = (
   mirror: Mirror,
   name: string,
@@ -16,12 +16,12 @@ export const pair = (
   call: (value: string) => Call,
   expected?: string,
 ): Attempt => {
-  const told = (value: string): Promise<Told> => ask(mirror.server, who, call(value), { value })
+  const run = (value: string): Promise<Outcome> => ask(mirror.server, who, call(value), { value })
   return {
     name: `${name} as ${who ? who.fullName : 'nobody'}`,
     ...(expected === undefined ? {} : { expected }),
-    foreign: () => told(values.foreign),
-    control: () => told(values.control),
+    foreign: () => run(values.foreign),
+    control: () => run(values.control),
   }
 }
 
@@ -36,7 +36,7 @@ interface Tried {
   expected(role: Role): string
 }
 
-/** As every role. @param call the body, or what follows the path */
+/** Tries every role. @param call the body, or what follows the path */
 export const tried =
   ({ values, call, expected }: Tried): Case =>
   (mirror, field, as) =>
@@ -51,18 +51,18 @@ export const tried =
       }),
     )
 
-export const nobodys = 'nobody@elsewhere.example'
+export const unknownAddress = 'nobody@elsewhere.example'
 
-/** Without signing in. An address of a tenant's is told like one that nobody has. */
+/** Unauthenticated: a tenant's address answers like an unknown one. */
 export const openAddress =
   (rest: object, expected: string): Case =>
   (mirror, field) => {
     const { owner } = mirror.theirs.people
     const body = (email: string) => ({ ...callOf(field), body: { email, ...rest } })
-    return [pair(mirror, field, null, { foreign: owner.email, control: nobodys }, body, expected)]
+    return [pair(mirror, field, null, { foreign: owner.email, control: unknownAddress }, body, expected)]
   }
 
-/** The id is free here: what is made with it is like what is made with any new id, and is taken away again. */
+/** The id is free in this tenant: it can be used like any new id. What is made is removed again. */
 export const claimed =
   (
     bodyOf: (id: string) => object,
@@ -82,10 +82,10 @@ export const claimed =
           call,
           expected(role),
         )
-        // Each is taken away before the other comes, which would else find one more thing here.
-        const alone = (told: () => Promise<Told>, id: string) => async () => {
-          const answer = await told()
-          if (answer.code === '201') await forget(mirror.server, mirror.mine, [id])
+        // Removed before the other call, which would otherwise find one thing more.
+        const alone = (run: () => Promise<Outcome>, id: string) => async () => {
+          const answer = await run()
+          if (answer.code === '201') await removeRows(mirror.server, mirror.mine, [id])
           return answer
         }
         return {
@@ -101,7 +101,7 @@ export const ownList = ({ mine }: Mirror) => ({ id: mine.own.list })
 export const byWriters = (role: Role): string =>
   ({ admin: '201', owner: '201', editor: '201', viewer: '403', outsider: '404' })[role]
 
-/** A cursor that another tenant was given, for the same page of its own or of the very list it is of. */
+/** A cursor issued to another tenant, for a page of its own list or of ours. */
 export const cursor =
   (
     idOf: ((mirror: Mirror, whose: 'mine' | 'theirs') => string) | null,
@@ -132,7 +132,7 @@ export const cursor =
 
 export const listOf = (mirror: Mirror, whose: 'mine' | 'theirs'): string => mirror[whose].own.list
 
-/** A token is for who holds it; to everyone else it is what one would be that names nothing here. */
+/** Another tenant's token must answer like one that names nothing in this tenant. */
 export const invitation: Case = async (mirror, field, as) => {
   const { mine, theirs, server } = mirror
   const sign = (claims: Partial<Parameters<typeof signInvitation>[1]>) =>
@@ -168,7 +168,7 @@ export const invitation: Case = async (mirror, field, as) => {
   const control = await sign({})
   const made = as.map(async (role) => {
     const { email } = mine.people[role]
-    // Nobody but this program signs such a one: what holds then is the database alone.
+    // Only the service can sign such a token; here the database alone protects.
     const mixed = await sign({
       tenantId: mine.tenant.id,
       listId: theirs.own.list,
@@ -179,15 +179,15 @@ export const invitation: Case = async (mirror, field, as) => {
     return [
       attempt('theirs', role, { foreign: theirs.invitation, control }, '403'),
       attempt(
-        'their spent one',
+        'their redeemed one',
         role,
-        { foreign: theirs.spentInvitation, control: mine.spentInvitation },
+        { foreign: theirs.redeemedInvitation, control: mine.redeemedInvitation },
         '409',
       ),
       attempt('of a list of theirs', role, { foreign: mixed, control: nowhere }, '410'),
     ]
   })
   const attempts = (await Promise.all(made)).flat()
-  // A preview is for whoever holds the token, by the contract.
+  // By the contract, whoever holds the token may preview.
   return field.includes('/preview') ? attempts.filter(({ expected }) => expected !== '403') : attempts
 }

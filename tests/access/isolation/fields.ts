@@ -1,4 +1,4 @@
-/** Every field of a body or a query that can carry something of another tenant × what it may carry. */
+/** Every body or query field that can name something of another tenant × the values it may hold. */
 import type { Attempt } from './attack.ts'
 import {
   byWriters,
@@ -8,16 +8,16 @@ import {
   cursor,
   invitation,
   listOf,
-  nobodys,
   openAddress,
   ownList,
   pair,
   tried,
+  unknownAddress,
 } from './field-cases.ts'
 import { type Mirror, type Role, roles } from './mirror.ts'
 import { routes } from './surface.ts'
 
-/** Fields that name no thing and no person. A field that is neither here nor in `cases` fails the suite. */
+/** Fields that refer to nothing and nobody. A field that is neither here nor in `cases` fails the suite. */
 const plain = new Set([
   ...['name', 'full_name', 'description', 'quantity', 'unit', 'note', 'category', 'status', 'role'],
   ...['is_active', 'password', 'current_password', 'new_password', 'otp'],
@@ -43,7 +43,7 @@ export const fieldAttempts = (mirror: Mirror, as: readonly Role[] = roles): Prom
 
 const password = 'a password of mine'
 const refusedToAll = () => '403'
-const theirAddress = ({ theirs }: Mirror) => [{ foreign: theirs.people.owner.email, control: nobodys }]
+const theirAddress = ({ theirs }: Mirror) => [{ foreign: theirs.people.owner.email, control: unknownAddress }]
 const theirSlug = () => [{ foreign: 'mirror', control: 'no-such-slug' }]
 
 const inTrail = (field: string): Case =>
@@ -78,7 +78,7 @@ const cases: Record<string, Case> = {
   },
   'POST /api/v1/tenants slug': tried({
     values: theirSlug,
-    call: (slug) => ({ name: 'x', slug, admin: { email: nobodys, full_name: 'x', password } }),
+    call: (slug) => ({ name: 'x', slug, admin: { email: unknownAddress, full_name: 'x', password } }),
     expected: refusedToAll,
   }),
   'POST /api/v1/tenants admin.email': tried({
@@ -108,13 +108,13 @@ const cases: Record<string, Case> = {
     values: ({ theirs: { people } }) =>
       [people.owner.email, people.viewer.email.slice(0, -5)].map((foreign) => ({
         foreign,
-        control: nobodys,
+        control: unknownAddress,
       })),
     call: (value) => `?search=${encodeURIComponent(value)}`,
     expected: () => '200',
   }),
   'GET /api/v1/users cursor': cursor(null, ['admin', 'owner']),
-  // An address is unique over the installation: taken is taken, and nothing tells where.
+  // Addresses are unique across the installation; the answer does not reveal in which tenant one is taken.
   'POST /api/v1/users email': tried({
     values: ({ mine, theirs }) => [{ foreign: theirs.people.owner.email, control: mine.people.viewer.email }],
     call: (email) => ({ email, full_name: 'Theirs', password }),

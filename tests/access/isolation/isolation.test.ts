@@ -1,34 +1,34 @@
 /**
- * Two tenants with the same data. Whatever one of them is asked for by the other answers as if it existed nowhere,
- * byte for byte, and changes nothing of it. What is tried is generated from the program: its routes, the fields they
- * take, its socket's messages.
+ * Two tenants with the same data. Whatever one requests of the other gets, byte for byte, the answer for something that
+ * does not exist, and changes nothing. The attempts are generated from the routes, their fields and the socket's
+ * messages.
  */
 import { afterAll, expect, test } from 'bun:test'
 import { superAdmin } from '../../support/people.ts'
 import { describeBackends } from '../../support/server.ts'
 import { closeSockets } from '../../support/socket.ts'
-import { ask, carryOut } from './attack.ts'
+import { ask, runAll } from './attack.ts'
 import { aimedFields, casesOfFields, fieldAttempts } from './fields.ts'
-import { followersOf } from './followers.ts'
 import { casesOfMessages, messageAttempts } from './messages.ts'
 import { foreignIds, mirrorOn, roles, secretsOf } from './mirror.ts'
 import { pathAttempts, routesWithIds } from './paths.ts'
+import { subscribersOf } from './subscribers.ts'
 import { messageFields } from './surface.ts'
+import { checksum } from './tables.ts'
 import { twinAttempts } from './twins.ts'
-import { checksum } from './witness.ts'
 
-test('every field that a route takes is plain or has its case here, and there is no case too many', () => {
+test('every field of every route is declared plain or has a case, and no case is left over', () => {
   expect(casesOfFields()).toEqual(aimedFields)
 })
 
-test('every field of every message that a client may send has its case here', () => {
+test('every field of every client message has a case', () => {
   expect(casesOfMessages().sort()).toEqual(messageFields.toSorted())
 })
 
-describeBackends('isolation of tenants', (backend) => {
+describeBackends('tenant isolation', (backend) => {
   afterAll(closeSockets)
 
-  test('the two hold the same, table by table, and every table with tenants is among them', async () => {
+  test('both tenants hold the same rows in every table with tenants', async () => {
     const { server, mine, theirs } = await mirrorOn(backend)
     const rowsOf = async (half: typeof mine) => {
       const { sessions, ...sums } = await checksum(server, half)
@@ -39,45 +39,45 @@ describeBackends('isolation of tenants', (backend) => {
     expect(ours.filter(({ rows }) => rows === 0)).toEqual([])
   })
 
-  test('an id of another tenant answers like one that exists nowhere, on every route, and changes nothing', async () => {
+  test('on every route an id of another tenant answers like an unknown one and changes nothing', async () => {
     const mirror = await mirrorOn(backend)
     const { server, mine, theirs } = mirror
     const before = [await checksum(server, theirs), await checksum(server, mine)]
     const attempts = pathAttempts(mirror, roles)
     expect(attempts.length).toBeGreaterThan(routesWithIds.length * roles.length * 8)
-    expect(await carryOut(attempts, secretsOf(theirs))).toEqual([])
+    expect(await runAll(attempts, secretsOf(theirs))).toEqual([])
     expect([await checksum(server, theirs), await checksum(server, mine)]).toEqual(before)
   })
 
-  test("another tenant's address, token, id or cursor in a field does no more than one of nobody", async () => {
+  test("another tenant's address, token, id or cursor in a field has no more effect than an unknown one", async () => {
     const mirror = await mirrorOn(backend)
     const before = await checksum(mirror.server, mirror.theirs)
-    expect(await carryOut(await fieldAttempts(mirror), secretsOf(mirror.theirs))).toEqual([])
+    expect(await runAll(await fieldAttempts(mirror), secretsOf(mirror.theirs))).toEqual([])
     expect(await checksum(mirror.server, mirror.theirs)).toEqual(before)
   })
 
-  test('ids that both tenants have mean to each its own, whatever is done with them', async () => {
+  test("an id that exists in both tenants always means the caller's own thing", async () => {
     const mirror = await mirrorOn(backend)
     const { server, mine, theirs } = mirror
-    const followers = await followersOf(mirror)
+    const subscribers = await subscribersOf(mirror)
     const before = await checksum(server, theirs)
-    expect(await carryOut(twinAttempts(mirror), secretsOf(theirs))).toEqual([])
+    expect(await runAll(twinAttempts(mirror), secretsOf(theirs))).toEqual([])
     expect(await checksum(server, theirs)).toEqual(before)
-    expect(await followers.faults()).toEqual([])
-    // And the other way round: what they do with it comes to them alone.
+    expect(await subscribers.faults()).toEqual([])
+    // And the reverse: what they do with it reaches only them.
     await theirs.people.owner.api.patch(`/items/${theirs.twin.item}`, { note: 'theirs' })
-    expect((await followers.theirs.next('item_updated')).payload.item.note).toBe('theirs')
-    expect(await followers.faults()).toEqual([])
+    expect((await subscribers.theirs.next('item_updated')).payload.item.note).toBe('theirs')
+    expect(await subscribers.faults()).toEqual([])
     const { body } = await mine.people.owner.api.get(`/shopping-lists/${mine.twin.list}`)
     expect(body.items.map(({ note }: { note: string | null }) => note)).toEqual([null, null])
   })
 
-  test('the socket says of another tenant what it says of what exists nowhere', async () => {
+  test("the socket answers for another tenant's ids as for unknown ones", async () => {
     const mirror = await mirrorOn(backend)
     const before = await checksum(mirror.server, mirror.theirs)
     const { attempts, strayMessages } = await messageAttempts(mirror, roles)
-    expect(await carryOut(attempts, secretsOf(mirror.theirs))).toEqual([])
-    // Whoever had got in would hear of this.
+    expect(await runAll(attempts, secretsOf(mirror.theirs))).toEqual([])
+    // Anyone wrongly subscribed would receive this.
     const { owner } = mirror.theirs.people
     await owner.api.patch(`/items/${mirror.theirs.own.item}`, { note: 'heard' })
     await owner.api.patch(`/items/${mirror.theirs.own.item}`, { note: null })
@@ -106,11 +106,11 @@ describeBackends('isolation of tenants', (backend) => {
     expect(found).toEqual([])
   })
 
-  test('a super admin sees no list and no item, and is told the same whether they exist', async () => {
+  test('a super admin sees no list and no item, and cannot tell whether one exists', async () => {
     const { server, theirs } = await mirrorOn(backend)
     const root = await superAdmin(server)
     const { own, people } = theirs
-    const told = (method: string, path: string, first: string, second: string) => {
+    const ofRoute = (method: string, path: string, first: string, second: string) => {
       const ids = [first, second]
       const filled = path.replace(/:\w+/g, () => ids.shift() ?? '')
       const body = method === 'GET' || method === 'DELETE' ? undefined : { name: 'x' }
@@ -120,9 +120,9 @@ describeBackends('isolation of tenants', (backend) => {
       /\/(shopping-lists|items)\//.test(path),
     )) {
       const id = path.includes('/items/:id') ? own.item : own.list
-      const real = await told(method, path, id, people.viewer.id)
+      const real = await ofRoute(method, path, id, people.viewer.id)
       expect([name, real.status, JSON.parse(real.body).code]).toEqual([name, 403, 'forbidden'])
-      const nowhere = await told(method, path, Bun.randomUUIDv7(), Bun.randomUUIDv7())
+      const nowhere = await ofRoute(method, path, Bun.randomUUIDv7(), Bun.randomUUIDv7())
       expect([name, real.text]).toEqual([name, nowhere.text])
     }
     for (const path of ['/shopping-lists', '/shopping-lists?scope=all'])
@@ -131,7 +131,7 @@ describeBackends('isolation of tenants', (backend) => {
     expect((await root.api.post('/invitations/accept', { token: theirs.invitation })).status).toBe(403)
   })
 
-  test('their own people still see all of it', async () => {
+  test("the other tenant's own users still see everything", async () => {
     const { theirs } = await mirrorOn(backend)
     const { body } = await theirs.people.owner.api.get(`/shopping-lists/${theirs.own.list}`)
     expect(body.items.map(({ name }: { name: string }) => name)).toEqual(['Milk', 'Bread'])

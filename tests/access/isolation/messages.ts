@@ -1,7 +1,7 @@
-/** Every field of every message that a client may send on the socket × every kind of foreign id × every role. */
+/** Every field of every client message on the socket × every kind of foreign id × every role. */
 import { openSocket, type SocketMessage, type TestSocket } from '../../support/socket.ts'
 import { until } from '../../support/until.ts'
-import { type Attempt, masked, type Told } from './attack.ts'
+import { type Attempt, masked, type Outcome } from './attack.ts'
 import { foreignIds, type Mirror, type Role } from './mirror.ts'
 
 type Make = (mirror: Mirror) => { what: string; foreign: string; control: string; expected: string }[]
@@ -24,7 +24,7 @@ const ids =
 const following = (since?: number) => (value: string) =>
   since === undefined ? { list_id: value } : { list_id: value, since }
 
-/** By message and field; a field without a case fails the suite. */
+/** Keyed by message and field; a field without a case fails the suite. */
 const cases: Record<string, Case[]> = {
   'subscribe list_id': [{ payload: following(), values: ids('not_found') }],
   'subscribe since': [0, 3, 999].map((since) => ({
@@ -43,7 +43,7 @@ const cases: Record<string, Case[]> = {
         }).map(([what, foreign]) => ({ what, foreign, control: 'no.such.token', expected: 'token_invalid' })),
     },
   ],
-  // It has no field.
+  // Has no fields.
   ping: [],
 }
 
@@ -51,11 +51,11 @@ export const casesOfMessages = (): string[] => Object.keys(cases)
 
 export interface SocketAttempts {
   attempts: Attempt[]
-  /** What came beside the answers: anything at all is too much. */
+  /** Messages beyond the answers; there must be none. */
   strayMessages(): Promise<string[]>
 }
 
-/** On one socket a role. */
+/** Uses one socket per role. */
 export async function messageAttempts(mirror: Mirror, as: readonly Role[]): Promise<SocketAttempts> {
   const sockets: TestSocket[] = []
   const made = as.map(async (role) => {
@@ -65,12 +65,12 @@ export async function messageAttempts(mirror: Mirror, as: readonly Role[]): Prom
       each.flatMap(({ payload, values }) =>
         values(mirror).map(({ what, foreign, control, expected }): Attempt => {
           const [type = ''] = field.split(' ')
-          const told = (value: string) => send(socket, type, payload(value), { value })
+          const ask = (value: string) => send(socket, type, payload(value), { value })
           return {
             name: `${type} ${JSON.stringify(payload(`their ${what}`))} as ${role}`,
             expected,
-            foreign: () => told(foreign),
-            control: () => told(control),
+            foreign: () => ask(foreign),
+            control: () => ask(control),
           }
         }),
       ),
@@ -93,7 +93,7 @@ async function send(
   type: string,
   payload: object,
   aims: Record<string, string>,
-): Promise<Told> {
+): Promise<Outcome> {
   const id = crypto.randomUUID()
   socket.send(type, payload, id)
   const answer = await until(

@@ -1,12 +1,12 @@
-/** Two tenants with the same data: names, people, lists, items, what was deleted, invitations, sessions. */
+/** Two tenants with the same data: names, people, lists, items, deleted things, invitations, sessions. */
 import { join, makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
 import { oncePerBackend, sharedServer, type TestServer } from '../../support/server.ts'
 
 export const roles = ['admin', 'owner', 'editor', 'viewer', 'outsider'] as const
-/** `admin`: of the tenant. `outsider`: a member of the tenant who is on none of its lists. */
+/** `admin`: of the tenant. `outsider`: a member of the tenant but of none of its lists. */
 export type Role = (typeof roles)[number]
 
-export interface Shelf {
+export interface ListIds {
   list: string
   /** Milk, pending. */
   item: string
@@ -19,17 +19,17 @@ export interface Shelf {
 export interface Half {
   tenant: Tenant
   people: Record<Role, Person>
-  /** Its ids exist in this tenant alone. */
-  own: Shelf
+  /** Its ids exist only in this tenant. */
+  own: ListIds
   /** Its ids exist in both tenants. */
-  twin: Shelf
-  /** Like `twin`, but this tenant's alone, and touched by nothing else. */
-  single: Shelf
+  twin: ListIds
+  /** Like `twin`, but only in this tenant and not used otherwise. */
+  single: ListIds
   /** The owner's. */
   session: string
-  /** Of the outsider, to the list of `own`. */
+  /** Invites the outsider to the list of `own`. */
   invitation: string
-  spentInvitation: string
+  redeemedInvitation: string
 }
 
 export interface Mirror {
@@ -38,18 +38,18 @@ export interface Mirror {
   theirs: Half
 }
 
-/** On the shared server; nobody may take anything of it away. */
+/** On the shared server; tests must not remove anything from it. */
 export const mirrorOn = oncePerBackend(async (backend) => makeMirror(await sharedServer(backend)))
 
 export async function makeMirror(server: TestServer): Promise<Mirror> {
-  const shared = newShelf()
+  const shared = newListIds()
   const mine = await makeHalf(server, shared)
-  // After: their tokens are the newer ones, so that it is not their age for which a socket refuses them.
+  // Made last, so that a socket cannot refuse their tokens merely for being older.
   const theirs = await makeHalf(server, shared)
   return { server, mine, theirs }
 }
 
-const newShelf = (): Shelf => {
+const newListIds = (): ListIds => {
   const [list, item, bought, deletedItem, deletedList] = [1, 2, 3, 4, 5].map(() => Bun.randomUUIDv7())
   return {
     list: list ?? '',
@@ -60,7 +60,7 @@ const newShelf = (): Shelf => {
   }
 }
 
-async function makeHalf(server: TestServer, twin: Shelf): Promise<Half> {
+async function makeHalf(server: TestServer, twin: ListIds): Promise<Half> {
   const tenant = await makeTenant(server, 'Mirror')
   const member = (name: string) => makeUser(server, tenant, { name })
   const [owner, editor, viewer, outsider] = await Promise.all([
@@ -70,18 +70,18 @@ async function makeHalf(server: TestServer, twin: Shelf): Promise<Half> {
     member('outsider'),
   ])
   const people = { admin: tenant.admin, owner, editor, viewer, outsider }
-  const own = newShelf()
+  const own = newListIds()
   await fill(people, own)
   await fill(people, twin)
-  const single = newShelf()
+  const single = newListIds()
   await fill(people, single)
   const sessions = await owner.api.get('/auth/sessions')
   const invite = async (): Promise<string> => {
     const { body } = await owner.api.post(`/shopping-lists/${own.list}/invite`, { email: outsider.email })
     return body.token
   }
-  const spentInvitation = await invite()
-  await outsider.api.post('/invitations/reject', { token: spentInvitation })
+  const redeemedInvitation = await invite()
+  await outsider.api.post('/invitations/reject', { token: redeemedInvitation })
   return {
     tenant,
     people,
@@ -90,12 +90,12 @@ async function makeHalf(server: TestServer, twin: Shelf): Promise<Half> {
     single,
     session: sessions.body.data[0].id,
     invitation: await invite(),
-    spentInvitation,
+    redeemedInvitation,
   }
 }
 
-async function fill({ owner, editor, viewer }: Record<Role, Person>, shelf: Shelf): Promise<void> {
-  const { list, item, bought, deletedItem, deletedList } = shelf
+async function fill({ owner, editor, viewer }: Record<Role, Person>, listIds: ListIds): Promise<void> {
+  const { list, item, bought, deletedItem, deletedList } = listIds
   await owner.api.post('/shopping-lists', { id: list, name: 'Same', description: 'Same' })
   await owner.api.post(`/shopping-lists/${list}/items`, {
     items: [
@@ -112,7 +112,7 @@ async function fill({ owner, editor, viewer }: Record<Role, Person>, shelf: Shel
   await owner.api.delete(`/shopping-lists/${deletedList}`)
 }
 
-/** Every kind of id that another tenant has. An event has none: it is a list's, by number. */
+/** Every kind of id that another tenant has. Events have none: they are numbered per list. */
 export const foreignIds = (half: Half): Record<string, string> => ({
   list: half.own.list,
   'deleted list': half.own.deletedList,
@@ -127,7 +127,7 @@ export const foreignIds = (half: Half): Record<string, string> => ({
 export const claimsOf = (token: string): Record<string, string> =>
   JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
 
-/** What must never be told to the other tenant, unless it was asked with that very thing. */
+/** Must never appear in an answer to the other tenant, unless it was in the request. */
 export const secretsOf = (half: Half): string[] => [
   ...Object.values(foreignIds(half)),
   half.own.bought,

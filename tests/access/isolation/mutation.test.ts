@@ -1,34 +1,34 @@
 /**
- * Two fences keep tenants apart, the database's row-level security and each statement's own predicate. Either of them
- * is taken away here, and nothing leaks; with both away the same attack does see a leak, so it is able to.
+ * Two layers isolate tenants: row-level security and each statement's own predicate. With either one removed nothing
+ * leaks; with both removed the same attack does find leaks, which proves that it can.
  */
 import { afterAll, expect, test } from 'bun:test'
 import { isLong } from '../../support/rounds.ts'
 import { describeBackends, oncePerBackend, startServer, type TestServer } from '../../support/server.ts'
 import { closeSockets } from '../../support/socket.ts'
-import { type Attempt, carryOut, leaked } from './attack.ts'
+import { type Attempt, leaked, runAll } from './attack.ts'
 import { fieldAttempts } from './fields.ts'
-import { followersOf } from './followers.ts'
 import { messageAttempts } from './messages.ts'
 import { type Mirror, makeMirror, secretsOf } from './mirror.ts'
 import { isOfItsKind, pathAttempts } from './paths.ts'
 import { type Tap, tapDatabase, unfencedIn, withoutPredicates } from './statements.ts'
+import { subscribersOf } from './subscribers.ts'
+import { checksum, findTenantTables, keepRows, setRowSecurity } from './tables.ts'
 import { twinAttempts } from './twins.ts'
-import { checksum, findTenantTables, keepRows, setRowSecurity } from './witness.ts'
 
-interface Siege {
+interface Setup {
   mirror: Mirror
   tap: Tap
-  /** All that reach the database for a tenant. */
+  /** Those that reach the database in a tenant's scope. */
   attempts: Attempt[]
-  /** The statements that have predicates, each with the simplest attempts that send it. */
+  /** Each statement with the simplest attempts that send it. */
   senders: Map<string, Attempt[]>
 }
 
 const servers: TestServer[] = []
 
-const siegeOn = oncePerBackend(async (backend): Promise<Siege> => {
-  // Of its own: what the attack leaves behind without any fence is nothing for others.
+const setUp = oncePerBackend(async (backend): Promise<Setup> => {
+  // A server of its own, as an attack without isolation leaves damage behind.
   const server = await startServer(backend)
   servers.push(server)
   const mirror = await makeMirror(server)
@@ -41,7 +41,7 @@ const siegeOn = oncePerBackend(async (backend): Promise<Siege> => {
     ...pathAttempts(mirror, ['admin', 'owner'], isOfItsKind),
     ...(await fieldAttempts(mirror, ['owner'])),
   ]) {
-    tap.forget()
+    tap.clear()
     await attempt.foreign()
     await attempt.control()
     tried.push({ attempt, sent: [...tap.seen] })
@@ -63,24 +63,24 @@ const siegeOn = oncePerBackend(async (backend): Promise<Siege> => {
   }
 })
 
-/** What the attack told or changed that it must not have. @param before the other tenant's checksum */
-async function besiege(
-  { mirror: { server, theirs } }: Siege,
+/** Runs the attack and returns what it leaked or changed. @param before the other tenant's checksum */
+async function attack(
+  { mirror: { server, theirs } }: Setup,
   attempts: readonly Attempt[],
   before: Record<string, string>,
 ): Promise<string[]> {
-  const faults = await carryOut(attempts, secretsOf(theirs))
+  const faults = await runAll(attempts, secretsOf(theirs))
   const after = await checksum(server, theirs)
   const changed = Object.keys(before).filter((name) => before[name] !== after[name])
   return [...faults, ...changed.map((name) => `${leaked} and changes it, in ${name}`)]
 }
 
-const weakened = (senders: Siege['senders']) =>
+const weakened = (senders: Setup['senders']) =>
   [...senders].filter(([text]) => withoutPredicates(text) !== text)
 
 /**
- * Statements that tell nothing more without predicates and without row-level security: what they look up is not the
- * caller's to choose (his own account, an id in a signed invitation), they only lock, or they answer by tenant.
+ * Statements that leak nothing even without predicates and row-level security: the caller cannot choose what they look
+ * up (their own account, an id in a signed invitation), they only lock, or their results are keyed by tenant.
  */
 const harmless = [
   /^\s*select from (shopping_lists|tenants) where [^()]* for no key update$/,
@@ -89,28 +89,28 @@ const harmless = [
   /from jsonb_to_recordset\(\$1::jsonb\) as w \("tenantId" uuid, "listId" uuid\)/,
 ]
 
-describeBackends('isolation with one fence', (backend) => {
+describeBackends('isolation by one layer', (backend) => {
   afterAll(closeSockets)
 
-  test('every statement that is sent for a tenant names the tenant wherever it names a table', async () => {
-    const { mirror, senders } = await siegeOn(backend)
+  test("every statement in a tenant's scope restricts every table to the tenant", async () => {
+    const { mirror, senders } = await setUp(backend)
     const tables = (await findTenantTables(mirror.server)).map(({ name }) => name)
     expect([...senders.keys()].flatMap((text) => unfencedIn(text, tables))).toEqual([])
     expect(weakened(senders).length).toBeGreaterThan(30)
   })
 
   test('without row-level security nothing leaks', async () => {
-    const siege = await siegeOn(backend)
-    const { server, theirs } = siege.mirror
-    const followers = await followersOf(siege.mirror)
+    const setup = await setUp(backend)
+    const { server, theirs } = setup.mirror
+    const subscribers = await subscribersOf(setup.mirror)
     const before = await checksum(server, theirs)
     await setRowSecurity(server, false)
     try {
-      expect(await besiege(siege, siege.attempts, before)).toEqual([])
-      expect(await followers.faults()).toEqual([])
+      expect(await attack(setup, setup.attempts, before)).toEqual([])
+      expect(await subscribers.faults()).toEqual([])
     } finally {
       await setRowSecurity(server, true)
-      await followers.close()
+      await subscribers.close()
     }
   })
 
@@ -118,27 +118,27 @@ describeBackends('isolation with one fence', (backend) => {
   if (backend === 'embedded' && !isLong) return
 
   test('without the predicates of any one statement, and without those of all, nothing leaks', async () => {
-    const siege = await siegeOn(backend)
-    const { tap, senders, attempts, mirror } = siege
-    const followers = await followersOf(mirror)
+    const setup = await setUp(backend)
+    const { tap, senders, attempts, mirror } = setup
+    const subscribers = await subscribersOf(mirror)
     const before = await checksum(mirror.server, mirror.theirs)
     const leaks: string[] = []
     for (const [text, its] of weakened(senders)) {
       tap.weaken((sent) => sent === text)
-      const faults = await besiege(siege, its, before)
+      const faults = await attack(setup, its, before)
       leaks.push(...faults.map((fault) => `${fault}, without the predicates of ${text.trim().slice(0, 200)}`))
     }
     tap.weaken(() => true)
-    leaks.push(...(await besiege(siege, attempts, before)))
+    leaks.push(...(await attack(setup, attempts, before)))
     tap.weaken(() => false)
     expect(leaks).toEqual([])
-    expect(await followers.faults()).toEqual([])
-    await followers.close()
+    expect(await subscribers.faults()).toEqual([])
+    await subscribers.close()
   })
 
-  test('without both, statement by statement, the same attack sees it leak', async () => {
-    const siege = await siegeOn(backend)
-    const { mirror, tap, senders } = siege
+  test('without both, the same attack finds a leak in each statement', async () => {
+    const setup = await setUp(backend)
+    const { mirror, tap, senders } = setup
     const putBack = await keepRows(mirror.server)
     const before = await checksum(mirror.server, mirror.theirs)
     await setRowSecurity(mirror.server, false)
@@ -146,7 +146,7 @@ describeBackends('isolation with one fence', (backend) => {
     let leaks = 0
     for (const [text, its] of weakened(senders)) {
       tap.weaken((sent) => sent === text)
-      const faults = await besiege(siege, its, before)
+      const faults = await attack(setup, its, before)
       tap.weaken(() => false)
       if (faults.length > 0) await putBack()
       else if (!harmless.some((pattern) => pattern.test(text))) unseen.push(text)

@@ -1,9 +1,9 @@
 /** Every route that takes an id × every kind of foreign id × every role. */
-import { type Attempt, ask, type Call, type Told } from './attack.ts'
+import { type Attempt, ask, type Call, type Outcome } from './attack.ts'
 import { foreignIds, type Mirror, type Role } from './mirror.ts'
 import { type Route, routes } from './surface.ts'
 
-/** Bodies that would do something. A route with a body and none here fails the suite. */
+/** Bodies that would have an effect. A route that takes one and has none here fails the suite. */
 const bodies: Record<string, (mirror: Mirror) => object[]> = {
   'PATCH /api/v1/tenants/:id': () => [{ name: 'Taken' }],
   'PATCH /api/v1/users/:id': () => [{ full_name: 'Taken' }, { role: 'tenant_admin' }, { is_active: false }],
@@ -19,7 +19,7 @@ const bodies: Record<string, (mirror: Mirror) => object[]> = {
 
 export const routesWithIds: readonly Route[] = routes.filter(({ params }) => params.length > 0)
 
-/** @param isTried by default every kind of id on every route */
+/** @param isTried defaults to every kind of id on every route */
 export const pathAttempts = (
   mirror: Mirror,
   as: readonly Role[],
@@ -28,7 +28,7 @@ export const pathAttempts = (
   routesWithIds.flatMap((route) =>
     as.flatMap((role) =>
       callsOn(mirror, route).flatMap((call, at) =>
-        // What the route is not about is tried in one way, what it is about in every.
+        // Only ids of the route's own kind are tried with every call.
         aimed(
           mirror,
           route,
@@ -40,11 +40,11 @@ export const pathAttempts = (
     ),
   )
 
-/** The bodies, and for what may be conditional also a condition that does not hold. */
+/** The bodies and, on conditional routes, a precondition that fails. */
 function callsOn(mirror: Mirror, route: Route): Omit<Call, 'path'>[] {
   const { method, name, bodyFields } = route
   const made = bodyFields.length > 0 ? bodies[name]?.(mirror) : [undefined]
-  if (!made) throw new Error(`${name} takes a body: say in tests/api/isolation/paths.ts what to send`)
+  if (!made) throw new Error(`${name} takes a body: add one to tests/access/isolation/paths.ts`)
   const calls = made.map((body) => ({ method, body }))
   const condition: Record<string, string> = {
     GET: 'if-none-match',
@@ -64,21 +64,21 @@ function aimed(
 ): Attempt[] {
   const { server, mine, theirs } = mirror
   const who = mine.people[role]
-  const told = ([first = '', second = '']: string[]): Promise<Told> => {
+  const run = ([first = '', second = '']: string[]): Promise<Outcome> => {
     const values = [first, second]
     const path = route.path.replace(/:\w+/g, () => values.shift() ?? '')
     return ask(server, who, { ...call, path }, { first, ...(second ? { second } : {}) })
   }
   const nowhere = () => Bun.randomUUIDv7()
   const several = route.params.length > 1
-  // Said once for all kinds.
-  const controls = new Map<string, Promise<Told>>()
+  // One control for all kinds.
+  const controls = new Map<string, Promise<Outcome>>()
   const attempt = (kind: string, own: boolean, foreign: string[], control: () => string[]): Attempt => ({
     name: `${route.name} with their ${kind} as ${role}, ${JSON.stringify(call)}`,
     expected: expectedStatus(route, role, own, call.headers !== undefined),
-    foreign: () => told(foreign),
+    foreign: () => run(foreign),
     control: () => {
-      const known = controls.get(String(own)) ?? told(control())
+      const known = controls.get(String(own)) ?? run(control())
       controls.set(String(own), known)
       return known
     },
@@ -95,7 +95,7 @@ function aimed(
     )
 }
 
-/** Whether the route is about this kind of thing. */
+/** Whether the route's id is of this kind. */
 export function isOfItsKind({ path }: Route, kind: string): boolean {
   if (path.endsWith('/restore')) return kind === 'deleted list'
   const kinds: Record<string, string[]> = {
@@ -109,7 +109,7 @@ export function isOfItsKind({ path }: Route, kind: string): boolean {
   return known === undefined || known.includes(kind)
 }
 
-/** Where a role may not do a thing at all, that is told before anything is looked up. */
+/** A role that may never use the route gets 403 before any lookup. */
 function expectedStatus(
   { method, path }: Route,
   role: Role,
@@ -120,6 +120,6 @@ function expectedStatus(
   if (path.startsWith('/api/v1/users') && method !== 'GET' && role !== 'admin') return '403'
   if (!onOwnList || role === 'outsider') return '404'
   if (role === 'editor' || role === 'viewer') return '403'
-  // A condition on an own list is one's own business, and comes before who is on it.
+  // A failed precondition on one's own list comes before the check of its members.
   return conditional ? '412' : '404'
 }

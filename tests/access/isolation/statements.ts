@@ -1,20 +1,19 @@
 /**
- * Between the program and its database: which statements it sends in which scope, and the same with their tenant
- * predicates taken out.
+ * Taps the database: records the statements sent in each scope, and can strip their tenant predicates.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database, Query, Scope } from '../../../src/db/database.ts'
 import { compileStatement } from '../../../src/db/statement.ts'
 
 export interface Tap {
-  /** Texts of the statements sent for a tenant, or for the streams of all, since the last `forget`. */
+  /** Statements sent in a tenant's or the streams' scope since the last `clear`. */
   readonly seen: ReadonlySet<string>
-  forget(): void
-  /** From now on these statements go without their tenant predicates. */
+  clear(): void
+  /** Strips the tenant predicates of matching statements from now on. */
   weaken(which: (text: string) => boolean): void
 }
 
-/** The system's scope is meant to see all tenants: what it compares tenants for is its question, no fence. */
+/** The system scope is meant to see all tenants, so its tenant comparisons are no isolation predicates. */
 const isFenced = (scope: Scope): boolean => scope !== 'system'
 
 export function tapDatabase(db: Database): Tap {
@@ -39,14 +38,14 @@ export function tapDatabase(db: Database): Tap {
     })
   return {
     seen,
-    forget: () => seen.clear(),
+    clear: () => seen.clear(),
     weaken(which) {
       weakened = which
     },
   }
 }
 
-/** From text and parameters back to what compiles to them. */
+/** Turns text and parameters back into an `SQL` that compiles to them. */
 function rebuild<Row>(text: string, parameters: readonly (string | null)[]): SQL<Row> {
   const parts = text.split(/\$\d+/)
   if (parts.length !== parameters.length + 1) throw new Error(`a parameter was lost: ${text}`)
@@ -58,7 +57,7 @@ function rebuild<Row>(text: string, parameters: readonly (string | null)[]): SQL
 
 const tenantOf = String.raw`(?:\w+\.)?(?:tenant_id|"tenantId")`
 
-/** @throws Error when a predicate has a form that is not known here, rather than leave it in */
+/** @throws Error for a predicate of an unknown form, rather than leave it in */
 export function withoutPredicates(text: string): string {
   const without = text
     .replace(new RegExp(String.raw`(?<![\w.])${tenantOf} = (\$\d+)`, 'g'), '($1::uuid is not null)')
@@ -71,8 +70,7 @@ export function withoutPredicates(text: string): string {
 }
 
 /**
- * Places where a statement reads or changes a tenant's table and no predicate holds that table to a tenant. An inserted
- * row carries its tenant itself.
+ * Uses of a tenant's table that no predicate restricts to the tenant. Inserts are exempt: the row carries its tenant.
  * @param tables names of all tables with tenants' rows
  */
 export function unfencedIn(text: string, tables: readonly string[]): string[] {

@@ -1,16 +1,16 @@
-/** What the program takes from outside, read from its own route table and its socket's schemas. */
+/** Every input of the API, read from the route table and the socket's schemas. */
 import { createDocumentedApp } from '../../../src/app.ts'
 import { ClientMessage } from '../../../src/realtime/protocol.ts'
 import { isRecord } from '../../support/json-schema.ts'
 
 export interface Route {
-  /** Like `PATCH /api/v1/items/:id`. */
+  /** E.g. `PATCH /api/v1/items/:id`. */
   name: string
   method: string
   path: string
-  /** Names of the path's parameters. */
+  /** Path parameters. */
   params: string[]
-  /** Names of the fields that the body may have, nested ones as `admin.email`. */
+  /** Body fields, nested ones as `admin.email`. */
   bodyFields: string[]
   queryFields: string[]
 }
@@ -29,7 +29,7 @@ export const routes: Route[] = createDocumentedApp()
     }
   })
 
-/** Like `subscribe list_id`, for each field of each message that a client may send. */
+/** Each field of each client message, e.g. `subscribe list_id`. */
 export const messageFields: string[] = ClientMessage.anyOf.flatMap(({ properties }) => {
   const fields = fieldsOf(properties.payload)
   return fields.length > 0

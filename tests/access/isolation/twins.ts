@@ -1,48 +1,48 @@
 /**
- * Lists and items whose ids exist in both tenants. Whatever is done with them here must go as with a list that is
- * this tenant's alone: the same steps are taken on both, and told the same.
+ * Lists and items whose ids exist in both tenants. The same steps run on them and on a list that only this tenant has,
+ * and must get the same answers.
  */
 import type { Person } from '../../support/people.ts'
 import { openSocket } from '../../support/socket.ts'
 import { until } from '../../support/until.ts'
-import { type Attempt, ask, masked, type Told } from './attack.ts'
-import type { Half, Mirror, Role, Shelf } from './mirror.ts'
+import { type Attempt, ask, masked, type Outcome } from './attack.ts'
+import type { Half, ListIds, Mirror, Role } from './mirror.ts'
 
 type Ask = (as: Role, request: string, body?: object) => Promise<string>
 
 interface Steps {
-  shelf: Shelf
+  listIds: ListIds
   people: Record<Role, Person>
   ask: Ask
 }
 
-/** Each leaves its list as it found it, but for numbers that count up. */
-const deeds: Record<string, (steps: Steps) => Promise<unknown>> = {
+/** Each leaves its list as it found it, except for counters. */
+const scenarios: Record<string, (steps: Steps) => Promise<unknown>> = {
   ...Object.fromEntries(
     ['', '/items', '/items?status=purchased', '/members', '/events', '/events?since=2'].map((part) => [
       `reading it${part}`,
-      async ({ ask, shelf: { list } }: Steps) => {
+      async ({ ask, listIds: { list } }: Steps) => {
         for (const as of ['owner', 'admin', 'outsider'] as const)
           await ask(as, `GET /shopping-lists/${list}${part}`)
       },
     ]),
   ),
-  'paging through it': async ({ ask, shelf: { list } }) => {
+  'paging through it': async ({ ask, listIds: { list } }) => {
     for (const part of ['items', 'members']) {
       const first = JSON.parse(await ask('editor', `GET /shopping-lists/${list}/${part}?limit=1`))
       await ask('editor', `GET /shopping-lists/${list}/${part}?limit=100&cursor=${first.next_cursor}`)
     }
   },
-  'renaming it': async ({ ask, shelf: { list } }) => {
+  'renaming it': async ({ ask, listIds: { list } }) => {
     for (const name of ['Other', 'Same']) await ask('owner', `PATCH /shopping-lists/${list}`, { name })
     await ask('editor', `PATCH /shopping-lists/${list}`, { name: 'Not mine' })
   },
-  'deleting and restoring it': async ({ ask, shelf: { list } }) => {
+  'deleting and restoring it': async ({ ask, listIds: { list } }) => {
     await ask('owner', `DELETE /shopping-lists/${list}`)
     await ask('editor', `GET /shopping-lists/${list}`)
     await ask('admin', `POST /shopping-lists/${list}/restore`)
   },
-  'making what is there or was': async ({ ask, shelf: { list, item, deletedItem, deletedList } }) => {
+  'making what is there or was': async ({ ask, listIds: { list, item, deletedItem, deletedList } }) => {
     for (const id of [list, deletedList])
       for (const as of ['owner', 'editor', 'outsider'] as const)
         await ask(as, 'POST /shopping-lists', { id, name: 'Again' })
@@ -50,14 +50,14 @@ const deeds: Record<string, (steps: Steps) => Promise<unknown>> = {
       for (const as of ['owner', 'editor'] as const)
         await ask(as, `POST /shopping-lists/${list}/items`, { id, name: 'Again' })
   },
-  'changing items': async ({ ask, shelf: { item, bought, deletedItem } }) => {
+  'changing items': async ({ ask, listIds: { item, bought, deletedItem } }) => {
     for (const status of ['purchased', 'pending']) await ask('editor', `PATCH /items/${item}`, { status })
     for (const note of ['n', null]) await ask('owner', `PATCH /items/${bought}`, { note })
     await ask('viewer', `PATCH /items/${item}`, { note: 'x' })
     await ask('owner', `PATCH /items/${deletedItem}`, { note: 'x' })
     await ask('owner', `DELETE /items/${deletedItem}`)
   },
-  'adding and deleting items': async ({ ask, shelf: { list } }) => {
+  'adding and deleting items': async ({ ask, listIds: { list } }) => {
     const added = JSON.parse(
       await ask('editor', `POST /shopping-lists/${list}/items`, {
         items: [{ name: 'Tea' }, { name: 'Rice' }],
@@ -65,21 +65,21 @@ const deeds: Record<string, (steps: Steps) => Promise<unknown>> = {
     )
     for (const { id } of added.data) await ask('editor', `DELETE /items/${id}`)
   },
-  'clearing what is purchased': async ({ ask, shelf: { list, bought } }) => {
+  'clearing what is purchased': async ({ ask, listIds: { list, bought } }) => {
     await ask('editor', `PATCH /items/${bought}`, { status: 'pending' })
     const added = JSON.parse(await ask('editor', `POST /shopping-lists/${list}/items`, { name: 'Salt' }))
     await ask('editor', `PATCH /items/${added.id}`, { status: 'purchased' })
     await ask('editor', `POST /shopping-lists/${list}/items/clear-purchased`)
     await ask('editor', `PATCH /items/${bought}`, { status: 'purchased' })
   },
-  'changing roles and handing it over': async ({ ask, shelf: { list }, people }) => {
+  'changing roles and handing it over': async ({ ask, listIds: { list }, people }) => {
     const member = (role: Role) => `PATCH /shopping-lists/${list}/members/${people[role].id}`
     for (const role of ['editor', 'viewer']) await ask('owner', member('viewer'), { role })
     await ask('owner', member('editor'), { role: 'owner' })
     await ask('admin', member('owner'), { role: 'owner' })
     await ask('outsider', member('viewer'), { role: 'owner' })
   },
-  'leaving and being invited': async ({ ask, shelf: { list }, people }) => {
+  'leaving and being invited': async ({ ask, listIds: { list }, people }) => {
     const invite = async (): Promise<object> => {
       const body = { email: people.viewer.email, role: 'viewer' }
       const { token } = JSON.parse(await ask('owner', `POST /shopping-lists/${list}/invite`, body))
@@ -94,7 +94,7 @@ const deeds: Record<string, (steps: Steps) => Promise<unknown>> = {
         await ask('viewer', `POST /invitations/${step}`, invitation)
     }
   },
-  'finding it among all': async ({ ask, shelf: { list, deletedList } }) => {
+  'finding it among all': async ({ ask, listIds: { list, deletedList } }) => {
     for (const as of ['owner', 'admin'] as const)
       for (const query of ['', 'scope=all', 'deleted=true', 'deleted=true&scope=all'])
         await ask(as, `GET /shopping-lists?limit=100&${query} ${list} ${deletedList}`)
@@ -102,10 +102,10 @@ const deeds: Record<string, (steps: Steps) => Promise<unknown>> = {
 }
 
 export const twinAttempts = (mirror: Mirror): Attempt[] => [
-  ...Object.entries(deeds).map(([name, deed]) => ({
+  ...Object.entries(scenarios).map(([name, scenario]) => ({
     name: `${name}, its id being theirs too`,
-    foreign: () => take(mirror, mirror.mine.twin, deed),
-    control: () => take(mirror, mirror.mine.single, deed),
+    foreign: () => take(mirror, mirror.mine.twin, scenario),
+    control: () => take(mirror, mirror.mine.single, scenario),
     alone: true,
   })),
   {
@@ -118,30 +118,30 @@ export const twinAttempts = (mirror: Mirror): Attempt[] => [
 
 async function take(
   { server, mine }: Mirror,
-  shelf: Shelf,
-  deed: (steps: Steps) => Promise<unknown>,
-): Promise<Told> {
-  const told: string[] = []
+  listIds: ListIds,
+  scenario: (steps: Steps) => Promise<unknown>,
+): Promise<Outcome> {
+  const answers: string[] = []
   const made: Record<string, string> = {}
   const asked: Ask = async (as, request, body) => {
     const [method = '', path = '', ...only] = request.split(' ')
     const answer = await ask(server, mine.people[as], { method, path: `/api/v1${path}`, body }, {})
     nameNew(mine, answer.body, made)
-    told.push(
+    answers.push(
       `${as} ${request} ${only.length > 0 && answer.status === 200 ? entries(answer.body, only) : answer.text}`,
     )
     return answer.body
   }
-  await deed({ shelf, people: mine.people, ask: asked })
-  const aims = { ...byName(made), ...shelf }
-  return { code: '', text: masked(told.join('\n'), { ...aims, ...cursorsIn(told) }) }
+  await scenario({ listIds, people: mine.people, ask: asked })
+  const aims = { ...byName(made), ...listIds }
+  return { code: '', text: masked(answers.join('\n'), { ...aims, ...cursorsIn(answers) }) }
 }
 
-/** What has been made here: by its place, as its id is new. */
+/** Names newly made things by order of appearance, as their ids are random. */
 function nameNew(half: Half, text: string, made: Record<string, string>): void {
   const known = new Set([
     ...Object.values(half.people).map(({ id }) => id),
-    ...[half.own, half.twin, half.single].flatMap((shelf) => Object.values(shelf)),
+    ...[half.own, half.twin, half.single].flatMap((listIds) => Object.values(listIds)),
   ])
   for (const [, id = ''] of text.matchAll(/"(?:id|item_id)": ?"([^"]+)"/g))
     if (!known.has(id)) made[id] ??= `made ${Object.keys(made).length}`
@@ -150,26 +150,26 @@ function nameNew(half: Half, text: string, made: Record<string, string>): void {
 const byName = (made: Record<string, string>): Record<string, string> =>
   Object.fromEntries(Object.entries(made).map(([id, name]) => [name, id]))
 
-const cursorsIn = (told: readonly string[]): Record<string, string> =>
+const cursorsIn = (answers: readonly string[]): Record<string, string> =>
   Object.fromEntries(
-    told.flatMap((line) => /cursor=(\S+)/.exec(line)?.[1] ?? []).map((cursor, at) => [`c${at}`, cursor]),
+    answers.flatMap((line) => /cursor=(\S+)/.exec(line)?.[1] ?? []).map((cursor, at) => [`c${at}`, cursor]),
   )
 
-/** Of a page of many lists, those of these ids. */
+/** A page's entries with these ids. */
 const entries = (body: string, ids: readonly string[]): string =>
   JSON.stringify(JSON.parse(body).data.filter(({ id }: { id: string }) => ids.includes(id)))
 
-/** From its first event on, up to where it stands. */
-async function follow({ server, mine }: Mirror, shelf: Shelf): Promise<Told> {
-  const { list } = shelf
+/** Subscribes from the first event to the current one. */
+async function follow({ server, mine }: Mirror, listIds: ListIds): Promise<Outcome> {
+  const { list } = listIds
   const socket = await openSocket(server, mine.people.viewer.accessToken)
   const { payload } = await socket.follow(list, 0)
   await until(() => socket.seqs(list).length >= payload.seq, 'all events')
   socket.send('unsubscribe', { list_id: list })
   await socket.next('unsubscribed')
   socket.close()
-  const told = JSON.stringify(socket.messages.filter(({ type }) => type !== 'connected'))
+  const answers = JSON.stringify(socket.messages.filter(({ type }) => type !== 'connected'))
   const made: Record<string, string> = {}
-  nameNew(mine, told, made)
-  return { code: '', text: masked(told, { ...byName(made), ...shelf }) }
+  nameNew(mine, answers, made)
+  return { code: '', text: masked(answers, { ...byName(made), ...listIds }) }
 }

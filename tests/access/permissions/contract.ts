@@ -1,4 +1,4 @@
-/** CONTRACT section 2, word for word, and how its cells are read. What each action's routes are: permissions-table.ts. */
+/** CONTRACT section 2, verbatim, and how to read its cells. The routes of each action are in table.ts. */
 
 const contract = `
 | Action | super_admin | tenant_admin | list owner | editor | viewer |
@@ -39,7 +39,7 @@ export const rows: ReadonlyMap<string, Cells> = new Map(
     }),
 )
 
-/** `no` with a status of its own names it; a dash leaves it to what the action says of itself. */
+/** `no` may name its own status; for a dash the action decides. */
 export function statusOfCell(cell: string, allowed: number, dash: number): number {
   if (cell.startsWith('–')) return dash
   if (!cell.startsWith('no')) return allowed

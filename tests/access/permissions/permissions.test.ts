@@ -1,4 +1,4 @@
-/** Every route the program has, called by everyone: CONTRACT section 2, held against the program's own routes. */
+/** Calls every route as every role and compares the outcome with CONTRACT section 2. */
 import { afterEach, expect, test } from 'bun:test'
 import { asPerson, type Person } from '../../support/people.ts'
 import { type Backend, describeBackends, sharedServer } from '../../support/server.ts'
@@ -7,24 +7,24 @@ import { rows } from './contract.ts'
 import { actions, everyone, type Rule, table, type Who } from './table.ts'
 import { call, guarded, isPublic, makeTarget, pathFor, routes, send, unknownId, worldOf } from './world.ts'
 
-test('every route is public on purpose or belongs to an action of the table, and the table knows no other', () => {
+test('every route is either declared public or listed in the permission table, which lists nothing else', () => {
   expect([...new Set(table.map(({ route }) => route))].sort()).toEqual([...guarded])
 })
 
-test('the actions of the table are those of the contract', () => {
+test('the permission table has exactly the actions of the contract', () => {
   expect(Object.keys(actions)).toEqual([...rows.keys()])
   for (const cells of rows.values()) expect(Object.values(cells)).not.toContain('')
 })
 
-/** Calls that leave nothing behind which the next caller would find changed. */
+/** Calls after which the next caller can use the same target. */
 const changesNothing = ({ route, given }: Rule): boolean =>
   route.startsWith('GET') || (given === undefined && !/\/:id/.test(route))
 
-describeBackends('who may do what', (backend) => {
+describeBackends('permissions', (backend) => {
   afterEach(closeSockets)
 
   for (const rule of table)
-    test(`${rule.action}: ${rule.route} is for whom the contract says, and who is refused changes nothing`, async () => {
+    test(`${rule.action}: ${rule.route} is allowed to exactly the roles of the contract, and a refused call changes nothing`, async () => {
       const world = await worldOf(backend)
       const { owner } = world.people
       const found: Partial<Record<Who, number>> = {}
@@ -34,7 +34,7 @@ describeBackends('who may do what', (backend) => {
       for (const who of everyone) {
         const before = await seqOf()
         const person = world.people[who]
-        const caller = rule.route.endsWith('/logout') ? await signedInAnew(backend, person) : person
+        const caller = rule.route.endsWith('/logout') ? await signInAgain(backend, person) : person
         const answer = await call(rule, target, who, caller)
         found[who] = answer.status
         if (answer.status >= 400) {
@@ -45,12 +45,12 @@ describeBackends('who may do what', (backend) => {
       expect(found).toEqual(rule.statuses)
     })
 
-  test('See a list and its items, subscribe to it: a socket follows a list for whom its page opens', async () => {
+  test('See a list and its items, subscribe to it: whoever may read a list may subscribe to it', async () => {
     const server = await sharedServer(backend)
     const world = await worldOf(backend)
     const { listId } = await makeTarget(world)
     const page = table.find(({ route }) => route === 'GET /api/v1/shopping-lists/:id')
-    const told = await Promise.all(
+    const actual = await Promise.all(
       everyone.map(async (who) => {
         const socket = await openSocket(server, world.people[who].accessToken)
         socket.send('subscribe', { list_id: listId })
@@ -60,10 +60,10 @@ describeBackends('who may do what', (backend) => {
       }),
     )
     const expected = everyone.map((who) => [who, page?.statuses[who] === 200 ? 200 : 'not_found'])
-    expect(told).toEqual(expected)
+    expect(actual).toEqual(expected)
   })
 
-  test('a page of lists holds those one is on, and for an admin who asks all of the tenant, no other', async () => {
+  test('a page of lists holds only the lists of the caller or, for an admin with scope=all, those of the tenant', async () => {
     const world = await worldOf(backend)
     const { listId } = await makeTarget(world)
     const seenBy = async (query: string): Promise<Who[]> => {
@@ -78,7 +78,7 @@ describeBackends('who may do what', (backend) => {
     expect(await seenBy('?scope=all')).toEqual(['tenant_admin'])
   })
 
-  test('of the people of a tenant an admin sees all with their status, others name and address of the active', async () => {
+  test('an admin sees all users with their status; members see only name and address of active ones', async () => {
     const { people } = await worldOf(backend)
     const { id } = people.outsider
     const fieldsFor = async (who: Who): Promise<string[]> => {
@@ -93,11 +93,11 @@ describeBackends('who may do what', (backend) => {
     expect(await fieldsFor('tenant_admin')).toEqual(expect.arrayContaining(['is_active', 'role']))
   })
 
-  test('what one may not see answers exactly as what does not exist', async () => {
+  test('a thing the caller may not see answers exactly like one that does not exist', async () => {
     const world = await worldOf(backend)
     const target = await makeTarget(world)
     const { outsider, stranger, other_admin } = world.people
-    const told = async (person: Person, { route, body: bodyOf }: Rule, id: string) => {
+    const answerTo = async (person: Person, { route, body: bodyOf }: Rule, id: string) => {
       const { status, body } = await send(person, route, pathFor(route, { id }), bodyOf?.(target, 'outsider'))
       return { status, ...body, request_id: '' }
     }
@@ -108,13 +108,13 @@ describeBackends('who may do what', (backend) => {
     for (const person of [outsider, stranger, other_admin])
       for (const rule of onOneThing) {
         const id = rule.route.includes('/items/:id') ? target.itemId : target.listId
-        const hidden = await told(person, rule, id)
-        expect(hidden, rule.route).toEqual(await told(person, rule, unknownId))
+        const hidden = await answerTo(person, rule, id)
+        expect(hidden, rule.route).toEqual(await answerTo(person, rule, unknownId))
         expect(hidden.status, rule.route).toBe(404)
       }
   })
 
-  test('an owner may not leave before handing the list over; who left sees it no more', async () => {
+  test('an owner must hand the list over before leaving, and no longer sees it afterwards', async () => {
     const { people } = await worldOf(backend)
     const { owner, editor } = people
     const { listId } = await makeTarget(await worldOf(backend))
@@ -124,7 +124,7 @@ describeBackends('who may do what', (backend) => {
     expect((await editor.api.get(`/shopping-lists/${listId}`)).status).toBe(404)
   })
 
-  test('public routes ask for no token', async () => {
+  test('public routes need no token', async () => {
     const { url } = await sharedServer(backend)
     for (const route of routes.filter((candidate) => isPublic(candidate) && !/ \/ws$/.test(candidate))) {
       const [method = '', path = ''] = route.split(' ')
@@ -135,5 +135,5 @@ describeBackends('who may do what', (backend) => {
   })
 })
 
-const signedInAnew = async (backend: Backend, { email, password }: Person): Promise<Person> =>
+const signInAgain = async (backend: Backend, { email, password }: Person): Promise<Person> =>
   asPerson(await sharedServer(backend), email, password)

@@ -1,12 +1,12 @@
-/** Every route that is not public, called by who is not signed in or has no business there. */
+/** Calls every protected route without a valid token, or with a role that may not use it. */
 import { expect, test } from 'bun:test'
 import { goodPassword } from '../../support/people.ts'
 import { describeBackends, sharedServer } from '../../support/server.ts'
 import { everyone, table } from './table.ts'
-import { bearer, guarded, makeTarget, type Sent, tell, unknownId, worldOf } from './world.ts'
+import { bearer, guarded, makeTarget, type Sent, sendRaw, unknownId, worldOf } from './world.ts'
 
-describeBackends('whoever is not signed in', (backend) => {
-  test('gets 401 from every route that is not public, whatever else is wrong', async () => {
+describeBackends('an unauthenticated caller', (backend) => {
+  test('gets 401 from every protected route, whatever else is wrong', async () => {
     const server = await sharedServer(backend)
     const { owner } = (await worldOf(backend)).people
     const good = owner.accessToken
@@ -25,19 +25,19 @@ describeBackends('whoever is not signed in', (backend) => {
       for (const id of [unknownId, 'no-id'])
         for (const [expected, sent] of attempts) {
           const headers = { 'content-type': 'text/plain', ...sent.headers }
-          const told = await tell(server, route, {
+          const outcome = await sendRaw(server, route, {
             body: '{',
             ...sent,
             headers,
             params: { id, user_id: id },
           })
-          if (told.status !== 401 || told.code !== expected || !told.headers.get('www-authenticate'))
-            wrong.push(`${route} with ${JSON.stringify(sent)}: ${told.status} ${told.code}`)
+          if (outcome.status !== 401 || outcome.code !== expected || !outcome.headers.get('www-authenticate'))
+            wrong.push(`${route} with ${JSON.stringify(sent)}: ${outcome.status} ${outcome.code}`)
         }
     expect(wrong).toEqual([])
   })
 
-  test('finds no other spelling of a path, and no other method, that lets them in', async () => {
+  test('cannot get in by another spelling of the path or another method', async () => {
     const { url } = await sharedServer(backend)
     const { tenant } = await worldOf(backend)
     const wrong: string[] = []
@@ -64,8 +64,8 @@ describeBackends('whoever is not signed in', (backend) => {
   })
 })
 
-describeBackends('who is refused for a role', (backend) => {
-  test('gets 403 before anything of the request is looked at: ids, bodies, what is there', async () => {
+describeBackends('a caller without the required role', (backend) => {
+  test('gets 403 before ids, bodies or existence are checked', async () => {
     const server = await sharedServer(backend)
     const world = await worldOf(backend)
     const target = await makeTarget(world)
@@ -83,10 +83,10 @@ describeBackends('who is refused for a role', (backend) => {
             ['text/plain', 'x'],
           ] as const) {
             const headers = { ...bearer(accessToken), 'content-type': type }
-            const told = await tell(server, route, { headers, params: { id, user_id: id }, body })
+            const outcome = await sendRaw(server, route, { headers, params: { id, user_id: id }, body })
             refusals++
-            if (told.status !== 403 || told.code !== 'forbidden')
-              wrong.push(`${who}: ${route} ${id} ${body}: ${told.status} ${told.code}`)
+            if (outcome.status !== 403 || outcome.code !== 'forbidden')
+              wrong.push(`${who}: ${route} ${id} ${body}: ${outcome.status} ${outcome.code}`)
           }
       }
     expect(wrong).toEqual([])

@@ -1,8 +1,8 @@
-/** For every route, who gets which status: CONTRACT section 2 and, for the routes it does not speak of, the others. */
+/** The expected status of every route for every role: CONTRACT section 2, then the routes it does not cover. */
 import type { Person } from '../../support/people.ts'
 import { type Cells, type Column, rows, statusOfCell } from './contract.ts'
 
-/** Beside the contract's columns: `outsider` is of the same tenant and not on the list, the others of another tenant. */
+/** Roles the contract has no column for: `outsider` is in the tenant but not on the list, the others in another tenant. */
 const beside = ['outsider', 'stranger', 'other_admin'] as const
 type Beside = (typeof beside)[number]
 const insiders = ['super_admin', 'tenant_admin', 'owner', 'editor', 'viewer'] as const
@@ -10,7 +10,7 @@ export const everyone = [...insiders, ...beside] as const
 export type Who = (typeof everyone)[number]
 export type Statuses = Record<Who, number>
 
-/** What a route is called on, made anew when it was changed. */
+/** What a route is called on; made again after a call that changes it. */
 export interface Target {
   tenantId: string
   userId: string
@@ -19,30 +19,30 @@ export interface Target {
   editor: Person
   viewer: Person
   outsider: Person
-  /** Of an invitation of the outsider. */
+  /** Token of an invitation for the outsider. */
   invitation: string
   freshEmail: () => string
 }
 
 export interface Call {
   body?: (target: Target, who: Who) => object
-  /** Fills the path; without it `:id` is the list, and on item routes the item. */
+  /** Path parameters; by default `:id` is the list or, on item routes, the item. */
   params?: (target: Target, who: Who, caller: Person) => Record<string, string>
-  /** What must have happened to the target before. */
+  /** State the target must be in. */
   given?: 'deleted list' | 'spare tenant' | 'spare user' | 'invitation'
 }
 
 interface Route extends Call {
-  /** The status of who may. */
+  /** Status for allowed roles. */
   ok: number
-  /** Where this route differs from its action. */
+  /** Overrides of the action's statuses. */
   but?: Partial<Statuses>
 }
 
 interface Action {
-  /** Statuses of who has no column; null where they are allowed like anyone. */
+  /** Statuses of roles without a column; null where they are allowed. */
   others: Record<Beside, number | null>
-  /** Statuses of who has a dash; without it they are allowed. */
+  /** Statuses of roles with a dash; allowed when missing. */
   dashes?: Partial<Record<Column, number>>
   routes: Record<string, Route>
 }
@@ -57,7 +57,7 @@ const someoneElse = ({ listId, editor, viewer }: Target, who: Who) => ({
 })
 const password = 'a passphrase for the table'
 
-/** By the contract's own words. */
+/** Keyed by the contract's wording. */
 export const actions: Record<string, Action> = {
   'Tenants: create, list, read, update, deactivate': {
     others: { outsider: 403, stranger: 403, other_admin: 403 },
@@ -115,7 +115,7 @@ export const actions: Record<string, Action> = {
   'See a list and its items, subscribe to it': {
     others: hidden,
     routes: {
-      // Everyone has a page of lists; which are on it is shown in permissions.test.ts.
+      // Everyone gets a page; permissions.test.ts checks what is on it.
       'GET /api/v1/shopping-lists': { ok: 200, but: anyCustomer },
       'GET /api/v1/shopping-lists/:id': { ok: 200 },
       'GET /api/v1/shopping-lists/:id/events': { ok: 200 },
@@ -128,7 +128,7 @@ export const actions: Record<string, Action> = {
     routes: {
       'PATCH /api/v1/shopping-lists/:id': { ok: 200, body: () => ({ name: 'Renamed' }) },
       'DELETE /api/v1/shopping-lists/:id': { ok: 204 },
-      // Section 5: a deleted list is there only for those who may restore it.
+      // Section 5: a deleted list exists only for those who may restore it.
       'POST /api/v1/shopping-lists/:id/restore': {
         ok: 200,
         but: { editor: 404, viewer: 404 },
@@ -157,7 +157,7 @@ export const actions: Record<string, Action> = {
   },
   'Leave a list': {
     others: hidden,
-    // Neither is a member, who could leave.
+    // Neither is a member, so neither can leave.
     dashes: { super_admin: 403, tenant_admin: 404 },
     routes: {
       'DELETE /api/v1/shopping-lists/:id/members/:user_id': {
@@ -174,7 +174,7 @@ const all = (status: number): Statuses => ({
 })
 const onlyTheInvitee = (status: number): Statuses => ({ ...all(403), outsider: status })
 
-/** Routes that section 2 does not speak of: one's own account (section 3), the answer to an invitation (section 5). */
+/** Routes not in section 2: the caller's account (section 3), answering an invitation (section 5). */
 const besideTheContract: Record<string, Call & { statuses: Statuses }> = {
   'GET /api/v1/auth/me': { statuses: all(200) },
   'PATCH /api/v1/auth/me': { statuses: all(200), body: () => ({ full_name: 'Someone' }) },
@@ -217,12 +217,12 @@ export const table: readonly Rule[] = [
 ]
 
 function statusesOf(cells: Cells | undefined, { others, dashes = {} }: Action, { ok, but }: Route): Statuses {
-  const told = (who: Column): number => statusOfCell(cells?.[who] ?? 'no', ok, dashes[who] ?? ok)
-  const untold = (who: Beside): number => others[who] ?? ok
+  const ofColumn = (who: Column): number => statusOfCell(cells?.[who] ?? 'no', ok, dashes[who] ?? ok)
+  const ofOther = (who: Beside): number => others[who] ?? ok
   return {
-    ...{ super_admin: told('super_admin'), tenant_admin: told('tenant_admin') },
-    ...{ owner: told('owner'), editor: told('editor'), viewer: told('viewer') },
-    ...{ outsider: untold('outsider'), stranger: untold('stranger'), other_admin: untold('other_admin') },
+    ...{ super_admin: ofColumn('super_admin'), tenant_admin: ofColumn('tenant_admin') },
+    ...{ owner: ofColumn('owner'), editor: ofColumn('editor'), viewer: ofColumn('viewer') },
+    ...{ outsider: ofOther('outsider'), stranger: ofOther('stranger'), other_admin: ofOther('other_admin') },
     ...but,
   }
 }

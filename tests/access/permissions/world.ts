@@ -1,4 +1,4 @@
-/** What the tests of permissions share: the program's own routes, people of every kind, and calls on things made for them. */
+/** Fixtures of the permission tests: the app's routes, one person per role, and targets to call the routes on. */
 import { createDocumentedApp } from '../../../src/app.ts'
 import type { Answer } from '../../support/client.ts'
 import {
@@ -14,7 +14,7 @@ import {
 import { oncePerBackend, sharedServer, type TestServer } from '../../support/server.ts'
 import type { Call, Rule, Target, Who } from './table.ts'
 
-/** `METHOD /path` of every route the program has. */
+/** Every route of the app, as `METHOD /path`. */
 export const routes: readonly string[] = [
   ...new Set(
     createDocumentedApp()
@@ -23,13 +23,13 @@ export const routes: readonly string[] = [
   ),
 ].sort()
 
-/** Routes for people who are not signed in, and the files behind the pages. */
+/** Routes that work without a token, including the pages' assets. */
 const publicRoutes: readonly RegExp[] = [
   /^POST \/api\/v1\/auth\/(login|verify-email|resend-otp|refresh|forgot-password|reset-password)$/,
   /^POST \/api\/v1\/invitations\/preview$/,
   /^GET \/(healthz|readyz|metrics|docs|redoc|openapi\.json|asyncapi\.json|invite|reset-password)$/,
   /^GET \/(pages|docs|redoc)\/[\w./-]+$/,
-  // Its token is in the query or the sub-protocol, and a bad one is told by close code 4001.
+  // Takes its token from the query or the subprotocol; a bad one closes the socket with 4001.
   /^(WS|GET) \/ws$/,
 ]
 
@@ -57,12 +57,12 @@ export async function makeWorld(server: TestServer): Promise<World> {
     ...names.map((name) => makeUser(server, tenant, { name })),
     makeUser(server, other, { name: 'stranger' }),
   ])
-  if (!owner || !editor || !viewer || !outsider || !stranger) throw new Error('somebody is missing')
+  if (!owner || !editor || !viewer || !outsider || !stranger) throw new Error('a person is missing')
   const insiders = { super_admin: root, tenant_admin: tenant.admin, owner, editor, viewer }
   return { tenant, people: { ...insiders, outsider, stranger, other_admin: other.admin } }
 }
 
-/** A list of the owner's with an editor, a viewer and an item, and whatever else the call needs. */
+/** A list of the owner's with an editor, a viewer and an item, plus whatever the call needs. */
 export async function makeTarget({ tenant, people }: World, given?: Call['given']): Promise<Target> {
   const { super_admin, tenant_admin, owner, editor, viewer, outsider } = people
   const { id: listId } = await makeList(owner, 'Shared')
@@ -92,7 +92,7 @@ async function invite(owner: Person, listId: string, guest: Person): Promise<str
 export const pathFor = (route: string, params: Record<string, string>): string =>
   (route.split(' /api/v1')[1] ?? '').replace(/:(\w+)/g, (_, name: string) => params[name] ?? 'missing')
 
-/** Calls a route on the target, as the table says. */
+/** Calls the rule's route on the target. */
 export function call(rule: Rule, target: Target, who: Who, caller: Person): Promise<Answer> {
   const { route } = rule
   const params = rule.params?.(target, who, caller) ?? {
@@ -108,7 +108,7 @@ export function send(person: Person, route: string, path: string, body?: object)
   return method === 'PATCH' ? person.api.patch(path, body) : person.api.post(path, body)
 }
 
-export interface Told {
+export interface Outcome {
   status: number
   code: string | undefined
   headers: Headers
@@ -121,8 +121,8 @@ export interface Sent {
   body?: string
 }
 
-/** Sends whatever it is told to, right or wrong. */
-export async function tell({ url }: TestServer, route: string, sent: Sent): Promise<Told> {
+/** Sends the request as given, valid or not. */
+export async function sendRaw({ url }: TestServer, route: string, sent: Sent): Promise<Outcome> {
   const [method = ''] = route.split(' ')
   const { params = { id: unknownId, user_id: unknownId }, headers = {}, query = '', body } = sent
   const response = await fetch(`${url}/api/v1${pathFor(route, params)}${query}`, {

@@ -1,4 +1,4 @@
-/** Access tokens that are rightly signed and say what they must not, or were changed, respelled or sent oddly. */
+/** Access tokens that are correctly signed but have bad claims, or were altered, re-encoded or sent oddly. */
 import { beforeAll, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { describeService, sharedServer, type TestServer } from '../../support/server.ts'
@@ -16,7 +16,7 @@ describeService('an access token', (backend) => {
     made = await startForging(server)
   })
 
-  test('that lacks a claim, or has one of another type or value, is refused, though rightly signed', async () => {
+  test('with a missing claim, or one of a wrong type or value, is refused even when correctly signed', async () => {
     const required = ['sub', 'tid', 'role', 'sid', 'jti', 'typ', 'iss', 'aud', 'iat', 'exp']
     expect(Object.keys(made.claims)).toEqual(expect.arrayContaining(required))
     const tokens: Record<string, string> = {}
@@ -54,7 +54,7 @@ describeService('an access token', (backend) => {
     expect(await made.notAnswered(invalid, tokens)).toEqual([])
   })
 
-  test('of a time that is over, not yet come or no time is refused', async () => {
+  test('that has expired, is not valid yet, or has an invalid time is refused', async () => {
     const [iat, exp] = [Number(made.claims['iat']), Number(made.claims['exp'])]
     const life = exp - iat
     const inRaw = (name: string, value: string): string =>
@@ -78,7 +78,7 @@ describeService('an access token', (backend) => {
       'over this second': made.changed({ exp: now() }),
       'over since 1970': made.changed({ exp: 1 }),
       'over by a fraction': made.changed({ exp: now() - 0.5 }),
-      // Its revocation may be forgotten by now.
+      // Its revocation may have been deleted by now.
       'older than tokens get, with an end of its own making': made.changed({
         iat: now() - life,
         exp: now() + 3600,
@@ -88,14 +88,14 @@ describeService('an access token', (backend) => {
     expect(await made.answerTo(made.changed({ exp: now() + 86_400 }))).toBe('200')
   })
 
-  test('changed in any one character is refused', async () => {
+  test('with any one character changed is refused', async () => {
     const token = made.token
     const variants = [...token].map((character, index) => {
       const next = character === '.' ? '-' : base64url[(base64url.indexOf(character) + 1) % 64]
       return `${token.slice(0, index)}${next}${token.slice(index + 1)}`
     })
     const last = base64url.indexOf(token.at(-1) ?? '')
-    // Two bits of the last character say nothing: its four neighbours decode to the same bytes.
+    // Two bits of the last character are unused, so four characters decode to the same bytes.
     for (let spare = 0; spare < 4; spare++) {
       const neighbour = `${token.slice(0, -1)}${base64url[(last & ~3) | spare]}`
       if (neighbour !== token) variants.push(neighbour)
@@ -113,7 +113,7 @@ describeService('an access token', (backend) => {
     expect(await made.answerTo(token)).toBe('200')
   })
 
-  test('put together anew, spelled otherwise, or with anything before, between or after is refused', async () => {
+  test('reassembled, re-encoded, or with anything before, between or after its parts is refused', async () => {
     const token = spelledWithBoth()
     const [header = '', payload = '', signature = ''] = token.split('.')
     const [, otherPayload = ''] = made.changed({ role: 'tenant_admin' }).split('.')
@@ -146,7 +146,7 @@ describeService('an access token', (backend) => {
     expect(await made.answerTo(token)).toBe('200')
   })
 
-  /** One whose signature has both of the letters that the two alphabets of base64 differ in. */
+  /** One whose signature has both characters in which base64 and base64url differ. */
   const spelledWithBoth = (): string => {
     for (;;) {
       const token = made.changed({ jti: Bun.randomUUIDv7() })
@@ -155,7 +155,7 @@ describeService('an access token', (backend) => {
     }
   }
 
-  test('under another scheme, or said twice in any order, is refused', async () => {
+  test('under another scheme, or sent twice in any order, is refused', async () => {
     const token = made.token
     expect(await made.answerToHeader(`bearer ${token}`)).toBe('200')
     for (const value of [
@@ -181,7 +181,7 @@ describeService('an access token', (backend) => {
     expect(await sendRaw(`Authorization: Bearer ${token}\r\n`)).toBe('HTTP/1.1 200 OK')
   })
 
-  /** Answers the status line. Bun's fetch would join two headers of one name. */
+  /** Returns the status line. Bun's fetch would join two headers of one name. */
   const sendRaw = (headers: string): Promise<string> =>
     new Promise((resolve) => {
       const { hostname, port } = new URL(server.url)
@@ -197,7 +197,7 @@ describeService('an access token', (backend) => {
       socket.once('error', ({ message }) => resolve(message))
     })
 
-  test('of any size that is none is refused, and the next caller is served', async () => {
+  test('made of garbage of any size is refused, and the next caller is served', async () => {
     const sizes = {
       8: ['401 token_invalid'],
       64: ['431', '401 token_invalid'],

@@ -1,4 +1,4 @@
-/** Every route that is not public, called with a token whose owner lost what it says, or has no account at all. */
+/** Calls every protected route with a token whose claims no longer hold or whose owner has no account. */
 import { expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { asBearer, claimsOf, forge, login, makeUnverified } from '../../support/auth.ts'
@@ -16,7 +16,15 @@ import {
 import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
 import { codeIn } from '../../support/smtp.ts'
 import { type Target, table } from '../permissions/table.ts'
-import { bearer, guarded, makeTarget, type Told, tell, unknownId, worldOf } from '../permissions/world.ts'
+import {
+  bearer,
+  guarded,
+  makeTarget,
+  type Outcome,
+  sendRaw,
+  unknownId,
+  worldOf,
+} from '../permissions/world.ts'
 
 const signed = (server: TestServer, claims: Record<string, unknown>): string =>
   forge(
@@ -32,28 +40,28 @@ interface Things {
   tenantId: string
 }
 
-/** Calls the routes with the token, on these things and with bodies they would take. */
-async function tellAll(
+/** Calls the routes with the token, on these things and with valid bodies. */
+async function callAll(
   server: TestServer,
   token: string,
   { listId, itemId, userId, tenantId }: Things,
   target: Target,
   routes = guarded,
-): Promise<[route: string, Told][]> {
-  const told: [string, Told][] = []
+): Promise<[route: string, Outcome][]> {
+  const outcomes: [string, Outcome][] = []
   for (const route of routes) {
     const [, of = 'shopping-lists'] = /\/(items|users|tenants)\/:id/.exec(route) ?? []
     const id = { items: itemId, users: userId, tenants: tenantId }[of] ?? listId
     const body = JSON.stringify(table.find((rule) => rule.route === route)?.body?.(target, 'owner') ?? {})
-    told.push([
+    outcomes.push([
       route,
-      await tell(server, route, { headers: bearer(token), params: { id, user_id: userId }, body }),
+      await sendRaw(server, route, { headers: bearer(token), params: { id, user_id: userId }, body }),
     ])
   }
-  return told
+  return outcomes
 }
 
-/** Someone with a list of their own, and the token they no longer should get through with. */
+/** Someone with a list of their own and a token that must no longer work. */
 interface Former extends Things {
   token: string
 }
@@ -90,7 +98,7 @@ async function makeFormers(server: TestServer): Promise<Record<string, Former>> 
   }
 }
 
-describeBackends('whose token has ended', (backend) => {
+describeBackends('a token that is no longer valid', (backend) => {
   const stateOf = async (server: TestServer, { listId, userId, tenantId }: Things): Promise<unknown> =>
     server.running.deps.db.read(
       { tenantId },
@@ -98,27 +106,27 @@ describeBackends('whose token has ended', (backend) => {
         from shopping_lists l, users u where l.id = ${listId} and u.id = ${userId}`,
     )
 
-  test('deactivated, signed out, of a deactivated tenant or of another role now: 401 everywhere, nothing changed', async () => {
+  test('deactivated, signed out, of a deactivated tenant or with a changed role: 401 everywhere, nothing changed', async () => {
     const server = await sharedServer(backend)
     const target = await makeTarget(await worldOf(backend))
     for (const [who, former] of Object.entries(await makeFormers(server))) {
       const before = await stateOf(server, former)
-      const told = await tellAll(server, former.token, former, target)
-      const wrong = told.filter(([, { status, code }]) => status !== 401 || code !== 'token_revoked')
+      const outcomes = await callAll(server, former.token, former, target)
+      const wrong = outcomes.filter(([, { status, code }]) => status !== 401 || code !== 'token_revoked')
       expect([who, wrong]).toEqual([who, []])
       expect(before).toHaveLength(1)
       expect(await stateOf(server, former)).toEqual(before)
     }
   })
 
-  test('not yet verified: signing in is refused, nothing else gives a token, and the code gives none either', async () => {
+  test('not yet verified: neither signing in, nor the code, nor anything else yields a token', async () => {
     const server = await sharedServer(backend)
     const { tenant } = await worldOf(backend)
     const { email, code } = await makeUnverified(server, tenant)
     const refused = await login(server, email)
     expect([refused.status, refused.body.code]).toEqual([403, 'email_not_verified'])
     expect(Object.keys(refused.body)).not.toContain('access_token')
-    // The refused sign-in has mailed a new code, which killed the first.
+    // The refused sign-in mailed a new code, which invalidated the first.
     const newer = codeIn(await server.inbox.waitFor(email))
     const open = createClient(server.url)
     expect((await open.post('/auth/verify-email', { email, otp: code })).body.code).toBe('otp_invalid')
@@ -127,8 +135,8 @@ describeBackends('whose token has ended', (backend) => {
     expect((await login(server, email)).status).toBe(200)
   })
 
-  // Who holds the signing key can sign anything. It is still no way to break the service or to read lists.
-  test('of someone who is not there, though rightly signed: no list is shown and nothing breaks', async () => {
+  // Whoever holds the signing key can sign anything, but still cannot break the service or read lists.
+  test('of an unknown user, correctly signed: no list is shown and nothing breaks', async () => {
     const server = await sharedServer(backend)
     const world = await worldOf(backend)
     const { owner, other_admin } = world.people
@@ -145,8 +153,8 @@ describeBackends('whose token has ended', (backend) => {
     for (const [who, claims] of Object.entries(subjects)) {
       const token = signed(server, { ...claimsOf(owner.accessToken), ...claims })
       const things = { ...target, userId: target.viewer.id }
-      const told = await tellAll(server, token, things, target, routes)
-      const wrong = told.filter(
+      const outcomes = await callAll(server, token, things, target, routes)
+      const wrong = outcomes.filter(
         ([route, { status }]) =>
           status >= 500 || (/(shopping-lists|items)\/:id/.test(route) && status !== 404),
       )
@@ -154,7 +162,7 @@ describeBackends('whose token has ended', (backend) => {
     }
   })
 
-  test('whose account went, as with a restored backup, is told to sign in again, whatever they write', async () => {
+  test('whose account is gone, as after restoring a backup, asks for a new sign-in, whatever is written', async () => {
     const server = await sharedServer(backend)
     const world = await worldOf(backend)
     const { listId } = await makeTarget(world)

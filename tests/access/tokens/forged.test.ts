@@ -1,4 +1,4 @@
-/** Access tokens under no key, another key or another algorithm, and headers that ask for one. */
+/** Access tokens signed with no key, another key or another algorithm, and headers that ask for one. */
 import { beforeAll, expect, test } from 'bun:test'
 import { generateKeyPairSync, sign as signWith } from 'node:crypto'
 import { forge } from '../../support/auth.ts'
@@ -15,7 +15,7 @@ describeService('an access token', (backend) => {
     made = await startForging(await sharedServer(backend))
   })
 
-  test('made by hand with the same claims and key is believed, so that what follows proves something', async () => {
+  test('made by hand with the same claims and key is accepted, so the refusals below prove something', async () => {
     const harmless = {
       'as it was': forge(made.claims, made.secret, hs256),
       'its header the other way round': forge(made.claims, made.secret, { typ: 'JWT', alg: 'HS256' }),
@@ -33,7 +33,7 @@ describeService('an access token', (backend) => {
     expect(await made.notAnswered('200', harmless)).toEqual([])
   })
 
-  test('of no algorithm or of any but HS256 is refused, whatever its signature', async () => {
+  test('with no algorithm or any other than HS256 is refused, whatever its signature', async () => {
     const names = [
       'none',
       'None',
@@ -64,12 +64,12 @@ describeService('an access token', (backend) => {
     }
     const doubled = `${encode('{"alg":"none","alg":"HS256"}')}.${encode(JSON.stringify(made.claims))}`
     const turned = made.signed('{"alg":"HS256","alg":"none"}', JSON.stringify(made.claims))
-    expect(await made.notAnswered(invalid, { ...tokens, 'HS256 said twice': `${doubled}.`, turned })).toEqual(
-      [],
-    )
+    expect(
+      await made.notAnswered(invalid, { ...tokens, 'HS256 given twice': `${doubled}.`, turned }),
+    ).toEqual([])
   })
 
-  test('that brings or names its own key is refused, and no address in it is asked', async () => {
+  test('that brings or names its own key is refused, and no URL in it is fetched', async () => {
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
     const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const edwards = generateKeyPairSync('ed25519')
@@ -113,7 +113,7 @@ describeService('an access token', (backend) => {
     }
   })
 
-  test('whose header demands what is not understood, or is no header, is refused, though rightly signed', async () => {
+  test('with an unknown critical header or a malformed one is refused even when correctly signed', async () => {
     const payload = JSON.stringify(made.claims)
     const header = JSON.stringify(hs256)
     const crit = (names: unknown, more: object = {}): string =>

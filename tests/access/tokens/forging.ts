@@ -1,4 +1,4 @@
-/** Access tokens made by hand and sent to the service, for the tests of what it refuses. */
+/** Makes access tokens by hand and sends them to the service. */
 import { createHmac } from 'node:crypto'
 import { claimsOf, forge } from '../../support/auth.ts'
 import { makeTenant, makeUser } from '../../support/people.ts'
@@ -9,19 +9,19 @@ export const base64url = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 export const encode = (text: string | Uint8Array): string => Buffer.from(text).toString('base64url')
 
 export interface Forgery {
-  /** One that the service issued, what it says, and the key it was signed with. */
+  /** One that the service issued, its claims, and its signing key. */
   token: string
   claims: Record<string, unknown>
   secret: string
   hmac(text: string, key?: string, hash?: string): string
-  /** Rightly signed, whatever the parts are. */
+  /** Correctly signed, whatever the parts. */
   signed(header: string, payload: string | Uint8Array): string
-  /** Rightly signed, with other claims; those that are undefined are missing. */
+  /** Correctly signed, with other claims; undefined removes one. */
   changed(change: Record<string, unknown>): string
-  /** The status of an answer and, where it is a refusal, its code. */
+  /** The answer's status and, for an error, its code. */
   answerToHeader(authorization: string): Promise<string>
   answerTo(token: string): Promise<string>
-  /** Which of the named tokens are answered otherwise. */
+  /** Which of the named tokens get another answer. */
   notAnswered(expected: string, tokens: Record<string, string>): Promise<unknown[]>
 }
 
@@ -44,9 +44,9 @@ export async function startForging(server: TestServer): Promise<Forgery> {
     },
     changed: (change) => forge({ ...claims, ...change }, secret, hs256),
     async notAnswered(expected, tokens) {
-      const told: [string, string][] = []
-      for (const [what, sent] of Object.entries(tokens)) told.push([what, await answerTo(sent)])
-      return told.filter(([, answer]) => answer !== expected)
+      const answers: [string, string][] = []
+      for (const [what, sent] of Object.entries(tokens)) answers.push([what, await answerTo(sent)])
+      return answers.filter(([, answer]) => answer !== expected)
     },
   }
 }

@@ -1,4 +1,4 @@
-/** Changing JWT_SECRET_KEY: whatever was given out under the key before stays good while it is kept, and no longer. */
+/** Rotating JWT_SECRET_KEY: what was issued under the previous key stays valid only while that key is kept. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { loadConfig } from '../../../src/config/config.ts'
@@ -22,7 +22,7 @@ const keys = {
   new: 'tests only: the key that comes after; 0123456789',
 }
 
-/** One of each thing that is proven by the key, for people of its own. */
+/** One of each thing that depends on the key, for people of its own. */
 interface Given {
   signedIn: Person
   guest: Person
@@ -43,7 +43,7 @@ describeBackends('a change of the signing key', (backend) => {
   }
   let guessedAt: { email: string; code: string }
 
-  /** The same service on the same state, started again with other keys. */
+  /** Restarts the service with other keys on the same state. */
   async function restart(key: string, previous: string[]): Promise<void> {
     await server.running.stop()
     const environment = {
@@ -65,7 +65,7 @@ describeBackends('a change of the signing key', (backend) => {
     }
   }
 
-  /** Its admin signed in anew, for the service is at another address. */
+  /** Its admin signs in again, as the service has another address now. */
   const tenantHere = async (): Promise<Tenant> => ({
     ...tenant,
     admin: await asPerson(server, tenant.admin.email, tenant.admin.password),
@@ -75,7 +75,7 @@ describeBackends('a change of the signing key', (backend) => {
     const here = await tenantHere()
     const { admin } = here
     const [signedIn, guest, forgetful] = await Promise.all([1, 2, 3].map(() => makeUser(server, here)))
-    if (!signedIn || !guest || !forgetful) throw new Error('somebody is missing')
+    if (!signedIn || !guest || !forgetful) throw new Error('a person is missing')
     const { id } = await makeList(admin)
     const invited = await admin.api.post(`/shopping-lists/${id}/invite`, { email: guest.email })
     return {
@@ -88,9 +88,9 @@ describeBackends('a change of the signing key', (backend) => {
     }
   }
 
-  /** What becomes of each: the access token first, the rest by what they were given for. */
+  /** The outcome of using each one, the access token first. */
   async function use(things: Given | null): Promise<Record<string, string>> {
-    if (!things) throw new Error('nothing was given')
+    if (!things) throw new Error('nothing was issued')
     const { signedIn, guest, invitation, forgetful, reset, newcomer } = things
     const open = createClient(server.url)
     const renewed = await refresh(server, signedIn.refreshToken)
@@ -150,12 +150,12 @@ describeBackends('a change of the signing key', (backend) => {
   const verify = (otp: string): Promise<Answer> =>
     createClient(server.url).post('/auth/verify-email', { email: guessedAt.email, otp })
 
-  test('spoils nothing that was given out under the keys that are kept', async () => {
+  test('invalidates nothing that was issued under a key that is kept', async () => {
     expect(await use(given.underOld)).toEqual(good)
     expect(await use(given.underOlder)).toEqual(good)
   })
 
-  test('gives nobody new guesses at a code, and a new code still ends the one before it', async () => {
+  test('grants no new guesses at a code, and a new code still invalidates the one before it', async () => {
     expect((await verify(wrongCode(guessedAt.code))).body.code).toBe('otp_invalid')
     expect((await verify(guessedAt.code)).body.code).toBe('otp_attempts_exceeded')
     await createClient(server.url).post('/auth/login', { email: guessedAt.email, password: goodPassword })
@@ -163,7 +163,7 @@ describeBackends('a change of the signing key', (backend) => {
     expect((await verify(guessedAt.code)).body.code).toBe('otp_invalid')
   })
 
-  test('makes everything new with the new key alone, and without the old one refuses what that one signed', async () => {
+  test('signs only with the new key, and once the old key is dropped refuses what it signed', async () => {
     given.underNew = await give()
     for (const token of [given.underNew.signedIn.accessToken, given.underNew.invitation])
       expect(signedBy(token)).toBe(keys.new)
@@ -173,7 +173,7 @@ describeBackends('a change of the signing key', (backend) => {
   })
 })
 
-/** The key of these that the token's signature was made with. */
+/** Which of these keys signed the token. */
 const signedBy = (token: string): string | undefined => {
   const [header, payload, signature] = token.split('.')
   return Object.values(keys).find(

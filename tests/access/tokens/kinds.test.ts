@@ -1,4 +1,4 @@
-/** Every kind of token, code and cursor the service gives out, tried wherever another kind belongs. */
+/** Every kind of token, code and cursor the service issues, tried in place of every other kind. */
 import { beforeAll, expect, test } from 'bun:test'
 import { claimsOf, forge, makeUnverified, refresh, resetTokenFor } from '../../support/auth.ts'
 import { type Answer, createClient } from '../../support/client.ts'
@@ -47,7 +47,7 @@ describeService('tokens of one kind', (backend) => {
     }
   })
 
-  /** Where each kind belongs, and what a stranger to the place is told there. */
+  /** Where each kind belongs, and how the wrong kind is refused there. */
   const places: Record<Kind, [refusals: string[], (token: string) => Promise<Answer>][]> = {
     access: [
       [['401 token_invalid'], (token) => createClient(server.url, token).get('/auth/me')],
@@ -84,7 +84,7 @@ describeService('tokens of one kind', (backend) => {
     ],
   }
 
-  test('open nothing where another kind belongs, and are still good where they do', async () => {
+  test('open nothing where another kind belongs, and stay valid where they do', async () => {
     const wrong: string[] = []
     for (const kind of kinds) {
       for (const place of kinds.filter((candidate) => candidate !== kind))
@@ -111,7 +111,7 @@ describeService('tokens of one kind', (backend) => {
     expect(used.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 204])
   })
 
-  test('do not pass for another by its typ or its audience alone, though rightly signed', async () => {
+  test('do not pass for another kind by its typ or audience alone, even when correctly signed', async () => {
     const secret = server.environment['JWT_SECRET_KEY'] ?? ''
     const [bob, cem] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     const invited = await owner.api.post(`/shopping-lists/${(await makeList(owner)).id}/invite`, {
@@ -142,21 +142,21 @@ describeService('tokens of one kind', (backend) => {
           expect([change, status, body.code]).toEqual([change, 400, 'invitation_invalid'])
         }
     }
-    // All of the one with all of the other's names for what it is, and its own claims beside them.
+    // The claims of one kind, its own included, with everything that identifies the other.
     const both = sign({ ...access, ...invitation, ...{ typ: access['typ'], aud: access['aud'] } })
     expect((await createClient(server.url, both).get('/auth/me')).status).toBe(401)
     expect((await cem.api.post('/invitations/accept', { token: both })).status).toBe(400)
     expect((await cem.api.post('/invitations/accept', { token: sign(invitation) })).status).toBe(200)
   })
 
-  test('an invitation that ends when no date can say, or was made in the future, is none', async () => {
+  test('an invitation with an unrepresentable expiry or an issue date in the future is invalid', async () => {
     const secret = server.environment['JWT_SECRET_KEY'] ?? ''
     const dan = await makeUser(server, tenant)
     const invited = await owner.api.post(`/shopping-lists/${(await makeList(owner)).id}/invite`, {
       email: dan.email,
     })
     const claims = claimsOf(invited.body.token)
-    // The same bytes: the last bit of the last character is one of the two to spare.
+    // Decodes to the same bytes: the last two bits of the last character are unused.
     const respelled = invited.body.token.replace(
       /.$/,
       (last: string) => base64url[base64url.indexOf(last) ^ 1] ?? '',

@@ -1,4 +1,4 @@
-/** Refreshing over a bad network, from several devices and instances, and while the session is being ended. */
+/** Refreshing over a bad network, from several devices and instances, and while the session ends. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { asBearer, endsWithinASecond, login, refresh, resetTokenFor } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
@@ -11,7 +11,7 @@ const newPassword = 'another horse, another staple'
 
 describeBackends('a refresh', (backend) => {
   let server: TestServer
-  /** A second instance where there can be one, else the same. */
+  /** A second instance where there can be one, otherwise the same. */
   let other: TestServer
   let network: BadNetwork
   let tenant: Tenant
@@ -30,11 +30,11 @@ describeBackends('a refresh', (backend) => {
   const isGood = async ({ refresh_token }: { refresh_token: string }): Promise<boolean> =>
     (await refresh(other, refresh_token)).status === 200
 
-  test('whose answer is lost again and again costs nothing: the next one gets the one successor', async () => {
+  test('whose answers are lost repeatedly costs nothing: the next try gets the same successor', async () => {
     const ann = await makeUser(server, tenant)
     const tries = 4
     const lost = network.loseAnswersTo('POST /api/v1/auth/refresh', tries)
-    // Read as they are: a client that tries again by itself would hide how many were lost.
+    // Without a client that retries by itself, which would hide how many were lost.
     while (lost() < tries)
       await fetch(`${network.url}/api/v1/auth/refresh`, {
         method: 'POST',
@@ -53,7 +53,7 @@ describeBackends('a refresh', (backend) => {
     expect((await refresh(server, ann.refreshToken)).body.code).toBe('refresh_token_reused')
   })
 
-  test('whose requests are lost, not its answers, has used nothing up', async () => {
+  test('whose request never arrives leaves the token unused', async () => {
     const ann = await makeUser(server, tenant)
     network.cut()
     network.drop('toServer')
@@ -66,7 +66,7 @@ describeBackends('a refresh', (backend) => {
     expect(await isGood(body)).toBe(true)
   })
 
-  test('of many devices of one user at once, each on two instances, costs none of them its session', async () => {
+  test('by many devices of one user at once, each on two instances, costs none its session', async () => {
     const ann = await makeUser(server, tenant)
     const phones = await Promise.all(Array.from({ length: 7 }, () => login(other, ann.email)))
     const rounds = async (token: string): Promise<string> => {
@@ -86,7 +86,7 @@ describeBackends('a refresh', (backend) => {
     expect((await ann.api.get('/auth/sessions')).body.data).toHaveLength(8)
   })
 
-  test('raced by a thief with an older token ends the session for both, whoever comes first', async () => {
+  test('raced by a thief with an older token ends the session for both, whoever is first', async () => {
     for (let round = 0; round < 4; round++) {
       const ann = await makeUser(server, tenant)
       const second = (await refresh(server, ann.refreshToken)).body
@@ -127,7 +127,7 @@ describeBackends('a refresh', (backend) => {
     ],
   ]
 
-  test.each(endings)('raced with %s on another instance leaves nothing alive', async (_what, prepare) => {
+  test.each(endings)('raced with %s on another instance leaves no valid token', async (_what, prepare) => {
     for (let round = 0; round < 2; round++) {
       const ann = await makeUser(server, tenant)
       const end = await prepare(ann)

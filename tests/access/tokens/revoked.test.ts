@@ -1,4 +1,4 @@
-/** Whatever ends a session ends it within a second on every instance: where there can be two, it is shown on the other. */
+/** Whatever ends a session ends it on every instance within a second. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import {
   asBearer,
@@ -105,7 +105,7 @@ describeBackends('within a second', (backend) => {
   })
 
   test.each(['tenant_admin', 'member'] as const)(
-    'the new role %s ends access tokens, and refresh gives one with it',
+    'the new role %s ends access tokens, and a refresh issues one with it',
     async (role) => {
       const ann = await makeUser(one, tenant, { role: role === 'member' ? 'tenant_admin' : 'member' })
       expect(await isAlive(ann, other)).toBe(true)

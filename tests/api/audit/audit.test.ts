@@ -1,4 +1,4 @@
-/** GET /audit: everything that is recorded, who may read it, and that nothing can be taken out of it. */
+/** GET /audit: what is recorded, who may read it, and that entries cannot be removed. */
 import { expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { auditActions } from '../../../src/features/audit/entry.ts'
@@ -22,14 +22,14 @@ const trail = async (reader: Person, query = ''): Promise<Entry[]> => {
   return answer.body.data
 }
 
-test('every action that is recorded has its case', () => {
+test('every recorded action has a case', () => {
   const shown = [...Object.keys(cases), 'user.removed'].sort()
   expect(shown).toEqual(Object.keys(auditActions).sort())
 })
 
 describeBackends('the audit trail', (backend) => {
   for (const [action, act] of Object.entries(cases))
-    test(`records ${action}, once, with who, on what, from where and by which request`, async () => {
+    test(`records ${action} once, with actor, target, address and request id`, async () => {
       const world = await worldOf(backend)
       const { reader = world.admin, target, requestId, entry } = await act(world)
       const found = await until(async () => {
@@ -49,7 +49,7 @@ describeBackends('the audit trail', (backend) => {
       expect(Math.abs(Date.parse(found[0]?.at ?? '') - Date.now())).toBeLessThan(60_000)
     })
 
-  test('names the request by the id its caller gave it', async () => {
+  test('records the request id that the caller chose', async () => {
     const { admin } = await worldOf(backend)
     const requestId = `by-the-caller-${crypto.randomUUID()}`
     const headers = { 'x-request-id': requestId }
@@ -58,7 +58,7 @@ describeBackends('the audit trail', (backend) => {
     expect(await trail(admin, `&target_id=${ann.id}`)).toMatchObject([{ request_id: requestId }])
   })
 
-  test('records nothing of what was refused or changed nothing, but for refused sign-ins', async () => {
+  test('records no refused or ineffective call, except refused sign-ins', async () => {
     const { server } = await worldOf(backend)
     const { admin } = await makeTenant(server, 'Quiet')
     const ann = await makeUser(server, { id: '', name: '', admin })
@@ -72,7 +72,7 @@ describeBackends('the audit trail', (backend) => {
     expect(await trail(admin)).toEqual(before)
   })
 
-  test('records a sign-in to an address of nobody with the platform', async () => {
+  test('records a sign-in to an unknown address with the platform', async () => {
     const { server, root } = await worldOf(backend)
     const email = freshEmail('nobody')
     expect((await login(server, email)).status).toBe(401)
@@ -82,7 +82,7 @@ describeBackends('the audit trail', (backend) => {
     expect(found).toMatchObject({ actor_id: null, target_id: null })
   })
 
-  test('tells a tenant what the platform did to it, without the operator address', async () => {
+  test('shows a tenant what the platform did to it, without the operator’s address', async () => {
     const { server, root } = await worldOf(backend)
     const { id, admin } = await makeTenant(server, 'Watched from above')
     await root.api.patch(`/tenants/${id}`, { name: 'Renamed from above' })
@@ -95,7 +95,7 @@ describeBackends('the audit trail', (backend) => {
     expect(theirs).toMatchObject([{ actor_email: root.email }, { actor_email: root.email }])
   })
 
-  test('is a tenant own: an admin sees nothing of another, a super admin the platform alone', async () => {
+  test('is per tenant: an admin sees no other tenant’s, a super admin only the platform’s', async () => {
     const { server, root, admin } = await worldOf(backend)
     const other = await makeTenant(server, 'Elsewhere')
     const stranger = await makeUser(server, other)
@@ -106,7 +106,7 @@ describeBackends('the audit trail', (backend) => {
     expect((await trail(other.admin, `&target_id=${stranger.id}`)).length).toBeGreaterThan(1)
   })
 
-  test('holds no password, code or token of anyone', async () => {
+  test('contains no password, code or token', async () => {
     const { server, root } = await worldOf(backend)
     const tenant = await makeTenant(server, 'Discreet')
     const newcomer = await makeUnverified(server, tenant)
@@ -115,13 +115,13 @@ describeBackends('the audit trail', (backend) => {
     const reset = await resetTokenFor(server, ann.email)
     const refused = { token: 'a made-up reset token', new_password: 'the password that was refused' }
     await asBearer(server, '').post('/auth/reset-password', refused)
-    const told = JSON.stringify([await trail(tenant.admin), await trail(root)])
+    const entries = JSON.stringify([await trail(tenant.admin), await trail(root)])
     const secrets = [newcomer.code, reset, ann.accessToken, ann.refreshToken, goodPassword]
     for (const secret of [...secrets, 'a password that is wrong', ...Object.values(refused), '$argon2'])
-      expect(told).not.toContain(secret)
+      expect(entries).not.toContain(secret)
   })
 
-  test('pages newest first without doubling or skipping while entries come in, each filter alone and all', async () => {
+  test('pages newest first, without duplicates or gaps while entries come in, with any filter', async () => {
     const { server } = await worldOf(backend)
     const { admin } = await makeTenant(server, 'Paged')
     const fail = () => login(server, admin.email, 'a wrong password')
@@ -149,7 +149,7 @@ describeBackends('the audit trail', (backend) => {
     )
   })
 
-  test('refuses filters that are none, by name', async () => {
+  test('refuses invalid filters by name', async () => {
     const { admin } = await worldOf(backend)
     const wrong = {
       action: 'user.born',
@@ -166,7 +166,7 @@ describeBackends('the audit trail', (backend) => {
     expect((await admin.api.get('/audit?from=2026-02-30T00:00:00Z')).status).toBeOneOf([200, 422])
   })
 
-  test('cannot be changed, shortened or written into another tenant by the service itself', async () => {
+  test('cannot be changed, deleted or written into another tenant, even by the service', async () => {
     const { server, tenant, admin } = await worldOf(backend)
     const { db } = server.running.deps
     const before = await trail(admin)
@@ -181,7 +181,7 @@ describeBackends('the audit trail', (backend) => {
   })
 })
 
-test('behind a proxy the address is the client own', async () => {
+test('records the client’s address behind a proxy', async () => {
   const server = await startServer('embedded', { TRUST_PROXY: '1' })
   try {
     const { admin } = await makeTenant(server)

@@ -1,4 +1,4 @@
-/** Each action the audit trail knows: how it comes about, and what is to be found of it. */
+/** Every audited action: how to cause it, and the entry to expect. */
 import { expect } from 'bun:test'
 import type { AuditAction } from '../../../src/features/audit/entry.ts'
 import { emptyArchive, entriesOf, exportText, importText } from '../../support/archive.ts'
@@ -25,12 +25,12 @@ export interface World {
   admin: Person
 }
 
-/** What is to be found in whose trail, after it was done. */
+/** The expected entry, and whose trail it is in. */
 export interface Done {
-  /** Whose trail; the tenant's admin's unless said. */
+  /** Who reads the trail; the tenant's admin by default. */
   reader?: Person
   target: string | null
-  /** What to find it by where there is no target. */
+  /** Finds the entry where there is no target. */
   requestId?: string
   entry: Record<string, unknown>
 }
@@ -81,10 +81,10 @@ async function changedTenant({ root }: World, change: object, given?: object): P
   return body.id
 }
 
-/** Nobody's request: no address, no id. */
+/** Not from a request: no address, no id. */
 const byOperator = { ...nobody, target_type: 'tenant', address: null, request_id: null }
 
-/** `user.removed` is housekeeping's and shown with it. */
+/** `user.removed` is tested with housekeeping. */
 export const cases: Record<Exclude<AuditAction, 'user.removed'>, (world: World) => Promise<Done>> = {
   async 'auth.signed_in'({ server, tenant }) {
     const ann = await makeUser(server, tenant)

@@ -1,4 +1,4 @@
-/** Access tokens: what they say, how long they live and how they are sent. Those made by others: tokens-*.test.ts. */
+/** Access tokens: their claims, lifetime and transport. Forged ones: tests/access/tokens. */
 import { beforeAll, expect, test } from 'bun:test'
 import { asBearer, claimsOf, headerOf, later, login, refresh } from '../../support/auth.ts'
 import { readAnswer } from '../../support/client.ts'
@@ -21,7 +21,7 @@ describeBackends('an access token', (backend) => {
     return status === 200 ? [200] : [status, body.code, headers.get('www-authenticate')]
   }
 
-  test('says who, in which tenant, in which role and session, from whom, for what and how long', () => {
+  test('states user, tenant, role, session, issuer, audience and expiry', () => {
     expect(headerOf(ann.accessToken)['alg']).toBe('HS256')
     const claims = claimsOf(ann.accessToken)
     expect(claims).toMatchObject({ sub: ann.id, tid: tenant.id, role: 'member', typ: 'access' })
@@ -30,7 +30,7 @@ describeBackends('an access token', (backend) => {
     expect(Math.abs(Number(claims['iat']) - Date.now() / 1000)).toBeLessThan(60)
   })
 
-  test('names a super admin as such, of no tenant', async () => {
+  test('names a super admin as such, without a tenant', async () => {
     const root = await superAdmin(server)
     expect(claimsOf(root.accessToken)).toMatchObject({ role: 'super_admin', tid: null })
   })
@@ -41,13 +41,13 @@ describeBackends('an access token', (backend) => {
     expect(new Set(tokens.map((token) => claimsOf(token)['jti'])).size).toBe(3)
   })
 
-  test('that has expired is refused as such, to the second', async () => {
+  test('that has expired is refused as expired, to the second', async () => {
     const expired = [401, 'token_expired', 'Bearer']
     expect(await later(14 * 60, () => answerTo(ann.accessToken))).toEqual([200])
     expect(await later(15 * 60 + 1, () => answerTo(ann.accessToken))).toEqual(expired)
   })
 
-  test('is asked for where there is none, and nothing else passes for one', async () => {
+  test('is required, and nothing else passes for one', async () => {
     const bare = await fetch(`${server.url}/api/v1/auth/me`)
     const problem = await readAnswer('GET', '/auth/me', bare)
     expect([problem.status, problem.body.code]).toEqual([401, 'token_missing'])

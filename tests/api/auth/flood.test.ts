@@ -1,4 +1,4 @@
-/** Hashing passwords is dear: a flood of sign-ins is turned away, and nobody else waits for it. */
+/** Hashing passwords is expensive: a flood of sign-ins is shed, and no other request waits for it. */
 
 import { beforeAll, expect, test } from 'bun:test'
 import { availableParallelism } from 'node:os'
@@ -9,7 +9,7 @@ import { describeBackends, hashingServer, type TestServer } from '../../support/
 import { until } from '../../support/until.ts'
 
 const floodSize = 250
-/** What runs and what may wait. */
+/** Running hashes plus queued ones. */
 const capacity = availableParallelism() + 64
 
 describeBackends('a flood of sign-ins', (backend) => {
@@ -18,7 +18,7 @@ describeBackends('a flood of sign-ins', (backend) => {
     server = await hashingServer(backend)
   })
 
-  test('is answered 503 with Retry-After past the bound, while other calls are answered between', async () => {
+  test('gets 503 with Retry-After past the limit, while other calls are still answered', async () => {
     let over = false
     const flood = Promise.all(
       Array.from({ length: floodSize }, () => login(server, freshEmail('flood'), 'not the password')),
@@ -44,7 +44,7 @@ describeBackends('a flood of sign-ins', (backend) => {
     expect((await login(server, server.superAdmin.email, server.superAdmin.password)).status).toBe(200)
   })
 
-  test('is a line of its own: past it every hashing route is turned away at once, and no other route waits in it', async () => {
+  test('has a queue of its own: when it is full, every hashing route fails immediately and no other route waits', async () => {
     const tenant = await makeTenant(server)
     const [ann, ben] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     const list = await makeList(ann)
@@ -67,7 +67,7 @@ describeBackends('a flood of sign-ins', (backend) => {
       ['adding an item', () => ann.api.post(`/shopping-lists/${list.id}/items`, { name: 'Milk' }), 201],
       ['being turned away', () => login(server, ann.email), 503],
     ]
-    const line = keepFull(server)
+    const queue = keepFull(server)
     try {
       for (const [, ask] of hashing) expectBusy(await ask())
       const typical: [string, milliseconds: number][] = []
@@ -80,15 +80,15 @@ describeBackends('a flood of sign-ins', (backend) => {
         }
         typical.push([what, median(taken)])
       }
-      await until(() => line.waits.length >= capacity, 'the end of the line', 30_000)
-      // Whatever stood in the line, or behind one hash after another, would take as long as those in it.
-      expect(typical.filter(([, milliseconds]) => milliseconds > median(line.waits) / 3)).toEqual([])
+      await until(() => queue.waits.length >= capacity, 'the end of the queue', 30_000)
+      // Anything queued, or blocked by one hash after another, would take as long as those in the queue.
+      expect(typical.filter(([, milliseconds]) => milliseconds > median(queue.waits) / 3)).toEqual([])
       expect(hashesUnderWay(server)).toBe(capacity)
     } finally {
-      await line.end()
+      await queue.end()
     }
     expect(hashesUnderWay(server)).toBe(0)
-    // Nothing was half done: each goes through as if for the first time.
+    // Nothing was half done: each succeeds as if for the first time.
     for (const [what, ask, status] of hashing) expect([what, (await ask()).status]).toEqual([what, status])
   })
 })
@@ -105,13 +105,13 @@ function expectBusy({ status, body, headers }: Answer): void {
   expect(headers.get('retry-after')).toMatch(/^[1-9]\d*$/)
 }
 
-/** Keeps as many hashes under way as there may be; `waits` is how many milliseconds each of them took. */
+/** Keeps the queue full; `waits` has the milliseconds that each hash took. */
 function keepFull(server: TestServer) {
   const { passwords } = server.running.deps
   const waits: number[] = []
   const underWay = new Set<Promise<void>>()
   let over = false
-  // Were hashing to block the event loop, nothing else would ever get to end this.
+  // If hashing blocked the event loop, nothing else would get to end this.
   const deadline = performance.now() + 30_000
   const begin = (): void => {
     const begun = performance.now()

@@ -1,8 +1,7 @@
 /**
- * What an answer's time tells a guesser of an address: nothing. Times of addresses nobody has are compared with those
- * of real accounts by their ranks (Mann and Whitney): how often the one is above the other, whatever the unit and
- * however skewed. Half the time means alike, never or always means that a guesser can tell them apart. Kinds take
- * turns, in a new order each round, so that a busy machine slows all of them alike.
+ * Response times do not reveal whether an account exists. Times for unknown addresses and real accounts are compared by
+ * rank (Mann–Whitney U), whatever their unit and skew: the share of pairs in which one is above the other. A half means
+ * alike; 0 or 1 means distinguishable. The kinds are shuffled in each round, so that load slows all of them alike.
  */
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { makeUnverified } from '../../support/auth.ts'
@@ -11,13 +10,13 @@ import { postgresAvailable } from '../../support/postgres.ts'
 import { redisAvailable } from '../../support/redis.ts'
 import { hashingServer, type TestServer } from '../../support/server.ts'
 
-/** The path through the program is one; of its backends the one that answers faster hides less. */
+/** The code path is the same on both backends; the faster one hides less. */
 const backend = postgresAvailable && redisAvailable ? 'full' : 'embedded'
 
 const kinds = ['unknown', 'known', 'unverified', 'deactivated', 'of a deactivated tenant'] as const
 type Kind = (typeof kinds)[number]
 
-describe('the time of an answer', () => {
+describe('the response time', () => {
   let server: TestServer
   let addressOf: Record<Kind, () => string>
 
@@ -41,7 +40,7 @@ describe('the time of an answer', () => {
     }
   })
 
-  /** Milliseconds by kind, in so many rounds. */
+  /** Milliseconds by kind, one measurement per round. */
   async function times(
     path: string,
     fields: Record<string, string>,
@@ -74,24 +73,27 @@ describe('the time of an answer', () => {
     return taken
   }
 
-  test('to a login with a wrong password is the same for every address', async () => {
-    expect(toldApart(await times('/auth/login', { password: 'not the password' }, 401, 24))).toEqual([])
+  test('of a login with a wrong password is the same for every address', async () => {
+    expect(distinguishable(await times('/auth/login', { password: 'not the password' }, 401, 24))).toEqual([])
   })
 
-  test.each(['/auth/forgot-password', '/auth/resend-otp'])('to %s likewise', async (path) => {
-    const { deps } = server.running
-    const { otps, passwordResets } = deps
-    // What is done for real accounts alone takes longer here, so that waiting for it would show.
-    Object.assign(deps, {
-      otps: { ...otps, issue: slowly(otps.issue) },
-      passwordResets: { ...passwordResets, issue: slowly(passwordResets.issue) },
-    })
-    try {
-      expect(toldApart(await times(path, {}, 202, 40))).toEqual([])
-    } finally {
-      Object.assign(deps, { otps, passwordResets })
-    }
-  })
+  test.each(['/auth/forgot-password', '/auth/resend-otp'])(
+    'of %s is the same for every address',
+    async (path) => {
+      const { deps } = server.running
+      const { otps, passwordResets } = deps
+      // Work for real accounts is slowed down here, so that waiting for it would show.
+      Object.assign(deps, {
+        otps: { ...otps, issue: slowly(otps.issue) },
+        passwordResets: { ...passwordResets, issue: slowly(passwordResets.issue) },
+      })
+      try {
+        expect(distinguishable(await times(path, {}, 202, 40))).toEqual([])
+      } finally {
+        Object.assign(deps, { otps, passwordResets })
+      }
+    },
+  )
 })
 
 const slowly =
@@ -102,17 +104,17 @@ const slowly =
   }
 
 /**
- * The kinds that a guesser could tell from an unknown address. With 24 rounds of times that are alike, a share this far
- * from a half comes by chance once in hundreds of thousands of runs.
+ * The kinds that can be told from an unknown address. With 24 rounds of equal times, a share this far from a half comes
+ * up by chance once in hundreds of thousands of runs.
  */
-function toldApart({ unknown, ...others }: Record<Kind, number[]>): string[] {
+function distinguishable({ unknown, ...others }: Record<Kind, number[]>): string[] {
   return Object.entries(others)
     .map(([kind, known]) => ({ kind, share: shareAbove(unknown, known) }))
     .filter(({ share }) => Math.abs(share - 0.5) > 0.4)
     .map(({ kind, share }) => `${kind}: unknown takes longer in ${share} of pairs`)
 }
 
-/** What goes on after an answer is not to be measured with the next one. */
+/** Keeps background work after an answer out of the next measurement. */
 async function allDone({ url, running: { deps } }: TestServer): Promise<void> {
   await deps.background.drain()
   while (deps.mailer.state().queued > 0) await Bun.sleep(1)

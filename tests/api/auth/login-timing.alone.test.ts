@@ -1,4 +1,4 @@
-/** How long a sign-in takes tells nobody whether there is an account. */
+/** The duration of a sign-in does not reveal whether the account exists. */
 import { beforeAll, expect, test } from 'bun:test'
 import { login } from '../../support/auth.ts'
 import { freshEmail, makeTenant, makeUser, type Tenant } from '../../support/people.ts'
@@ -33,5 +33,5 @@ async function duration(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begun
 }
 
-/** What else the machine does makes times longer, never shorter. */
+/** Other load on the machine only makes times longer, never shorter. */
 const lowerQuartile = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 2] ?? 0

@@ -1,4 +1,4 @@
-/** Signing in: what it answers, to whom, and in which order the reasons against it are told. */
+/** Signing in: the answer, who may, and the order in which refusals are checked. */
 import { beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { allMailed, login, makeUnverified, problemOf, storedHash, wrongCode } from '../../support/auth.ts'
@@ -23,7 +23,7 @@ describeBackends('login', (backend) => {
     tenant = await makeTenant(server)
   })
 
-  test('answers both tokens, their kind and life, and the user without anything secret', async () => {
+  test('returns both tokens, their type and lifetime, and the user without secrets', async () => {
     const ann = await makeUser(server, tenant, { name: 'Ann' })
     const { status, body, headers } = await login(server, ann.email)
     expect(status).toBe(200)
@@ -45,17 +45,17 @@ describeBackends('login', (backend) => {
     expect(headers.get('cache-control')).toBe('no-store')
   })
 
-  test('a super admin belongs to no tenant and counts as verified', async () => {
+  test('a super admin has no tenant and counts as verified', async () => {
     const { body } = await login(server, server.superAdmin.email, server.superAdmin.password)
     expect(body.user).toMatchObject({ role: 'super_admin', tenant_id: null, email_verified: true })
   })
 
-  test('the address may be written in any case and with blanks around it', async () => {
+  test('the address may be in any case and surrounded by blanks', async () => {
     const ann = await makeUser(server, tenant)
     expect((await login(server, `  ${ann.email.toUpperCase()} `)).status).toBe(200)
   })
 
-  test('an unknown address and a wrong password get the very same answer', async () => {
+  test('an unknown address and a wrong password get the same answer', async () => {
     const ann = await makeUser(server, tenant)
     const wrong = await login(server, ann.email, 'not the password')
     const unknown = await login(server, freshEmail('nobody'), 'not the password')
@@ -65,7 +65,7 @@ describeBackends('login', (backend) => {
     expect([...unknown.headers.keys()].toSorted()).toEqual([...wrong.headers.keys()].toSorted())
   })
 
-  test('without the right password nobody learns what state an account is in', async () => {
+  test('without the right password nobody learns the state of an account', async () => {
     const newcomer = await makeUnverified(server, tenant)
     const gone = await makeUser(server, tenant)
     await tenant.admin.api.delete(`/users/${gone.id}`)
@@ -77,7 +77,7 @@ describeBackends('login', (backend) => {
     expect(mails).toHaveLength(1)
   })
 
-  test('with it, before verification: 403, and a new code is mailed that kills the old one', async () => {
+  test('with it, before verification: 403, and a new code is mailed that invalidates the old one', async () => {
     const newcomer = await makeUnverified(server, tenant)
     const refused = await login(server, newcomer.email)
     expect([refused.status, refused.body.code]).toEqual([403, 'email_not_verified'])
@@ -90,7 +90,7 @@ describeBackends('login', (backend) => {
     expect((await login(server, newcomer.email)).status).toBe(200)
   })
 
-  test('a deactivated account, verified or not, is told so and gets no code', async () => {
+  test('a deactivated account, verified or not, is reported as such and gets no code', async () => {
     const newcomer = await makeUnverified(server, tenant)
     const member = await makeUser(server, tenant)
     for (const { id, email } of [newcomer, member]) {
@@ -105,7 +105,7 @@ describeBackends('login', (backend) => {
     expect((await login(server, member.email)).status).toBe(200)
   })
 
-  test('the users of a deactivated tenant are told so, until it is back', async () => {
+  test('a deactivated tenant is reported to its users until it is reactivated', async () => {
     const other = await makeTenant(server)
     const root = await superAdmin(server)
     await root.api.delete(`/tenants/${other.id}`)
@@ -133,7 +133,7 @@ describeBackends('login', (backend) => {
     }
   })
 
-  test('what a login does not know is refused by name', async () => {
+  test('unknown fields are refused by name', async () => {
     const answer = await createClient(server.url).post('/auth/login', {
       email: 'a@b.example',
       password: 'x',
@@ -143,7 +143,7 @@ describeBackends('login', (backend) => {
     expect(answer.body.errors).toMatchObject([{ field: 'role' }])
   })
 
-  test('a hash made with older parameters is made anew at login, and only then', async () => {
+  test('a hash with older parameters is upgraded at login, and only then', async () => {
     const server = await hashingServer(backend)
     const ann = (await makeTenant(server)).admin
     const old = await Bun.password.hash(goodPassword, {

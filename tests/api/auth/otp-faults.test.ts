@@ -1,4 +1,4 @@
-/** Codes that cannot be kept, or are for somebody who is then not made: whoever was promised a mail gets one or a no. */
+/** Codes that cannot be stored, or whose user is then not created: the caller gets a mail or an error, never neither. */
 import { expect, test } from 'bun:test'
 import { createClient as createRedis } from 'redis'
 import { allMailed, login, makeUnverified } from '../../support/auth.ts'
@@ -15,7 +15,7 @@ async function setReplicasToWrite({ url }: PrivateRedis, count: string): Promise
   redis.destroy()
 }
 
-/** How a Redis is of no use, and of use again. */
+/** Ways to make Redis unusable and usable again. */
 const outages = {
   'is away': [(redis: PrivateRedis) => redis.stop('crash'), (redis: PrivateRedis) => redis.start()],
   'takes no writes': [
@@ -24,9 +24,9 @@ const outages = {
   ],
 } as const
 
-describePrivateRedis('a code that cannot be kept', () => {
+describePrivateRedis('a code that cannot be stored', () => {
   for (const [how, [begin, end]] of Object.entries(outages))
-    test(`while Redis ${how} is told as 503, nobody is made, and the same call makes them afterwards`, async () => {
+    test(`while Redis ${how} answers 503 and creates nobody, and the same call succeeds afterwards`, async () => {
       const redis = await startRedis()
       const server = await startServer('full', { REDIS_URL: redis.url })
       try {
@@ -69,8 +69,8 @@ describePrivateRedis('a code that cannot be kept', () => {
     })
 })
 
-describeBackends('a code for somebody who is not made', (backend) => {
-  test('because the address is taken leaves the code that was mailed there good', async () => {
+describeBackends('a code for a user who is not created', (backend) => {
+  test('because the address is taken leaves the code mailed to it valid', async () => {
     const server = await sharedServer(backend)
     const newcomer = await makeUnverified(server, await makeTenant(server))
     const again = { email: newcomer.email, full_name: 'Again', password: goodPassword }

@@ -1,4 +1,4 @@
-/** One-time codes: six digits that prove an address once, and cannot be guessed by trying. */
+/** One-time codes: six digits that verify an address once and cannot be brute-forced. */
 import { beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { createClient as createRedis } from 'redis'
@@ -18,7 +18,7 @@ import { until } from '../../support/until.ts'
 const verify = (server: TestServer, email: string, otp: string): Promise<Answer> =>
   createClient(server.url).post('/auth/verify-email', { email, otp })
 
-/** Asks for a new code and answers it. */
+/** Requests a new code and returns it. */
 async function resend(server: TestServer, email: string): Promise<string> {
   expect((await createClient(server.url).post('/auth/resend-otp', { email })).status).toBe(202)
   return codeIn(await server.inbox.waitFor(email))
@@ -74,7 +74,7 @@ describeBackends('a one-time code', (backend) => {
     )
   })
 
-  test('is killed by a newer one', async () => {
+  test('is invalidated by a newer one', async () => {
     const newcomer = await makeUnverified(server, tenant)
     const newer = await resend(server, newcomer.email)
     if (newer !== newcomer.code)
@@ -82,7 +82,7 @@ describeBackends('a one-time code', (backend) => {
     expect((await verify(server, newcomer.email, newer)).status).toBe(200)
   })
 
-  test('is good for ten minutes', async () => {
+  test('works for ten minutes', async () => {
     const early = await makeUnverified(server, tenant)
     const late = await makeUnverified(server, tenant)
     expect((await later(590, () => verify(server, early.email, early.code))).status).toBe(200)
@@ -95,7 +95,7 @@ describeBackends('a one-time code', (backend) => {
     expect((await verify(server, newcomer.email, newcomer.code)).status).toBe(200)
   })
 
-  test('dies of five wrong tries, for the right code too; a new one works', async () => {
+  test('is void after five wrong tries, even if the next is right; a new one works', async () => {
     const newcomer = await makeUnverified(server, tenant)
     expect(await tries(newcomer, wrongCode(newcomer.code), 5)).toEqual(Array(5).fill('otp_invalid'))
     const dead = await verify(server, newcomer.email, newcomer.code)
@@ -104,7 +104,7 @@ describeBackends('a one-time code', (backend) => {
     expect((await verify(server, newcomer.email, newer)).status).toBe(200)
   })
 
-  test('gives no more than five guesses when they come all at once', async () => {
+  test('allows no more than five guesses when they come all at once', async () => {
     const { email, code } = await makeUnverified(server, tenant)
     const answers = await Promise.all(
       Array.from({ length: 30 }, () => verify(server, email, wrongCode(code))),
@@ -113,7 +113,7 @@ describeBackends('a one-time code', (backend) => {
     expect((await verify(server, email, code)).body.code).toBe('otp_attempts_exceeded')
   })
 
-  test('asked for anew buys no guesses beyond 20 wrong ones an hour', async () => {
+  test('requested again allows no more than 20 wrong guesses an hour', async () => {
     const newcomer = await makeUnverified(server, tenant)
     let { code } = newcomer
     for (let round = 0; round < 4; round++) {
@@ -129,7 +129,7 @@ describeBackends('a one-time code', (backend) => {
     expect((await verify(server, other.email, other.code)).status).toBe(200)
   })
 
-  /** Wrong tries on one code after another, the last of them alive. */
+  /** Wrong tries on one code after another, leaving the last code valid. */
   const useUp = async (newcomer: Newcomer, wrongTries: number): Promise<string> => {
     let { code } = newcomer
     for (let left = wrongTries; left > 0; left -= 5) {
@@ -141,7 +141,7 @@ describeBackends('a one-time code', (backend) => {
     return code
   }
 
-  test('gives no more than the hour has left when guesses come all at once, right ones among them', async () => {
+  test('allows no more guesses than the hour has left when they come all at once, right ones included', async () => {
     const newcomer = await makeUnverified(server, tenant)
     const code = await useUp(newcomer, 18)
     const answers = await Promise.all(
@@ -153,7 +153,7 @@ describeBackends('a one-time code', (backend) => {
     expect(answered).toHaveLength(2)
   })
 
-  test('refused for its hour tells when that ends, is not worn out by it, and verifies then', async () => {
+  test('refused for the hourly limit says when it ends, keeps its tries, and verifies then', async () => {
     const newcomer = await makeUnverified(server, tenant)
     const code = await useUp(newcomer, 20)
     await endHoursIn(server, 500_000)
@@ -169,7 +169,7 @@ describeBackends('a one-time code', (backend) => {
     )
   })
 
-  test('of another address, or for an unknown or verified one, is as wrong as any', async () => {
+  test('of another address, or for an unknown or verified one, is merely wrong', async () => {
     const ann = await makeUser(server, tenant)
     const ben = await makeUnverified(server, tenant)
     for (const email of [ann.email, freshEmail('nobody'), server.superAdmin.email]) {
@@ -178,14 +178,14 @@ describeBackends('a one-time code', (backend) => {
     }
   })
 
-  test('that has not six digits is refused by its field', async () => {
+  test('without exactly six digits is refused by its field', async () => {
     for (const otp of ['12345', '1234567', '12345a', '१२३४५६', '']) {
       const answer = await verify(server, freshEmail(), otp)
       expect([answer.status, answer.body.errors?.[0]?.field]).toEqual([422, 'otp'])
     }
   })
 
-  test('is asked for with the same answer for all, and mailed only to whom it helps', async () => {
+  test('gets the same answer for every address, and is mailed only to unverified accounts', async () => {
     const verified = await makeUser(server, tenant)
     const gone = await makeUnverified(server, tenant)
     await tenant.admin.api.delete(`/users/${gone.id}`)
@@ -215,7 +215,7 @@ describeFull('a one-time code with two instances', () => {
   })
 })
 
-/** Every hour of counted guesses ends so soon. */
+/** Makes every hour of counted guesses end this soon. */
 async function endHoursIn({ environment, running }: TestServer, milliseconds: number): Promise<void> {
   const url = environment['REDIS_URL']
   if (url === undefined) {

@@ -1,4 +1,4 @@
-/** Passwords: which ones are taken, how they are kept, and changing one's own. */
+/** Passwords: which are accepted, how they are stored, and changing one's own. */
 import { beforeAll, expect, test } from 'bun:test'
 import { asBearer, claimsOf, login, refresh, storedHash } from '../../support/auth.ts'
 import {
@@ -25,7 +25,7 @@ describeBackends('a password', (backend) => {
   const change = (person: Person, next: string, current = goodPassword) =>
     person.api.post('/auth/change-password', { current_password: current, new_password: next })
 
-  test('is kept as argon2id of at least 19 MiB, two rounds and one lane, salted', async () => {
+  test('is stored as salted argon2id with at least 19 MiB, two rounds and one lane', async () => {
     const hashing = await hashingServer(backend)
     const home = await makeTenant(hashing)
     const people = [home.admin, await makeUser(hashing, home)]
@@ -89,7 +89,7 @@ describeBackends('a password', (backend) => {
     expect([made.status, made.body.errors?.[0]?.field]).toEqual([422, 'password'])
   })
 
-  test('changes only for who knows the current one', async () => {
+  test('is changed only with the current one', async () => {
     const ann = await makeUser(server, tenant)
     const refused = await change(ann, newPassword, 'not the password')
     expect([refused.status, refused.body.code]).toEqual([400, 'current_password_wrong'])
@@ -97,7 +97,7 @@ describeBackends('a password', (backend) => {
     expect((await login(server, ann.email, newPassword)).status).toBe(401)
   })
 
-  test('changed: the new one signs in, the old one no longer, and a mail tells of it', async () => {
+  test('changed: only the new one signs in, and a mail reports the change', async () => {
     const ann = await makeUser(server, tenant)
     expect((await change(ann, newPassword)).status).toBe(204)
     expect((await login(server, ann.email, newPassword)).status).toBe(200)
@@ -106,7 +106,7 @@ describeBackends('a password', (backend) => {
     expect(mail.raw).not.toContain(newPassword)
   })
 
-  test('changed: every other session ends, this one lives on, its refresh too', async () => {
+  test('changed: every other session ends, this one continues, its refresh token too', async () => {
     const ann = await makeUser(server, tenant)
     const { body: phone } = await login(server, ann.email)
     expect((await change(ann, newPassword)).status).toBe(204)
@@ -121,7 +121,7 @@ describeBackends('a password', (backend) => {
     expect(body.data).toMatchObject([{ current: true }])
   })
 
-  test('changed twice from two sessions: only the last one lives', async () => {
+  test('changed twice from two sessions: only the last session remains', async () => {
     const ann = await makeUser(server, tenant)
     expect((await change(ann, newPassword)).status).toBe(204)
     const { body: phone } = await login(server, ann.email, newPassword)
@@ -136,7 +136,7 @@ describeBackends('a password', (backend) => {
     expect((await asPhone.get('/auth/me')).status).toBe(200)
   })
 
-  test('changed by two at once: one of them wins', async () => {
+  test('changed by two at the same time: one of them wins', async () => {
     const ann = await makeUser(server, tenant)
     const wanted = ['the first new pass phrase', 'the second new pass phrase']
     const answers = await Promise.all(wanted.map((password) => change(ann, password)))

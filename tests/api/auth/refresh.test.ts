@@ -1,4 +1,4 @@
-/** Refresh tokens: rotated at each use, forgiving one lost answer, ending the session when copied. */
+/** Refresh tokens rotate at each use, tolerate one lost answer, and end the session when reused. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { asBearer, claimsOf, endsWithinASecond, later, login, refresh } from '../../support/auth.ts'
 import { makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
@@ -25,7 +25,7 @@ describeBackends('a refresh', (backend) => {
     tenant = await makeTenant(server)
   })
 
-  /** The tokens that come one after another in one session. */
+  /** Successive refresh tokens of one session. */
   async function chain(person: Person, length: number): Promise<string[]> {
     const tokens = [person.refreshToken]
     while (tokens.length < length) {
@@ -42,7 +42,7 @@ describeBackends('a refresh', (backend) => {
       expect((await refresh(server, token)).body.code).toBe('refresh_token_invalid')
   }
 
-  test('answers as login does, with new tokens of the same session', async () => {
+  test('answers like a login, with new tokens of the same session', async () => {
     const ann = await makeUser(server, tenant)
     const { status, body, headers } = await refresh(server, ann.refreshToken)
     expect(status).toBe(200)
@@ -53,7 +53,7 @@ describeBackends('a refresh', (backend) => {
     expect(headers.get('cache-control')).toBe('no-store')
   })
 
-  test('again with the same token, inside the grace, answers the very same successor', async () => {
+  test('with the same token again, within the grace period, returns the same successor', async () => {
     const ann = await makeUser(server, tenant)
     const [first = '', second = ''] = await chain(ann, 2)
     for (let again = 0; again < 3; again++)
@@ -63,7 +63,7 @@ describeBackends('a refresh', (backend) => {
     expect((await refresh(server, second)).status).toBe(200)
   })
 
-  test('with a rotated token after the grace ends the whole session, its access tokens too', async () => {
+  test('with a rotated token after the grace period ends the whole session, its access tokens too', async () => {
     const ann = await makeUser(server, tenant)
     const [first = '', second = ''] = await chain(ann, 2)
     const reuse = await later(graceSeconds + 1, () => refresh(server, first))
@@ -71,7 +71,7 @@ describeBackends('a refresh', (backend) => {
     await expectEnded(ann.accessToken, first, second)
   })
 
-  test('with any token but the immediate predecessor has no grace', async () => {
+  test('has a grace period for the immediate predecessor only', async () => {
     const ann = await makeUser(server, tenant)
     const [first = '', second = '', third = ''] = await chain(ann, 3)
     expect((await refresh(server, second)).body.refresh_token).toBe(third)
@@ -79,7 +79,7 @@ describeBackends('a refresh', (backend) => {
     await expectEnded(ann.accessToken, first, second, third)
   })
 
-  test('the reuse of one session leaves the user other sessions alone', async () => {
+  test('reuse in one session leaves the user’s other sessions alone', async () => {
     const ann = await makeUser(server, tenant)
     const { body: phone } = await login(server, ann.email)
     const [first = ''] = await chain(ann, 3)
@@ -88,7 +88,7 @@ describeBackends('a refresh', (backend) => {
     expect((await refresh(server, phone.refresh_token)).status).toBe(200)
   })
 
-  test('from many connections at once gives all of them the same successor', async () => {
+  test('from many connections at once gives each the same successor', async () => {
     const ann = await makeUser(server, tenant)
     const answers = await Promise.all(Array.from({ length: 12 }, () => refresh(server, ann.refreshToken)))
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
@@ -97,7 +97,7 @@ describeBackends('a refresh', (backend) => {
     expect((await refresh(server, [...successors][0])).status).toBe(200)
   })
 
-  test('is good for 7 days after the last one, and no longer', async () => {
+  test('works for 7 days after the last one, and no longer', async () => {
     const ann = await makeUser(server, tenant)
     const ben = await makeUser(server, tenant)
     expect((await later(7 * daySeconds - 60, () => refresh(server, ann.refreshToken))).status).toBe(200)
@@ -105,7 +105,7 @@ describeBackends('a refresh', (backend) => {
     expect([late.status, late.body.code]).toEqual([401, 'refresh_token_invalid'])
   })
 
-  test('with anything that is no refresh token, or one changed in any part, is refused', async () => {
+  test('with anything but a refresh token, or with an altered one, is refused', async () => {
     const ann = await makeUser(server, tenant)
     const parts = ann.refreshToken.split('.')
     const [user = '', session = '', number = '', proof = ''] = parts
@@ -158,8 +158,8 @@ describeFull('a refresh with two instances', () => {
   })
 })
 
-describePrivatePostgres('a refresh while the database is away', () => {
-  test('signs nobody out, though the outage outlasts the grace', async () => {
+describePrivatePostgres('a refresh during a database outage', () => {
+  test('signs nobody out, even when it outlasts the grace period', async () => {
     const postgres = await startPostgres()
     const { url } = await postgres.createDatabase()
     const server = await startServer('full', { DATABASE_URL: url })

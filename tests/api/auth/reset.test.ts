@@ -1,4 +1,4 @@
-/** The forgotten password: a link that works once, only the newest, and ends every session. */
+/** Password reset: only the newest link works, only once, and using it ends every session. */
 import { beforeAll, expect, test } from 'bun:test'
 import {
   allMailed,
@@ -28,12 +28,12 @@ describeBackends('a password reset', (backend) => {
   const reset = (token: string, password = newPassword): Promise<Answer> =>
     createClient(server.url).post('/auth/reset-password', { token, new_password: password })
 
-  async function expectDead(token: string): Promise<void> {
+  async function expectInvalid(token: string): Promise<void> {
     const answer = await reset(token, 'a password nobody shall get')
     expect([answer.status, answer.body.code]).toEqual([400, 'reset_token_invalid'])
   }
 
-  test('is asked for with the same answer for all, and mailed only to active accounts', async () => {
+  test('gets the same answer for every address, and is mailed only to active accounts', async () => {
     const gone = await makeUser(server, tenant)
     await tenant.admin.api.delete(`/users/${gone.id}`)
     const ann = await makeUser(server, tenant)
@@ -51,7 +51,7 @@ describeBackends('a password reset', (backend) => {
     expect(`${link.origin}${link.pathname}`).toBe(`${server.url}/reset-password`)
   })
 
-  test('sets the password and tells of it by mail', async () => {
+  test('sets the password and reports it by mail', async () => {
     const ann = await makeUser(server, tenant)
     expect((await reset(await resetTokenFor(server, ann.email))).status).toBe(204)
     expect((await login(server, ann.email, newPassword)).status).toBe(200)
@@ -76,11 +76,11 @@ describeBackends('a password reset', (backend) => {
     const ann = await makeUser(server, tenant)
     const token = await resetTokenFor(server, ann.email)
     expect((await reset(token)).status).toBe(204)
-    await expectDead(token)
+    await expectInvalid(token)
     expect((await login(server, ann.email, newPassword)).status).toBe(200)
   })
 
-  test('raced, is won by one', async () => {
+  test('raced, succeeds once', async () => {
     const ann = await makeUser(server, tenant)
     const token = await resetTokenFor(server, ann.email)
     const wanted = ['the first', 'the second', 'the third', 'the fourth'].map((word) => `${word} pass phrase`)
@@ -90,39 +90,39 @@ describeBackends('a password reset', (backend) => {
     expect(logins.map(({ status }) => status === 200)).toEqual(answers.map(({ status }) => status === 204))
   })
 
-  test('is dead after a newer one', async () => {
+  test('is invalid after a newer one', async () => {
     const ann = await makeUser(server, tenant)
     const older = await resetTokenFor(server, ann.email)
     const newer = await resetTokenFor(server, ann.email)
-    await expectDead(older)
+    await expectInvalid(older)
     expect((await reset(newer)).status).toBe(204)
   })
 
-  test('is dead after the password was changed otherwise', async () => {
+  test('is invalid after the password was changed otherwise', async () => {
     const ann = await makeUser(server, tenant)
     const token = await resetTokenFor(server, ann.email)
     const change = { current_password: goodPassword, new_password: newPassword }
     expect((await ann.api.post('/auth/change-password', change)).status).toBe(204)
-    await expectDead(token)
+    await expectInvalid(token)
   })
 
-  test('is dead while the account is deactivated', async () => {
+  test('is invalid while the account is deactivated', async () => {
     const ann = await makeUser(server, tenant)
     const token = await resetTokenFor(server, ann.email)
     await tenant.admin.api.delete(`/users/${ann.id}`)
-    await expectDead(token)
+    await expectInvalid(token)
   })
 
-  // Redis keeps its own clock, which cannot be put forward; that entries expire there is in the store's suite.
+  // Redis has its own clock, which cannot be advanced; the store's suite shows that entries expire there.
   if (backend === 'embedded')
-    test('is dead after its time', async () => {
+    test('is invalid after its expiry', async () => {
       const ann = await makeUser(server, tenant)
       const token = await resetTokenFor(server, ann.email)
       await later(29 * 60, async () => expect((await reset(token, 'short')).status).toBe(422))
-      await later(30 * 60 + 1, () => expectDead(token))
+      await later(30 * 60 + 1, () => expectInvalid(token))
     })
 
-  test('refused for its new password stays good for a better one', async () => {
+  test('refused for a weak password stays valid for a better one', async () => {
     const ann = await makeUser(server, tenant)
     const token = await resetTokenFor(server, ann.email)
     for (const password of ['password1', 'short', ann.email]) {
@@ -132,18 +132,18 @@ describeBackends('a password reset', (backend) => {
     expect((await reset(token)).status).toBe(204)
   })
 
-  test('cannot be made up, nor turned to another user', async () => {
+  test('cannot be forged or redirected to another user', async () => {
     const ann = await makeUser(server, tenant)
     const ben = await makeUser(server, tenant)
     const token = await resetTokenFor(server, ann.email)
     const flipped = `${token.slice(0, -2)}${token.endsWith('AA') ? 'BB' : 'AA'}`
     for (const forged of ['', 'x', '...', flipped, token.replace(ann.id, ben.id), ann.accessToken])
-      await expectDead(forged)
+      await expectInvalid(forged)
     expect((await reset(token)).status).toBe(204)
     expect((await login(server, ben.email)).status).toBe(200)
   })
 
-  test('does not verify the address by the way', async () => {
+  test('does not verify the address', async () => {
     const newcomer = await makeUnverified(server, tenant)
     expect((await reset(await resetTokenFor(server, newcomer.email))).status).toBe(204)
     expect((await login(server, newcomer.email, newPassword)).body.code).toBe('email_not_verified')

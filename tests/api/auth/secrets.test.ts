@@ -1,4 +1,4 @@
-/** No answer and no line of the log holds a hash, a code, a password or a token that it should not. */
+/** No answer or log line leaks a hash, code, password or token. */
 import { expect, test } from 'bun:test'
 import { makeUnverified, refresh, resetTokenFor, storedHash } from '../../support/auth.ts'
 import { type Answer, createClient } from '../../support/client.ts'
@@ -18,7 +18,7 @@ const userFields = [
 ]
 
 describeBackends('secrets', (backend) => {
-  test('stay out of every answer and out of the log', async () => {
+  test('stay out of every answer and the log', async () => {
     const server = await sharedServer(backend)
     const tenant = await makeTenant(server)
     const newPassword = `a passphrase of its own ${crypto.randomUUID()}`

@@ -1,4 +1,4 @@
-/** The caller's signed-in devices: seen, ended one by one, and signed out. */
+/** The caller's sessions: listed, ended one by one, and signed out. */
 import { beforeAll, expect, test } from 'bun:test'
 import { asBearer, claimsOf, login, refresh } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
@@ -30,7 +30,7 @@ describeBackends('sessions', (backend) => {
     expect([renewed.status, renewed.body.code]).toEqual([401, 'refresh_token_invalid'])
   }
 
-  test('are listed with where they are from, the caller own marked, the last used first', async () => {
+  test('are listed with their origin, most recently used first, the current one marked', async () => {
     const ann = await makeUser(server, tenant)
     const signedIn = await createClient(server.url).post(
       '/auth/login',
@@ -51,7 +51,7 @@ describeBackends('sessions', (backend) => {
     expect((await listOf(ann))[0]).toMatchObject({ current: true })
   })
 
-  test('hold nothing that signs in', async () => {
+  test('contain no credentials', async () => {
     const ann = await makeUser(server, tenant)
     const [session] = await listOf(ann)
     expect(Object.keys(session).toSorted()).toEqual(
@@ -59,7 +59,7 @@ describeBackends('sessions', (backend) => {
     )
   })
 
-  test('one ended takes its tokens along and leaves the others', async () => {
+  test('ending one ends its tokens and no other session', async () => {
     const ann = await makeUser(server, tenant)
     const { body: phone } = await login(server, ann.email)
     const id = claimsOf(phone.access_token)['sid']
@@ -70,13 +70,13 @@ describeBackends('sessions', (backend) => {
     expect((await ann.api.delete(`/auth/sessions/${id}`)).status).toBe(404)
   })
 
-  test('the caller own may be ended too', async () => {
+  test('the current one may be ended too', async () => {
     const ann = await makeUser(server, tenant)
     expect((await ann.api.delete(`/auth/sessions/${claimsOf(ann.accessToken)['sid']}`)).status).toBe(204)
     await expectEnded({ access_token: ann.accessToken, refresh_token: ann.refreshToken })
   })
 
-  test('of somebody else are not there, and live on', async () => {
+  test('of someone else are not found, and continue', async () => {
     const ann = await makeUser(server, tenant)
     const ben = await makeUser(server, tenant)
     const id = claimsOf(ben.accessToken)['sid']
@@ -89,7 +89,7 @@ describeBackends('sessions', (backend) => {
     expect((await refresh(server, ben.refreshToken)).status).toBe(200)
   })
 
-  test('signing out ends this one and no other', async () => {
+  test('signing out ends only the current one', async () => {
     const ann = await makeUser(server, tenant)
     const { body: phone } = await login(server, ann.email)
     const { status, text } = await ann.api.post('/auth/logout')
@@ -99,7 +99,7 @@ describeBackends('sessions', (backend) => {
     expect((await refresh(server, phone.refresh_token)).status).toBe(200)
   })
 
-  test('signed out while it refreshes, a session is over all the same', async () => {
+  test('a session signed out during a refresh ends all the same', async () => {
     for (let round = 0; round < 5; round++) {
       const ann = await makeUser(server, tenant)
       const [, renewed] = await Promise.all([ann.api.post('/auth/logout'), refresh(server, ann.refreshToken)])
@@ -108,7 +108,7 @@ describeBackends('sessions', (backend) => {
     }
   })
 
-  test('that ended with the tenant are not shown when it is back', async () => {
+  test('that ended with the tenant are not listed after its reactivation', async () => {
     const other = await makeTenant(server)
     const root = await superAdmin(server)
     await root.api.delete(`/tenants/${other.id}`)
@@ -118,7 +118,7 @@ describeBackends('sessions', (backend) => {
     expect(answer.body.data).toMatchObject([{ current: true }])
   })
 
-  test('number at most 50: the one longest unused ends for a new one', async () => {
+  test('are limited to 50: a new one ends the least recently used', async () => {
     const ann = await makeUser(server, tenant)
     const { begin } = server.running.deps.sessions
     const { body: newest } = await login(server, ann.email)
@@ -130,7 +130,7 @@ describeBackends('sessions', (backend) => {
     expect((await refresh(server, ann.refreshToken)).body.code).toBe('refresh_token_invalid')
   })
 
-  test('the caller own name may be changed and nothing else of the account', async () => {
+  test('callers may change their own name and nothing else of the account', async () => {
     const ann = await makeUser(server, tenant)
     const changed = await ann.api.patch('/auth/me', { full_name: '  Ann Other ' })
     expect(changed.body).toMatchObject({ id: ann.id, full_name: 'Ann Other' })

@@ -1,4 +1,4 @@
-/** Expired events go, and every reader of a list's history is told rather than misled. */
+/** Expired events are deleted, and readers of a list's history get an error rather than a gap. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../../src/db/database.ts'
@@ -41,7 +41,7 @@ describeBackends('expired events', (backend) => {
     return kept.map(({ seq }) => Number(seq))
   }
 
-  test('go as a prefix: who asks for one of them is told 410 on HTTP and resync_required on the socket', async () => {
+  test('are deleted as a prefix: whoever asks for one gets 410 over HTTP and resync_required on the socket', async () => {
     const id = await listWithEvents(5)
     const [{ at } = { at: '' }] = await rowsOf(
       server,
@@ -50,7 +50,7 @@ describeBackends('expired events', (backend) => {
     )
     const socket = await openSocket(server, ann.accessToken)
     await socket.follow(id)
-    // As old as the fourth is when its turn comes, it stays itself.
+    // It is kept even though it is as old as the fourth by then.
     const now = sql`(${at}::timestamptz + interval '30 days')`
     const { outcome } = await housekeepingOf(server, { now }).run()
     expect(outcome).toBe('done')
@@ -73,11 +73,11 @@ describeBackends('expired events', (backend) => {
     expect([back.seqs(id), late.seqs(id)]).toEqual([[3, 4, 5, 6, 7], [7]])
   })
 
-  test('leave a list that nobody changes any more whole: its number, and who is up to date, stay as they are', async () => {
+  test('leave an idle list intact: its seq stays, and readers that are up to date stay so', async () => {
     const others = [await listWithEvents(3), await listWithEvents(3)]
     const id = await listWithEvents(4)
     const before = await ann.api.get(`/shopping-lists/${id}`)
-    // What stays of one list must not keep a small batch from the next ones.
+    // The events one list keeps must not use up a small batch and starve the next lists.
     await roundIn(server, 31, { batchSize: 2, maxBatches: 30 })
     expect(await seqsKept(id)).toEqual([4])
     for (const other of others) expect(await seqsKept(other)).toEqual([3])
@@ -92,7 +92,7 @@ describeBackends('expired events', (backend) => {
     expect(socket.seqs(id)).toEqual([5])
   })
 
-  test('go while others write, and nothing live is lost or held up: every new one is kept and reaches its followers', async () => {
+  test('are deleted during writes without losing or delaying live ones: every new event reaches its subscribers', async () => {
     const lists = await Promise.all([listWithEvents(20), listWithEvents(20)])
     const [{ now } = { now: '' }] = await rowsOf(
       server,
@@ -107,7 +107,7 @@ describeBackends('expired events', (backend) => {
     })
     const sweeping = (async () => {
       const outcomes = new Set<string>()
-      // By this clock all old events have expired, and of the new ones none.
+      // By this clock all old events have expired and none of the new ones.
       const options = { now: sql`(${now}::timestamptz + interval '30 days')`, batchSize: 3 }
       while (writing) outcomes.add((await housekeepingOf(server, options).run()).outcome)
       return outcomes
@@ -124,7 +124,7 @@ describeBackends('expired events', (backend) => {
     }
   })
 
-  test('show no list twice to who pages through the lists when one changes after a long rest', async () => {
+  test('make no list appear twice in the pages when an idle one changes', async () => {
     const ben = await makeUser(server, tenant)
     const names = ['first', 'second', 'third']
     const lists = []
@@ -145,7 +145,7 @@ describeBackends('expired events', (backend) => {
     expect(seen).toEqual(['first', 'third', 'second'])
   })
 
-  test('go in bounded batches, between which others write; what is over the bound goes next time', async () => {
+  test('are deleted in bounded batches, between which others write; the rest waits for the next round', async () => {
     const { id } = await makeList(ann)
     const scope = { tenantId: tenant.id }
     await rowsOf(

@@ -1,4 +1,4 @@
-/** The job around the batches: its outcomes, its rounds, and how it stops. */
+/** The job that runs the batches: its outcomes, rounds and shutdown. */
 import { expect, test } from 'bun:test'
 import type { Database } from '../../../src/db/database.ts'
 import { databaseUnavailable } from '../../../src/db/errors.ts'
@@ -7,7 +7,7 @@ import type { Round } from '../../../src/features/housekeeping/round.ts'
 import { recordingLogger } from '../../support/log.ts'
 import { until } from '../../support/until.ts'
 
-/** A database in which there is nothing to clear; `step` is asked before each transaction. */
+/** A database with nothing to delete; `step` is called before each transaction. */
 const setUp = (step: () => Promise<void> = async () => undefined) => {
   const log = recordingLogger()
   const rounds: Round[] = []
@@ -32,7 +32,7 @@ const setUp = (step: () => Promise<void> = async () => undefined) => {
   return { housekeeping, log, rounds }
 }
 
-test('a database that is away fails the round, never the program; it is logged once, and again after a success', async () => {
+test('an unreachable database fails the round, never the program; it is logged once, and again after a success', async () => {
   let away = true
   const { housekeeping, log, rounds } = setUp(async () => {
     if (away) throw databaseUnavailable('It is away.')
@@ -49,7 +49,7 @@ test('a database that is away fails the round, never the program; it is logged o
   expect(rounds.map(({ outcome }) => outcome)).toEqual(['failed', 'failed', 'done', 'failed'])
 })
 
-test('rounds come again and again, after failures too, one after the other', async () => {
+test('rounds repeat one after the other, after failures too', async () => {
   let steps = 0
   let inside = 0
   let most = 0
@@ -66,12 +66,12 @@ test('rounds come again and again, after failures too, one after the other', asy
   expect(rounds.map(({ outcome }) => outcome)).toContain('failed')
   expect(rounds.map(({ outcome }) => outcome)).toContain('done')
   expect(most).toBe(1)
-  // Many times as long as to the next round.
+  // Many times the interval between rounds.
   await Bun.sleep(20)
   expect(rounds).toHaveLength(begun)
 })
 
-test('stopping waits for the batch under way and begins no other', async () => {
+test('stopping waits for the current batch and starts no other', async () => {
   const batch = Promise.withResolvers<void>()
   let steps = 0
   const { housekeeping, rounds } = setUp(() => {

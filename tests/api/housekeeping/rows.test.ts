@@ -1,4 +1,4 @@
-/** What else has had its time, and how an operator sees that it is cleared away. */
+/** Deletes other expired rows, and reports it in metrics. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { ConfigError, loadConfig } from '../../../src/config/config.ts'
@@ -23,7 +23,7 @@ const figuresOf = async (url: string): Promise<(name: string) => number> => {
   }
 }
 
-describeBackends('rows that have had their time', (backend) => {
+describeBackends('expired rows', (backend) => {
   let server: TestServer
   let tenant: Tenant
 
@@ -36,7 +36,7 @@ describeBackends('rows that have had their time', (backend) => {
   const subjects = (statement: ReturnType<typeof sql<{ subject: string }>>) =>
     rowsOf(server, 'housekeeping', statement).then((rows) => rows.map(({ subject }) => subject))
 
-  test('of the store, the audit trail and the revocations go; younger ones stay; all of it is counted', async () => {
+  test('of the store, the audit trail and the revocations are deleted and counted; younger ones stay', async () => {
     const agesOf = async (
       table: string,
       statement: (age: number, name: string) => ReturnType<typeof sql>,
@@ -99,7 +99,7 @@ describeBackends('rows that have had their time', (backend) => {
     ).toEqual([{ ...round.removed, announced_removals: 0 }])
   })
 
-  test('are nothing of the last day in the audit trail, even for a clock that is a year wrong', async () => {
+  test('never include the last day of the audit trail, even when the clock is a year off', async () => {
     await rowsOf(
       server,
       'housekeeping',
@@ -113,10 +113,10 @@ describeBackends('rows that have had their time', (backend) => {
     ).toEqual(['fresh', 'test'])
   })
 
-  test('give housekeeping no way to change a tenant, and nobody else a way to remove a user', async () => {
+  test('give housekeeping no way to change a tenant, and nobody else a way to delete a user', async () => {
     const renamed = rowsOf(server, 'housekeeping', sql`update tenants set name = 'x' where id = ${tenant.id}`)
     expect(await renamed.catch((error: unknown) => String(error))).toContain('42501')
-    // Nor has housekeeping one to remove somebody verified.
+    // Nor can housekeeping delete a verified user.
     for (const scope of ['system', 'housekeeping', { tenantId: tenant.id }] as const)
       expect(
         await rowsOf(server, scope, sql`delete from users where tenant_id = ${tenant.id} returning id`),
@@ -126,7 +126,7 @@ describeBackends('rows that have had their time', (backend) => {
 })
 
 describeFull('a server', () => {
-  test('keeps house by itself from the start, again and again, and no more when it has stopped', async () => {
+  test('runs housekeeping periodically from its start until it has stopped', async () => {
     const { environment } = await sharedServer('full')
     const log = recordingLogger()
     const housekeepingTimes = { firstAfterMs: 1, everyMs: 1 }
@@ -143,7 +143,7 @@ describeFull('a server', () => {
 })
 
 describe('a revocation', () => {
-  test('outlives every token that a setting may allow: none lives longer than 365 days', () => {
+  test('outlives every token: no setting allows one a lifetime of more than 365 days', () => {
     for (const tooLong of [
       { REFRESH_TOKEN_TTL_DAYS: '366' },
       { INVITATION_TTL_HOURS: String(365 * 24 + 1) },

@@ -1,4 +1,4 @@
-/** Housekeeping by a clock that can be put forward. It works on all tenants at once: never on the shared server. */
+/** Housekeeping with a clock that can be advanced. It affects all tenants, so never run it on the shared server. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Scope } from '../../../src/db/database.ts'
 import {
@@ -8,11 +8,11 @@ import {
 } from '../../../src/features/housekeeping/job.ts'
 import type { TestServer } from '../../support/server.ts'
 
-/** What the database's clock will say in so many days. */
+/** The database's time in this many days. */
 export const inDays = (days: number): SQL =>
   sql`(statement_timestamp() + make_interval(days => ${days}::int))`
 
-/** The job of this server, but for what is given. */
+/** This server's job, with overrides. */
 export const housekeepingOf = (
   { running: { deps }, log }: TestServer,
   options: Partial<HousekeepingOptions> = {},
@@ -25,6 +25,6 @@ export const housekeepingOf = (
 export const roundIn = (server: TestServer, days: number, options: Partial<HousekeepingOptions> = {}) =>
   housekeepingOf(server, { now: inDays(days), ...options }).run()
 
-/** Straight to the database, as the service's role. */
+/** Queries the database directly, with the service's role. */
 export const rowsOf = <Row>({ running }: TestServer, scope: Scope, statement: SQL<Row>): Promise<Row[]> =>
   running.deps.db.write(scope, statement)

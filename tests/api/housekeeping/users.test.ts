@@ -1,4 +1,4 @@
-/** People who never prove their address: announced to an admin, then removed, and nobody else. */
+/** Users who never verify their address, and only they, are announced to an admin and then removed. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
@@ -47,7 +47,7 @@ const isAnnounced = async (server: TestServer, { id }: Newcomer): Promise<boolea
 const verifyWith = (server: TestServer, { email, code }: Newcomer) =>
   createClient(server.url).post('/auth/verify-email', { email, otp: code })
 
-describeBackends('people who never proved their address', (backend) => {
+describeBackends('users who never verified their address', (backend) => {
   let server: TestServer
 
   beforeAll(async () => {
@@ -55,7 +55,7 @@ describeBackends('people who never proved their address', (backend) => {
   })
   afterAll(() => server.stop())
 
-  test('are announced to the admins once, a day before they go; then the address is free again', async () => {
+  test('are announced to the admins once, a day before removal, which frees the address', async () => {
     const tenant = await makeTenant(server)
     const second = await makeUser(server, tenant, { role: 'tenant_admin' })
     const member = await makeUser(server, tenant)
@@ -101,7 +101,7 @@ describeBackends('people who never proved their address', (backend) => {
     expect((await tenant.admin.api.post('/users', again)).status).toBe(201)
   })
 
-  test('stay where nobody can be told, in a deactivated tenant, and where something points to them', async () => {
+  test('stay where no admin can be notified, in a deactivated tenant, and where other rows refer to them', async () => {
     const root = await superAdmin(server)
     const email = freshEmail('alone')
     const admin = { email, full_name: 'Alone', password: goodPassword }
@@ -134,7 +134,7 @@ describeBackends('people who never proved their address', (backend) => {
     expect(noticesTo(server, email)).toEqual([])
   })
 
-  test('do not count as announced by a mail that was refused, however old they are; the next round tries again', async () => {
+  test('do not count as announced by a mail that was refused, however old they are; the next round retries', async () => {
     const tenant = await makeTenant(server)
     const person = await makeUnverified(server, tenant)
     server.inbox.behave({ refuseWith: 550, at: 'recipient' })
@@ -148,7 +148,7 @@ describeBackends('people who never proved their address', (backend) => {
     expect(await addressesOf(tenant)).toEqual([tenant.admin.email])
   })
 
-  test('count as announced only once the mail is out, and that counts to the end of the round when it stops', async () => {
+  test('count as announced only once the mail is sent, which a round that is stopped still records', async () => {
     const tenant = await makeTenant(server)
     const person = await makeUnverified(server, tenant)
     const mail = Promise.withResolvers<boolean>()
@@ -161,7 +161,7 @@ describeBackends('people who never proved their address', (backend) => {
     const round = housekeeping.run()
     await until(() => asked > 0)
     expect(await isAnnounced(server, person)).toBe(false)
-    // Meanwhile no other instance tells the same admins.
+    // Meanwhile no other instance notifies the same admins.
     expect(await roundIn(server, 6)).toMatchObject({ outcome: 'done', announced: 0 })
     const stopped = housekeeping.stop()
     mail.resolve(true)
@@ -172,7 +172,7 @@ describeBackends('people who never proved their address', (backend) => {
     expect(noticesTo(server, tenant.admin.email)).toEqual([])
   })
 
-  test('stay, admins among them, when the admin who was told is one no more', async () => {
+  test('stay, admins included, when the notified admin is no longer one', async () => {
     const tenant = await makeTenant(server)
     const email = freshEmail('second')
     const person = { email, full_name: 'Second', password: goodPassword, role: 'tenant_admin' }
@@ -211,7 +211,7 @@ describeFull('housekeeping on PostgreSQL', () => {
       return row?.['waiting'] > 0
     }, 'a transaction that waits for a lock')
 
-  test('is done by one instance at a time: every person is announced in one mail and removed once', async () => {
+  test('runs on one instance at a time: everyone is announced in one mail and removed once', async () => {
     const tenant = await makeTenant(server)
     const [root] = await admin`select password_hash from users where id = ${tenant.admin.id}`
     await admin`insert into users (tenant_id, id, email, full_name, role, password_hash)
@@ -225,7 +225,7 @@ describeFull('housekeeping on PostgreSQL', () => {
     const sum = (of: (round: (typeof rounds)[number]) => number) =>
       rounds.reduce((total, round) => total + of(round), 0)
     expect(rounds.filter(({ outcome }) => outcome === 'failed')).toEqual([])
-    // Who finds the other at it leaves it the rest, so both may leave a rest to the next round.
+    // Whoever finds the lock taken leaves the rest to the other, so both may leave some for the next round.
     rounds.push(await roundIn(server, 7), await roundIn(server, 9))
     expect(sum(({ announced }) => announced)).toBe(60)
     expect(sum(({ removed }) => removed.revocations)).toBe(300)
@@ -236,7 +236,7 @@ describeFull('housekeeping on PostgreSQL', () => {
     expect(await addressesOf(tenant)).toEqual([tenant.admin.email])
   })
 
-  test('leaves everything alone while another instance holds the lock, quietly', async () => {
+  test('silently does nothing while another instance holds the lock', async () => {
     const tenant = await makeTenant(server)
     const person = await makeUnverified(server, tenant)
     const logged = server.log.lines.length
@@ -250,14 +250,14 @@ describeFull('housekeeping on PostgreSQL', () => {
     expect(await isAnnounced(server, person)).toBe(false)
   })
 
-  test('never takes the last admin, also when the one who was told steps down at that very moment', async () => {
+  test('never removes the last admin, even when the notified one steps down at that moment', async () => {
     const tenant = await makeTenant(server)
     const second = await makeUnverified(server, tenant)
     await admin`update users set role = 'tenant_admin' where id = ${second.id}`
     await roundIn(server, 6)
     let round: Promise<unknown> = Promise.resolve()
     await admin.begin(async (tx) => {
-      // As users/service.ts does it.
+      // As users/service.ts does.
       await tx`select from tenants where id = ${tenant.id} for no key update`
       round = roundIn(server, 8)
       await blocked()
@@ -268,7 +268,7 @@ describeFull('housekeeping on PostgreSQL', () => {
     expect(left.map(({ id }) => id)).toEqual([second.id])
   })
 
-  test('leaves whoever proves their address at that very moment, and the other way round the code is refused', async () => {
+  test('keeps whoever verifies at that moment, or else the code is refused', async () => {
     const tenant = await makeTenant(server)
     const proving = await makeUnverified(server, tenant)
     const late = await makeUnverified(server, tenant)

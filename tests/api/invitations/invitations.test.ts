@@ -1,4 +1,4 @@
-/** Inviting, looking at an invitation, accepting and rejecting it. */
+/** Inviting, previewing, accepting and rejecting. */
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { createClient } from '../../support/client.ts'
 import { eventsOf, outcome, refusedFields } from '../../support/history.ts'
@@ -36,7 +36,7 @@ describeBackends('invitations', (backend) => {
     return answer.body.token
   }
 
-  test('the invitee is mailed a link that holds the token of the answer, which lasts 72 hours', async () => {
+  test('the invitee is mailed a link with the token of the answer, which lasts 72 hours', async () => {
     const { id } = await makeList(owner, 'Picnic')
     const before = Date.now()
     const answer = await inviting(owner, id, { email: guest.email.toUpperCase() })
@@ -53,7 +53,7 @@ describeBackends('invitations', (backend) => {
     expect((await owner.api.get(`/shopping-lists/${id}`)).body.members).toHaveLength(1)
   })
 
-  test('the token says list, tenant, address, role, inviter, its own id, type and expiry', async () => {
+  test('the token states list, tenant, address, role, inviter, its own id, type and expiry', async () => {
     const { id } = await makeList(owner)
     const [, payload = ''] = (await invited(id, guest, 'viewer')).split('.')
     const claims = JSON.parse(Buffer.from(payload, 'base64url').toString())
@@ -62,7 +62,7 @@ describeBackends('invitations', (backend) => {
     expect(claims.jti).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  test('anyone who holds it may look at it without signing in, and that spends nothing', async () => {
+  test('whoever holds it may preview it without signing in, which does not redeem it', async () => {
     const { id } = await makeList(owner, 'Party')
     const made = (await inviting(owner, id, { email: guest.email, role: 'viewer' })).body
     for (let look = 0; look < 2; look++) {
@@ -80,7 +80,7 @@ describeBackends('invitations', (backend) => {
     expect((await guest.api.post('/invitations/accept', { token: made.token })).status).toBe(200)
   })
 
-  test('accepting answers the summary with the invited role and is one member_joined', async () => {
+  test('accepting returns the summary with the invited role and is one member_joined', async () => {
     for (const role of ['editor', 'viewer']) {
       const { id } = await makeList(owner, 'Joined')
       await owner.api.post(`/shopping-lists/${id}/items`, { name: 'Milk' })
@@ -97,7 +97,7 @@ describeBackends('invitations', (backend) => {
     }
   })
 
-  test('rejecting spends it and changes nothing on the list', async () => {
+  test('rejecting redeems it and changes nothing on the list', async () => {
     const { id } = await makeList(owner)
     const token = await invited(id)
     const rejected = await guest.api.post('/invitations/reject', { token })
@@ -110,7 +110,7 @@ describeBackends('invitations', (backend) => {
     expect(second.status).toBe(200)
   })
 
-  test('only the owner and an admin invite, and only to living lists they see', async () => {
+  test('only the owner and an admin invite, and only to existing lists they see', async () => {
     const { id } = await makeList(owner)
     const [editor, stranger] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     await join(owner, id, editor)
@@ -140,7 +140,7 @@ describeBackends('invitations', (backend) => {
   })
 
   describe('addresses', () => {
-    test("unknown, deactivated and other tenants' ones answer the very same", async () => {
+    test("unknown, deactivated and other tenants' addresses get the same answer", async () => {
       const { id } = await makeList(owner)
       const elsewhere = await makeUser(server, await makeTenant(server))
       const gone = await makeUser(server, tenant)
@@ -155,7 +155,7 @@ describeBackends('invitations', (backend) => {
       for (const answer of answers) expect(answer).toEqual(answers[0] ?? answer)
     })
 
-    test('a colleague who has not verified the address yet may be invited, and joins once it is', async () => {
+    test('an unverified colleague may be invited, and joins once verified', async () => {
       const { id } = await makeList(owner)
       const email = freshEmail('new')
       const body = { email, full_name: 'New', password: goodPassword }
@@ -164,7 +164,7 @@ describeBackends('invitations', (backend) => {
     })
   })
 
-  test('INVITATION_TTL_HOURS sets how long one lasts', async () => {
+  test('INVITATION_TTL_HOURS sets the lifetime', async () => {
     const own = await startServer(backend, { INVITATION_TTL_HOURS: '1' })
     try {
       const { admin, ...home } = await makeTenant(own)

@@ -1,4 +1,4 @@
-/** When an invitation does not work, what is told, and which reason is told first. */
+/** Invitations that do not work: the error for each reason, and which reason comes first. */
 import { beforeAll, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { eventsOf, outcome } from '../../support/history.ts'
@@ -55,7 +55,7 @@ describeBackends('refused invitations', (backend) => {
     return signed(head, { ...claims, ...change }, key)
   }
 
-  test('what is no invitation of this service is invalid', async () => {
+  test('anything but an invitation of this service is invalid', async () => {
     const { id } = await makeList(owner)
     const token = await invitedBy(owner, id)
     expect(await accepting(forged(token, {}))).toBe('200')
@@ -82,12 +82,12 @@ describeBackends('refused invitations', (backend) => {
     expect(await accepting(fresh)).toBe('200')
   })
 
-  test('an invitation opens no other door', async () => {
+  test('an invitation works as no other kind of token', async () => {
     const token = await invitedBy(owner, (await makeList(owner)).id)
     expect((await owner.api.get('/shopping-lists', { token })).status).toBe(401)
   })
 
-  test('an expired one says so, in the very second it expires, and before anything else', async () => {
+  test('an expired one is reported as such, from the second it expires, before anything else', async () => {
     const { id } = await makeList(owner)
     const token = await invitedBy(owner, id)
     const now = Math.floor(Date.now() / 1000)
@@ -99,7 +99,7 @@ describeBackends('refused invitations', (backend) => {
     expect(await accepting(expired)).toBe('410 invitation_expired')
   })
 
-  test('it is for the invitee alone: not for colleagues, the owner, an admin, or another tenant', async () => {
+  test('it works only for the invitee: not for colleagues, the owner, an admin or another tenant', async () => {
     const { id } = await makeList(owner)
     const token = await invitedBy(owner, id)
     const elsewhere = await makeUser(server, await makeTenant(server))
@@ -112,7 +112,7 @@ describeBackends('refused invitations', (backend) => {
     expect(await accepting(token)).toBe('200')
   })
 
-  test('it works once: also after leaving again, being removed, or with the answer lost', async () => {
+  test('it works once, even after leaving, removal or a lost answer', async () => {
     const { id } = await makeList(owner)
     const token = await invitedBy(owner, id)
     expect(await accepting(token)).toBe('200')
@@ -126,7 +126,7 @@ describeBackends('refused invitations', (backend) => {
     expect(await eventsOf(owner, id)).toHaveLength(4)
   })
 
-  test('that it is spent is told before all but invalid and expired', async () => {
+  test('invitation_spent comes before every error but invalid and expired', async () => {
     const { id } = await makeList(owner)
     const token = await invitedBy(owner, id)
     expect(await accepting(token)).toBe('200')
@@ -135,7 +135,7 @@ describeBackends('refused invitations', (backend) => {
     expect([...(await everywhere(token))]).toEqual(['409 invitation_spent'])
   })
 
-  test('who became a member meanwhile is told so, and the invitation is not used up', async () => {
+  test('someone who is a member by now gets an error, and the invitation stays unused', async () => {
     const { id } = await makeList(owner)
     const [first, second] = [await invitedBy(owner, id), await invitedBy(owner, id)]
     expect(await accepting(first)).toBe('200')
@@ -144,7 +144,7 @@ describeBackends('refused invitations', (backend) => {
     expect(await accepting(second)).toBe('200')
   })
 
-  test('it is void while its list is deleted, and works again once it is back', async () => {
+  test('it is void while its list is deleted, and works again once the list is restored', async () => {
     const { id } = await makeList(owner)
     const token = await invitedBy(owner, id)
     await owner.api.delete(`/shopping-lists/${id}`)
@@ -153,7 +153,7 @@ describeBackends('refused invitations', (backend) => {
     expect(await accepting(token)).toBe('200')
   })
 
-  test('it is void when the inviter no longer owns the list, has left it, or is an admin no more', async () => {
+  test('it is void when the inviter no longer owns the list, has left it, or is no longer an admin', async () => {
     const { id } = await makeList(owner)
     await join(owner, id, other)
     const token = await invitedBy(owner, id)
@@ -190,7 +190,7 @@ describeBackends('refused invitations', (backend) => {
     expect(await previewing(token)).toBe('200')
   })
 
-  test('accepting and rejecting want a sign-in; a super admin has no part in lists', async () => {
+  test('accepting and rejecting need a sign-in; a super admin can do neither', async () => {
     const token = await invitedBy(owner, (await makeList(owner)).id)
     for (const action of ['accept', 'reject']) {
       const unsigned = await guest.api.post(`/invitations/${action}`, { token }, { token: 'x' })

@@ -20,7 +20,7 @@ describeBackends('changes of items', (backend) => {
 
   const seqOf = async (): Promise<number> => (await ann.api.get(`/shopping-lists/${list}`)).body.seq
 
-  test('a change counts the version once, names who made it, and is one event with what changed', async () => {
+  test('a change increments the version, records who made it, and is one event with what changed', async () => {
     const item = await addItem(ann, list, { name: 'Milk', unit: 'l', note: 'fresh', category: 'Dairy' })
     const seq = await seqOf()
     const changed = await ben.api.patch(`/items/${item.id}`, {
@@ -64,7 +64,7 @@ describeBackends('changes of items', (backend) => {
     ])
   })
 
-  test('a change that changes nothing makes no event and no version', async () => {
+  test('a change without effect makes no event and no new version', async () => {
     const item = (
       await ann.api.post(`/shopping-lists/${list}/items`, { name: 'Same', quantity: 1.5, note: 'n' })
     ).body
@@ -82,7 +82,7 @@ describeBackends('changes of items', (backend) => {
     expect(await seqOf()).toBe(seq)
   })
 
-  test('buying notes who and when, once; putting it back clears both', async () => {
+  test('buying records who and when, once; undoing it clears both', async () => {
     const item = await addItem(ann, list)
     const seq = await seqOf()
     const bought = await ben.api.patch(`/items/${item.id}`, { status: 'purchased' })
@@ -102,7 +102,7 @@ describeBackends('changes of items', (backend) => {
     expect(events.map(({ payload }) => payload.changed)).toEqual([['status'], ['name'], ['status']])
   })
 
-  test('fields of the service’s own and values that are none are refused', async () => {
+  test('read-only fields and invalid values are refused', async () => {
     const item = await addItem(ann, list)
     const refused = async (change: object) => refusedFields(await ann.api.patch(`/items/${item.id}`, change))
     for (const status of ['bought', '', null, true]) expect(await refused({ status })).toEqual(['status'])
@@ -113,7 +113,7 @@ describeBackends('changes of items', (backend) => {
     expect((await ann.api.get(`/shopping-lists/${list}`)).body.items.at(-1)).toMatchObject({ version: 1 })
   })
 
-  test('changes of different fields both win; of the same field the later does, unless If-Match says otherwise', async () => {
+  test('changes of different fields merge; of the same field the later wins, unless If-Match prevents it', async () => {
     const item = await addItem(ann, list, { name: 'Milk' })
     const path = `/items/${item.id}`
     await Promise.all([ann.api.patch(path, { name: 'Cream' }), ben.api.patch(path, { quantity: 2 })])
@@ -131,7 +131,7 @@ describeBackends('changes of items', (backend) => {
     expect(outcome(await ann.api.delete(path, read))).toBe('412 version_mismatch')
   })
 
-  test('If-Match takes the seq of the whole list as well', async () => {
+  test('If-Match also accepts the seq of the list', async () => {
     const item = await addItem(ann, list)
     const seen = await seqOf()
     await addItem(ben, list)
@@ -148,7 +148,7 @@ describeBackends('changes of items', (backend) => {
     expect((await ann.api.delete(path, { headers: { 'if-match': '"2"' } })).status).toBe(204)
   })
 
-  test('a deleted item is gone for good, with one event', async () => {
+  test('deleting an item is final and one event', async () => {
     const item = await addItem(ann, list)
     const seq = await seqOf()
     const deleted = await ben.api.delete(`/items/${item.id}`)
@@ -161,7 +161,7 @@ describeBackends('changes of items', (backend) => {
     expect(events[0]?.payload).toEqual({ list_id: list, item_id: item.id })
   })
 
-  test('clearing the bought ones deletes exactly them, one event each in list order', async () => {
+  test('clearing purchased items deletes exactly those, with one event each, in list order', async () => {
     const { id } = await makeList(ann)
     const { data } = (
       await ann.api.post(`/shopping-lists/${id}/items`, {

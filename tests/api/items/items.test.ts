@@ -1,4 +1,4 @@
-/** What an item is, and which quantities and texts it takes. */
+/** The shape of an item, and which quantities and texts it accepts. */
 import { beforeAll, expect, test } from 'bun:test'
 import { eventsOf, outcome, refusedFields } from '../../support/history.ts'
 import {
@@ -27,7 +27,7 @@ describeBackends('items', (backend) => {
 
   const adding = (body: unknown, person = ann) => person.api.post(`/shopping-lists/${list}/items`, body)
 
-  test('a bare item has its defaults, its adder and version 1, and is one item_added with the whole of it', async () => {
+  test('a minimal item has its defaults, its adder and version 1, and is one item_added with the whole item', async () => {
     const { id } = await makeList(ann)
     const added = await ann.api.post(`/shopping-lists/${id}/items`, { name: ' Milk ' })
     expect([added.status, added.headers.get('etag')]).toEqual([201, '"1"'])
@@ -65,7 +65,7 @@ describeBackends('items', (backend) => {
     })
   })
 
-  test('everything an item may say is kept', async () => {
+  test('every field of an item is stored', async () => {
     const full = {
       name: 'N',
       quantity: 2.25,
@@ -88,12 +88,12 @@ describeBackends('items', (backend) => {
     [999_999.999, 999_999.999],
     [1e6, 1_000_000],
     [1e-3, 0.001],
-  ])('the quantity %p is taken and told as %p', async (given, told) => {
+  ])('the quantity %p is accepted and returned as %p', async (given, returned) => {
     const added = await adding({ name: 'x', quantity: given })
-    expect([added.status, added.body.quantity]).toEqual([201, told])
+    expect([added.status, added.body.quantity]).toEqual([201, returned])
   })
 
-  test('trailing zeros mean nothing: 1.500 is 1.5 in every answer', async () => {
+  test('trailing zeros are dropped: 1.500 is 1.5 in every answer', async () => {
     const response = await fetch(`${server.url}/api/v1/shopping-lists/${list}/items`, {
       method: 'POST',
       headers: { authorization: `Bearer ${ann.accessToken}`, 'content-type': 'application/json' },
@@ -113,7 +113,7 @@ describeBackends('items', (backend) => {
     },
   )
 
-  test('a quantity is a number and nothing else', async () => {
+  test('a quantity must be a number', async () => {
     const { id } = await addItem(ann, list)
     for (const quantity of ['1', '', 'many', true, null, [], [1], {}]) {
       expect(refusedFields(await adding({ name: 'x', quantity }))).toEqual(['quantity'])
@@ -141,7 +141,7 @@ describeBackends('items', (backend) => {
     expect((await adding({ name: '🍏'.repeat(255), ...limits })).body).toMatchObject(limits)
   })
 
-  test('editors and admins write items, viewers only read, strangers find nothing', async () => {
+  test('editors and admins write items, viewers only read, others get 404', async () => {
     const { id } = await makeList(ann)
     const people = {
       editor: await makeUser(server, tenant),

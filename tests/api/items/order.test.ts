@@ -1,4 +1,4 @@
-/** List order: fractional-index keys, by bytes, ties by id; and the pages in that order. */
+/** List order: fractional-index keys compared by bytes, then by id; pages follow it. */
 import { beforeAll, expect, test } from 'bun:test'
 import { generateKeyBetween, generateNKeysBetween } from 'fractional-indexing'
 import { eventsOf, outcome, refusedFields } from '../../support/history.ts'
@@ -30,7 +30,7 @@ describeBackends('the order of items', (backend) => {
     return answer.body.data
   }
 
-  test('new items go last, at the very keys that the fractional-indexing library makes', async () => {
+  test('new items go last, with the keys that the fractional-indexing library makes', async () => {
     const { id } = await makeList(ann)
     const first = await addItem(ann, id)
     const many = await bulk(
@@ -43,7 +43,7 @@ describeBackends('the order of items', (backend) => {
     expect((await itemsOf(id)).slice(1).map((item) => item.name)).toEqual(many.map((item) => item.name))
   })
 
-  test('whatever the last key is, the next one is the library’s', async () => {
+  test('after any last key, the next one is the library’s', async () => {
     const largest = `z${'z'.repeat(26)}`
     const lasts = [
       'Zz',
@@ -66,7 +66,7 @@ describeBackends('the order of items', (backend) => {
     }
   })
 
-  test('a new item goes last behind what its own request places, and after the last was deleted', async () => {
+  test('a new item goes last, also after items placed by the same request and after a deletion of the last', async () => {
     const { id } = await makeList(ann)
     await bulk(id, [{ name: 'last' }, { name: 'placed', position: 'b0V' }, { name: 'very last' }])
     expect(await namesOf(id)).toEqual(['placed', 'last', 'very last'])
@@ -76,7 +76,7 @@ describeBackends('the order of items', (backend) => {
     expect(await namesOf(id)).toEqual(['placed', 'last', 'new'])
   })
 
-  test('a move between two items changes that one item only', async () => {
+  test('a move between two items changes only the moved item', async () => {
     const { id } = await makeList(ann)
     const [a, b, c] = await bulk(id, [{ name: 'a' }, { name: 'b' }, { name: 'c' }])
     const before = await itemsOf(id)
@@ -94,7 +94,7 @@ describeBackends('the order of items', (backend) => {
     expect(await namesOf(id)).toEqual(['b', 'a', 'c'])
   })
 
-  test('keys order by bytes, and equal ones by id', async () => {
+  test('items are ordered by the bytes of their keys, then by id', async () => {
     const { id } = await makeList(ann)
     for (const position of ['a1', 'aV', 'Zz', 'a0', 'av', 'b00', 'a0V', 'ZV'])
       await addItem(ann, id, { name: position, position })
@@ -104,7 +104,7 @@ describeBackends('the order of items', (backend) => {
     expect((await namesOf(id)).slice(5, 10)).toEqual(twins)
   })
 
-  test('what the library could not have made is no position', async () => {
+  test('a key that the library cannot make is not a valid position', async () => {
     const { id } = await makeList(ann)
     const item = await addItem(ann, id)
     const smallest = 'A'.padEnd(27, '0')
@@ -145,7 +145,7 @@ describeBackends('the order of items', (backend) => {
     return found
   }
 
-  test('pages come in list order, all or by status, none twice and none skipped while others are added', async () => {
+  test('pages follow the list order, all or by status, without duplicates or gaps while items are added', async () => {
     const { id } = await makeList(ann)
     const added = await bulk(
       id,

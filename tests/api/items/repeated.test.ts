@@ -1,4 +1,4 @@
-/** Adding several at once, adding again with the same ids, and how many a list holds. */
+/** Bulk adds, repeated requests with the same ids, and the limit of items on a list. */
 import { beforeAll, expect, test } from 'bun:test'
 import { eventsOf, outcome, refusedFields, typesOf } from '../../support/history.ts'
 import {
@@ -30,7 +30,7 @@ describeBackends('adding items', (backend) => {
   const named = (count: number) => Array.from({ length: count }, (_, index) => ({ name: `item ${index}` }))
   const state = async (listId: string) => (await ann.api.get(`/shopping-lists/${listId}`)).body
 
-  test('up to 200 at once come back in the order sent, each an event', async () => {
+  test('up to 200 items in one request come back in the order sent, with an event each', async () => {
     const { id } = await makeList(ann)
     const added = await adding(id, { items: named(200) })
     expect(added.status).toBe(201)
@@ -47,7 +47,7 @@ describeBackends('adding items', (backend) => {
     expect(await state(id)).toMatchObject({ seq: 201 })
   })
 
-  test('one bad item refuses them all, named by its place', async () => {
+  test('one invalid item refuses them all and is named by its index', async () => {
     const { id } = await makeList(ann)
     const broken = (fault: object, at = 17) =>
       named(20).map((item, index) => (index === at ? { ...item, ...fault } : item))
@@ -65,7 +65,7 @@ describeBackends('adding items', (backend) => {
     expect(await state(id)).toMatchObject({ seq: 0, items: [] })
   })
 
-  test('a repeated request answers what exists and changes nothing, also after it was changed or others came', async () => {
+  test('a repeated request returns the existing item and changes nothing, even after later changes', async () => {
     const { id } = await makeList(ann)
     const body = { id: Bun.randomUUIDv7(), name: 'Milk', quantity: 2 }
     const first = await adding(id, body)
@@ -80,7 +80,7 @@ describeBackends('adding items', (backend) => {
     expect(await state(id)).toMatchObject({ seq: 3 })
   })
 
-  test('a repeated bulk answers them all in the order sent; what was missing is added', async () => {
+  test('a repeated bulk request returns all items in the order sent and adds the missing ones', async () => {
     const { id } = await makeList(ann)
     const items = named(5).map((item) => ({ ...item, id: Bun.randomUUIDv7() }))
     const first = await adding(id, { items: items.slice(0, 4) })
@@ -105,7 +105,7 @@ describeBackends('adding items', (backend) => {
     expect((await state(id)).items).toHaveLength(6)
   })
 
-  test("an id of another list or adder conflicts, a deleted one is told, another tenant's means nothing", async () => {
+  test("an id of another list or adder conflicts, a deleted one is reported, another tenant's is free", async () => {
     const [here, there] = [(await makeList(ann)).id, (await makeList(ann)).id]
     await join(ann, here, ben)
     const id = Bun.randomUUIDv7()
@@ -130,7 +130,7 @@ describeBackends('adding items', (backend) => {
     expect((await elsewhere.admin.api.get(`/shopping-lists/${theirs.id}`)).body.items).toHaveLength(1)
   })
 
-  test('a repeated request of someone who may no longer write is refused like any other', async () => {
+  test('a repeated request by someone who may no longer write is refused', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     const body = { id: Bun.randomUUIDv7(), name: 'Milk' }
@@ -141,7 +141,7 @@ describeBackends('adding items', (backend) => {
     expect(outcome(await adding(id, body, ben))).toBe('404 not_found')
   })
 
-  test('a list holds 5,000 items and not one more; repeating still works, and a deleted one makes room', async () => {
+  test('a list holds at most 5,000 items; repeated requests still work, and a deletion makes room', async () => {
     const { id } = await makeList(ann)
     const last = named(200).map((item) => ({ ...item, id: Bun.randomUUIDv7() }))
     for (let round = 0; round < 24; round++)

@@ -1,4 +1,4 @@
-/** What holds when many act at once, on a real PostgreSQL with two instances in front of it. */
+/** Concurrent changes, on a real PostgreSQL behind two instances. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { type Answer, createClient } from '../../support/client.ts'
 import { eventsOf, outcome, typesOf } from '../../support/history.ts'
@@ -13,7 +13,7 @@ import {
 } from '../../support/people.ts'
 import { describeFull, sharedServer, startInstance, type TestServer } from '../../support/server.ts'
 
-describeFull('at once', () => {
+describeFull('concurrent requests', () => {
   let server: TestServer
   let second: TestServer
   let tenant: Tenant
@@ -29,7 +29,7 @@ describeFull('at once', () => {
   })
   afterAll(() => second.stop())
 
-  /** The same person's calls over both instances in turn. */
+  /** The same person's calls, alternating between both instances. */
   const through = (person: Person, turn: number) =>
     createClient(turn % 2 === 0 ? server.url : second.url, person.accessToken)
   const times = <T>(count: number, act: (turn: number) => Promise<T>): Promise<T[]> =>
@@ -37,7 +37,7 @@ describeFull('at once', () => {
   const tally = (answers: Answer[]): Record<string, number> =>
     Object.fromEntries([...Map.groupBy(answers, outcome)].map(([name, same]) => [name, same.length]))
 
-  test('twenty people adding at once make events 1 to 20 and twenty places in the list', async () => {
+  test('twenty people adding items make events 1 to 20 and twenty positions', async () => {
     const people = await times(20, () => makeUser(server, tenant))
     const { id } = await makeList(owner)
     for (const person of people) await join(owner, id, person)
@@ -50,11 +50,11 @@ describeFull('at once', () => {
     for (const answer of answers) expect(added.map((event) => event.payload.item)).toContainEqual(answer.body)
     const { items, seq } = (await owner.api.get(`/shopping-lists/${id}`)).body
     expect([seq, new Set(items.map((item: { position: string }) => item.position)).size]).toEqual([40, 20])
-    // Where an item stands is when it was added: its event's place in the history.
+    // Items are in the order in which they were added, by their events' seq.
     expect(items.map((item: { id: string }) => item.id)).toEqual(added.map((event) => event.payload.item.id))
   })
 
-  test('one request sent ten times at once adds one item', async () => {
+  test('one request sent ten times adds one item', async () => {
     const { id } = await makeList(owner)
     const body = { id: Bun.randomUUIDv7(), name: 'Once' }
     const answers = await times(10, (turn) => through(owner, turn).post(`/shopping-lists/${id}/items`, body))
@@ -63,7 +63,7 @@ describeFull('at once', () => {
     expect(await eventsOf(owner, id)).toHaveLength(1)
   })
 
-  test('one id sent to two lists at once lands on one of them', async () => {
+  test('one id sent to two lists lands on one of them', async () => {
     const lists = [await makeList(owner), await makeList(owner)]
     for (let round = 0; round < 10; round++) {
       const body = { id: Bun.randomUUIDv7(), name: 'Where' }
@@ -74,13 +74,13 @@ describeFull('at once', () => {
     }
   })
 
-  test('one new list sent ten times at once is made once', async () => {
+  test('one new list sent ten times is created once', async () => {
     const body = { id: Bun.randomUUIDv7(), name: 'Once' }
     const answers = await times(10, (turn) => through(owner, turn).post('/shopping-lists', body))
     expect(tally(answers)).toEqual({ '201': 1, '200': 9 })
   })
 
-  test('a nearly full list takes as many as fit and never a 5,001st', async () => {
+  test('a nearly full list takes as many items as fit and never a 5,001st', async () => {
     const { id } = await makeList(owner)
     const items = Array.from({ length: 200 }, () => ({ name: 'x' }))
     for (let round = 0; round < 24; round++) await owner.api.post(`/shopping-lists/${id}/items`, { items })
@@ -107,7 +107,7 @@ describeFull('at once', () => {
     expect(count).toBeLessThanOrEqual(10)
   })
 
-  test('one invitation accepted ten times at once is accepted once', async () => {
+  test('one invitation sent ten times is accepted once', async () => {
     const { id } = await makeList(owner)
     const { token } = (await owner.api.post(`/shopping-lists/${id}/invite`, { email: guest.email })).body
     const answers = await times(10, (turn) => through(guest, turn).post('/invitations/accept', { token }))
@@ -115,7 +115,7 @@ describeFull('at once', () => {
     expect(typesOf(await eventsOf(owner, id))).toEqual(['member_joined'])
   })
 
-  test('accepting and rejecting at once: one of them counts, and membership follows it', async () => {
+  test('of accepting and rejecting, one takes effect, and membership follows it', async () => {
     for (let round = 0; round < 10; round++) {
       const { id } = await makeList(owner)
       const { token } = (await owner.api.post(`/shopping-lists/${id}/invite`, { email: guest.email })).body
@@ -132,7 +132,7 @@ describeFull('at once', () => {
     }
   })
 
-  test('two hand-overs at once leave exactly one owner, whom the list names', async () => {
+  test('two transfers of ownership leave exactly one owner, whom the list names', async () => {
     const [one, two] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     for (let round = 0; round < 10; round++) {
       const { id } = await makeList(owner)
@@ -154,7 +154,7 @@ describeFull('at once', () => {
     }
   })
 
-  test('the owner leaving while handed the list never leaves it without an owner', async () => {
+  test('a transfer while the owner leaves never leaves the list without an owner', async () => {
     for (let round = 0; round < 10; round++) {
       const { id } = await makeList(owner)
       await join(owner, id, guest)
@@ -168,7 +168,7 @@ describeFull('at once', () => {
   })
 
   test.each(['list_deleted', 'member_removed'])(
-    'every acknowledged item has its event before %s, and none is acknowledged after',
+    'every acknowledged item has its event before %s, and none is acknowledged after it',
     async (ending) => {
       const { id } = await makeList(owner)
       await join(owner, id, guest)
@@ -191,7 +191,7 @@ describeFull('at once', () => {
     },
   )
 
-  test('as many versions of an item as events, and every field of every writer in it', async () => {
+  test("an item has as many versions as events, and no writer's field is lost", async () => {
     const { id } = await makeList(owner)
     await join(owner, id, guest)
     const item = await addItem(owner, id)
@@ -214,7 +214,7 @@ describeFull('at once', () => {
     }
   })
 
-  test('buying one item at once from everywhere is one event; one If-Match wins one race', async () => {
+  test('buying one item from everywhere is one event; one If-Match wins the race', async () => {
     const { id } = await makeList(owner)
     const item = await addItem(owner, id)
     const buy = (turn: number) => through(owner, turn).patch(`/items/${item.id}`, { status: 'purchased' })

@@ -1,4 +1,4 @@
-/** Deleted lists: gone for all, back for those who may restore them. */
+/** Deleted lists are gone for everyone and can be restored by their owner or an admin. */
 import { beforeAll, expect, test } from 'bun:test'
 import { eventsOf, outcome, typesOf } from '../../support/history.ts'
 import {
@@ -31,7 +31,7 @@ describeBackends('deleted lists', (backend) => {
       (list: { id: string }) => list.id,
     )
 
-  test('a deleted list is not there on any route, for anyone', async () => {
+  test('a deleted list is not found on any route, by anyone', async () => {
     const { id } = await makeList(owner)
     await join(owner, id, editor)
     const item = await addItem(owner, id)
@@ -60,7 +60,7 @@ describeBackends('deleted lists', (backend) => {
     expect(await idsSeenBy(tenant.admin, '&scope=all')).not.toContain(id)
   })
 
-  test('it shows in deleted=true to those who may restore it, and to nobody else', async () => {
+  test('deleted=true lists it for those who may restore it, and nobody else', async () => {
     const { id } = await makeList(owner)
     const living = await makeList(owner)
     await join(owner, id, editor)
@@ -80,7 +80,7 @@ describeBackends('deleted lists', (backend) => {
     expect(data[0]).toMatchObject({ id, role: 'owner', member_count: 2, deleted_at: expect.any(String) })
   })
 
-  test('only its owner and an admin restore it; to all others it is not there', async () => {
+  test('only its owner and an admin restore it; all others get 404', async () => {
     const { id } = await makeList(owner)
     await join(owner, id, editor)
     await owner.api.delete(`/shopping-lists/${id}`)
@@ -92,7 +92,7 @@ describeBackends('deleted lists', (backend) => {
     expect((await restore(owner)).status).toBe(200)
   })
 
-  test('a restored list has its items, members and history, and goes on counting', async () => {
+  test('a restored list has its items, members and history, and its seq continues', async () => {
     const { id } = await makeList(owner)
     await join(owner, id, editor)
     await addItem(editor, id, { name: 'Kept' })

@@ -1,4 +1,4 @@
-/** A list's history, as GET …/events serves it. */
+/** A list's history from GET …/events. */
 import { beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { eventsOf, outcome, refusedFields, typesOf } from '../../support/history.ts'
@@ -13,7 +13,7 @@ import {
 } from '../../support/people.ts'
 import { describeBackends, describeFull, sharedServer, type TestServer } from '../../support/server.ts'
 
-/** What the payload of each type holds besides list_id. */
+/** The payload's fields by type, besides list_id. */
 const payloads: Record<string, string[]> = {
   item_added: ['item'],
   item_updated: ['changed', 'item'],
@@ -57,7 +57,7 @@ describeBackends('events', (backend) => {
   const reading = (listId: string, query = '', person = ann) =>
     person.api.get(`/shopping-lists/${listId}/events${query}`)
 
-  test('everything that happens on a list is an event of its type and shape, numbered without holes', async () => {
+  test('every change of a list is an event of its type and shape, numbered without gaps', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben)
     const item = await addItem(ben, id)
@@ -87,14 +87,14 @@ describeBackends('events', (backend) => {
     expect(events.map((event) => event.at)).toEqual(events.map((event) => event.at).toSorted())
   })
 
-  test('a list event holds the seq that it is itself', async () => {
+  test("the list in a list event has that event's own seq", async () => {
     const id = await listWithItems(3)
     await ann.api.patch(`/shopping-lists/${id}`, { name: 'x' })
     const [event] = await eventsOf(ann, id, 3)
     expect(event).toMatchObject({ seq: 4, payload: { list: { seq: 4, version: 2 } } })
   })
 
-  test('pages are cut by limit, 50 by default, and complete says whether the last event is among them', async () => {
+  test('pages hold up to limit events, 50 by default, and complete says whether the last one is included', async () => {
     const id = await listWithItems(120)
     const page = async (query: string) => {
       const { body } = await reading(id, query)
@@ -112,7 +112,7 @@ describeBackends('events', (backend) => {
     )
   })
 
-  test('a reader ahead of the list is told that he has not what it has', async () => {
+  test('a reader ahead of the list gets an error', async () => {
     const id = await listWithItems(2)
     expect((await reading(id, '?since=3')).body).toEqual({ data: [], seq: 2, complete: false })
     expect((await reading(id, `?since=${Number.MAX_SAFE_INTEGER}`)).body.complete).toBe(false)
@@ -120,7 +120,7 @@ describeBackends('events', (backend) => {
     expect((await reading(fresh.id)).body).toEqual({ data: [], seq: 0, complete: true })
   })
 
-  test('since and limit are whole numbers', async () => {
+  test('since and limit must be integers', async () => {
     const id = await listWithItems(1)
     for (const [query, field] of [
       ...['-1', '1.5', 'x', '', '1e3', '9007199254740993'].map((since) => [`?since=${since}`, 'since']),
@@ -135,7 +135,7 @@ describeBackends('events', (backend) => {
     }
   })
 
-  test('who sees the list sees its history, nobody else', async () => {
+  test('only those who see the list see its history', async () => {
     const id = await listWithItems(1)
     expect(outcome(await reading(id, '', ben))).toBe('404 not_found')
     await join(ann, id, ben, 'viewer')
@@ -159,7 +159,7 @@ describeBackends('events', (backend) => {
 })
 
 describeFull('expired events', () => {
-  test('a reader who missed more than is kept is told 410, anyone later reads on', async () => {
+  test('a reader who is behind the oldest kept event gets 410, later ones read on', async () => {
     const server = await sharedServer('full')
     const { admin } = await makeTenant(server)
     const { id } = await makeList(admin)

@@ -1,4 +1,4 @@
-/** Making lists, reading one, changing its own fields. */
+/** Creating, reading and changing a list. */
 import { beforeAll, expect, test } from 'bun:test'
 import { eventsOf, outcome, refusedFields, typesOf } from '../../support/history.ts'
 import {
@@ -62,7 +62,7 @@ describeBackends('lists', (backend) => {
     })
   })
 
-  test('what is no list is refused, each field by its name', async () => {
+  test('an invalid list is refused, each field by its name', async () => {
     const refused = async (body: Record<string, unknown>): Promise<string[]> => {
       const answer = await ann.api.post('/shopping-lists', body)
       expect(outcome(answer)).toBe('422 invalid')
@@ -80,7 +80,7 @@ describeBackends('lists', (backend) => {
     expect((await ann.api.post('/shopping-lists', { name: '🛒'.repeat(255) })).status).toBe(201)
   })
 
-  test('repeating the request with the same id answers what exists and changes nothing, also later', async () => {
+  test('repeating the request with the same id returns the existing list and changes nothing, even later', async () => {
     const id = Bun.randomUUIDv7()
     const first = await ann.api.post('/shopping-lists', { id, name: 'Camping', description: 'tent' })
     expect(first.status).toBe(201)
@@ -96,7 +96,7 @@ describeBackends('lists', (backend) => {
     expect(typesOf(await eventsOf(ann, id))).toEqual(['list_updated'])
   })
 
-  test("another's id conflicts, a deleted one is told, and another tenant's means nothing", async () => {
+  test("another user's id conflicts, a deleted one is reported, and another tenant's is free", async () => {
     const id = Bun.randomUUIDv7()
     await ann.api.post('/shopping-lists', { id, name: 'Mine' })
     expect(outcome(await ben.api.post('/shopping-lists', { id, name: 'Mine' }))).toBe('409 id_conflict')
@@ -115,7 +115,7 @@ describeBackends('lists', (backend) => {
     expect((await elsewhere.admin.api.get(`/shopping-lists/${id}`)).status).toBe(200)
   })
 
-  test('a creator who handed the list over and left learns nothing by repeating the request', async () => {
+  test('a creator who handed the list over and left cannot read it by repeating the request', async () => {
     const id = Bun.randomUUIDv7()
     await ann.api.post('/shopping-lists', { id, name: 'Was mine' })
     await join(ann, id, ben)
@@ -127,7 +127,7 @@ describeBackends('lists', (backend) => {
     expect(late.text).not.toContain(ben.id)
   })
 
-  test('a list read again unchanged costs 304, by its seq alone', async () => {
+  test('an unchanged list answers 304, by its seq', async () => {
     const { id } = await makeList(ann)
     const read = (tag: string) => ann.api.get(`/shopping-lists/${id}`, { headers: { 'if-none-match': tag } })
     const full = await ann.api.get(`/shopping-lists/${id}`)
@@ -148,7 +148,7 @@ describeBackends('lists', (backend) => {
     }
   })
 
-  test('everyone reads what he is on the list; an admin who is no member reads tenant_admin', async () => {
+  test('everyone reads their own role on the list; an admin who is no member reads tenant_admin', async () => {
     const { id } = await makeList(ann)
     await join(ann, id, ben, 'viewer')
     const roleOf = async (person: Person) => (await person.api.get(`/shopping-lists/${id}`)).body.role
@@ -161,7 +161,7 @@ describeBackends('lists', (backend) => {
     expect(await roleOf(tenant.admin)).toBe('editor')
   })
 
-  test('a change counts the version and the seq once, moves updated_at, and is one event with the whole list', async () => {
+  test('a change increments version and seq, sets updated_at, and is one event with the whole list', async () => {
     const made = (await ann.api.post('/shopping-lists', { name: 'A', description: 'about' })).body
     const path = `/shopping-lists/${made.id}`
     const changed = await ann.api.patch(path, { name: 'B', description: null })
@@ -181,7 +181,7 @@ describeBackends('lists', (backend) => {
     ])
   })
 
-  test('a change that changes nothing makes no event and no version', async () => {
+  test('a change without effect makes no event and no new version', async () => {
     const made = (await ann.api.post('/shopping-lists', { name: 'Same' })).body
     for (const change of [
       {},
@@ -196,7 +196,7 @@ describeBackends('lists', (backend) => {
     expect(await eventsOf(ann, made.id)).toEqual([])
   })
 
-  test('If-Match guards a change and a deletion by the version or by everything on the list', async () => {
+  test("If-Match guards a change and a deletion, by the list's version or its seq", async () => {
     const { id } = await makeList(ann, 'Guarded')
     await addItem(ann, id)
     const path = `/shopping-lists/${id}`
@@ -222,7 +222,7 @@ describeBackends('lists', (backend) => {
     expect((await ann.api.delete(path, withTag('"seq-5"'))).status).toBe(204)
   })
 
-  test('only the owner and an admin change or delete; others are forbidden, strangers find nothing', async () => {
+  test('only the owner and an admin change or delete; other members get 403, strangers 404', async () => {
     const { id } = await makeList(ann)
     const [editor, viewer] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     await join(ann, id, editor, 'editor')

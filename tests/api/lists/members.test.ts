@@ -1,4 +1,4 @@
-/** Who is on a list, changed roles, handing over, leaving and being removed. */
+/** Members: listing, roles, transfer of ownership, leaving and removal. */
 import { beforeAll, expect, test } from 'bun:test'
 import { eventsOf, outcome, refusedFields, typesOf } from '../../support/history.ts'
 import { join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
@@ -21,7 +21,7 @@ describeBackends('members', (backend) => {
     stranger = await makeUser(server, tenant, { name: 'sam' })
   })
 
-  /** Its two members have joined with events 1 and 2. */
+  /** Its two members joined with events 1 and 2. */
   const sharedList = async (): Promise<string> => {
     const { id } = await makeList(owner)
     await join(owner, id, editor, 'editor')
@@ -36,7 +36,7 @@ describeBackends('members', (backend) => {
   }
   const place = (listId: string, person: Person) => `/shopping-lists/${listId}/members/${person.id}`
 
-  test('everyone on a list and an admin see its members in the order they joined, page by page', async () => {
+  test('members and admins see the members in the order they joined, page by page', async () => {
     const id = await sharedList()
     for (const person of [owner, editor, viewer, tenant.admin]) {
       const { body } = await person.api.get(`/shopping-lists/${id}/members`)
@@ -62,7 +62,7 @@ describeBackends('members', (backend) => {
     expect(outcome(await stranger.api.get(`/shopping-lists/${id}/members`))).toBe('404 not_found')
   })
 
-  test('the owner or an admin changes a role; it is one event, and the same role again is none', async () => {
+  test('the owner or an admin changes a role, as one event; the same role again makes none', async () => {
     const id = await sharedList()
     const changed = await owner.api.patch(place(id, editor), { role: 'viewer' })
     expect([changed.status, changed.body]).toMatchObject([200, { user_id: editor.id, role: 'viewer' }])
@@ -80,7 +80,7 @@ describeBackends('members', (backend) => {
     expect((await owner.api.get(`/shopping-lists/${id}`)).body.version).toBe(1)
   })
 
-  test('editors and viewers change nobody, strangers find nothing, and who is no member is not there', async () => {
+  test('editors and viewers change nobody, strangers find nothing, and a non-member is not found', async () => {
     const id = await sharedList()
     for (const person of [editor, viewer]) {
       expect(outcome(await person.api.patch(place(id, person), { role: 'owner' }))).toBe('403 forbidden')
@@ -99,7 +99,7 @@ describeBackends('members', (backend) => {
     expect(await eventsOf(owner, id)).toHaveLength(2)
   })
 
-  test('handing over makes the old owner an editor, in three events and one new version', async () => {
+  test('handing a list over makes the old owner an editor, in three events and one new version', async () => {
     for (const by of [owner, tenant.admin]) {
       const id = await sharedList()
       const answer = await by.api.patch(place(id, viewer), { role: 'owner' })
@@ -122,7 +122,7 @@ describeBackends('members', (backend) => {
     }
   })
 
-  test('handing over to who owns it already changes nothing; a deactivated member cannot own a list', async () => {
+  test('handing a list to its owner changes nothing; a deactivated member cannot own a list', async () => {
     const leaving = await makeUser(server, tenant)
     const id = await sharedList()
     await join(owner, id, leaving)
@@ -138,7 +138,7 @@ describeBackends('members', (backend) => {
     })
   })
 
-  test('the owner neither leaves nor steps down before handing over, whoever asks', async () => {
+  test('the owner must hand the list over before leaving or stepping down, whoever asks', async () => {
     const id = await sharedList()
     for (const person of [owner, tenant.admin]) {
       expect(outcome(await person.api.delete(place(id, owner)))).toBe('409 owner_must_hand_over')
@@ -153,7 +153,7 @@ describeBackends('members', (backend) => {
     expect(await roles(id)).toEqual({ [editor.id]: 'owner', [viewer.id]: 'viewer' })
   })
 
-  test('who leaves or is removed is gone at once; leaving and removing are told apart', async () => {
+  test('a member who leaves or is removed is gone immediately; the event says which', async () => {
     const id = await sharedList()
     expect((await viewer.api.delete(place(id, viewer))).status).toBe(204)
     expect(outcome(await viewer.api.get(`/shopping-lists/${id}`))).toBe('404 not_found')
@@ -172,7 +172,7 @@ describeBackends('members', (backend) => {
     expect(await roles(id)).toEqual({ [owner.id]: 'owner' })
   })
 
-  test('If-Match guards what is done to members too', async () => {
+  test('If-Match guards changes of members too', async () => {
     const id = await sharedList()
     const stale = { headers: { 'if-match': '"seq-1"' } }
     const refused = await owner.api.patch(place(id, viewer), { role: 'owner' }, stale)

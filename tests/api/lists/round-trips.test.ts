@@ -1,6 +1,6 @@
 /**
- * What people do all the time takes one round trip to PostgreSQL. Between the service and the database stands a line
- * with a delay: whatever is sent before the answer to it can be there belongs to the same round trip.
+ * Common requests take one round trip to PostgreSQL. A proxy with a delay sits between service and database: whatever
+ * is sent before an answer can arrive belongs to the same round trip.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -13,14 +13,14 @@ const delayMs = 25
 const warmUps = 3
 const tries = 12
 
-interface SlowLine {
+interface DelayProxy {
   port: number
-  /** Round trips begun so far: something sent after something was received, on one connection. */
+  /** Round trips so far: a send after a receive, on one connection. */
   roundTrips: () => number
   close(): void
 }
 
-async function slowLine(host: string, port: number): Promise<SlowLine> {
+async function delayProxy(host: string, port: number): Promise<DelayProxy> {
   let roundTrips = 0
   const sockets = new Set<Socket>()
   const server: Server = createServer((client) => {
@@ -65,7 +65,7 @@ async function slowLine(host: string, port: number): Promise<SlowLine> {
 }
 
 describeFull('round trips to the database', () => {
-  let line: SlowLine
+  let proxy: DelayProxy
   let database: { url: string; drop(): Promise<void> }
   let server: TestServer
   let person: Person
@@ -73,29 +73,29 @@ describeFull('round trips to the database', () => {
   beforeAll(async () => {
     database = await (await testPostgres()).createDatabase()
     const url = new URL(database.url)
-    line = await slowLine(url.hostname, Number(url.port || 5432))
-    url.host = `127.0.0.1:${line.port}`
+    proxy = await delayProxy(url.hostname, Number(url.port || 5432))
+    url.host = `127.0.0.1:${proxy.port}`
     server = await startServer('full', { DATABASE_URL: url.href })
     person = (await makeTenant(server)).admin
   })
   afterAll(async () => {
     await server.stop()
-    line.close()
+    proxy.close()
     await database.drop()
   })
 
-  /** The fewest over some tries: beside the request, the service looks for revocations now and then. */
+  /** The minimum of several tries, as the service also polls for revocations. */
   const fewest = async (act: (turn: number) => Promise<{ status: number }>): Promise<number> => {
     const counts: number[] = []
     for (let turn = 0; turn < warmUps + tries; turn++) {
-      const before = line.roundTrips()
+      const before = proxy.roundTrips()
       expect((await act(turn)).status).toBeWithin(200, 300)
-      if (turn >= warmUps) counts.push(line.roundTrips() - before)
+      if (turn >= warmUps) counts.push(proxy.roundTrips() - before)
     }
     return Math.min(...counts)
   }
 
-  test('oneself, a list with all its items, adding and changing an item take one each', async () => {
+  test('reading oneself, a list with its items, adding and changing an item take one each', async () => {
     const { id } = await makeList(person)
     const item = await addItem(person, id)
     const path = `/shopping-lists/${id}`

@@ -44,7 +44,7 @@ describeBackends('list summaries', (backend) => {
   }
   const namesOf = (lists: Summary[]): string[] => lists.map((list) => list.name)
 
-  test('the last changed stands first, and a change of an item, a member or the name counts', async () => {
+  test('the last changed list is first; changes of items, members and the name count', async () => {
     const ann = await makeUser(server, tenant)
     const [a, b, c] = [await makeList(ann, 'a'), await makeList(ann, 'b'), await makeList(ann, 'c')]
     const order = async () => namesOf(await pages(ann, 'limit=100'))
@@ -62,7 +62,7 @@ describeBackends('list summaries', (backend) => {
     expect(await order()).toEqual(['a', 'c', 'b'])
   })
 
-  test('the counts follow items and members', async () => {
+  test('the counts track items and members', async () => {
     const [ann, ben] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     const { id } = await makeList(ann)
     const counts = async () => {
@@ -89,7 +89,7 @@ describeBackends('list summaries', (backend) => {
     expect(await counts()).toEqual([1, 1, 1])
   })
 
-  test('a summary is the list with the role of its reader, who sees only his own lists', async () => {
+  test("a summary is the list with the reader's role; readers see only their own lists", async () => {
     const [ann, ben] = [await makeUser(server, tenant), await makeUser(server, tenant)]
     const shared = await makeList(ann, 'shared')
     await makeList(ann, 'private')
@@ -102,7 +102,7 @@ describeBackends('list summaries', (backend) => {
   })
 
   describe('scope=all', () => {
-    test('shows an admin every list of the tenant, with tenant_admin where he is no member', async () => {
+    test('shows an admin every list of the tenant, with tenant_admin where they are no member', async () => {
       const own = await makeTenant(server)
       const ann = await makeUser(server, own)
       const theirs = await makeList(ann, 'theirs')
@@ -127,7 +127,7 @@ describeBackends('list summaries', (backend) => {
     })
   })
 
-  test('pages show every list once, also while others are being made', async () => {
+  test('pages show every list once, even while others are created', async () => {
     const ann = await makeUser(server, tenant)
     const made = []
     for (let index = 0; index < 7; index++) made.push((await makeList(ann, `list ${index}`)).id)
@@ -136,11 +136,11 @@ describeBackends('list summaries', (backend) => {
     expect(new Set(seen.map(({ id }) => id)).size).toBe(seen.length)
   })
 
-  test('pages show every list once, also while lists that are shown already, or not yet, are changed', async () => {
+  test('pages show every list once, even while lists on earlier or later pages change', async () => {
     const ann = await makeUser(server, tenant)
     const made: string[] = []
     for (let index = 0; index < 7; index++) made.push((await makeList(ann, `list ${index}`)).id)
-    // Changed before the first page too, so that a list's place comes from an event and not from its making.
+    // Changed before the first page too, so that a list's place comes from an event and not its creation.
     for (const id of [made[2], made[0]]) await addItem(ann, id ?? '')
     const order = [made[0], made[2], made[6], made[5], made[4], made[3], made[1]]
     const seen = await pages(ann, 'limit=2', async () => {

@@ -1,4 +1,4 @@
-/** The slug a tenant gets when it brings none: from its name, with a number when taken, also when raced. */
+/** Generated slugs: from the tenant's name, with a number when taken, also under concurrency. */
 import { expect, test } from 'bun:test'
 import { freshEmail, goodPassword, superAdmin } from '../../support/people.ts'
 import { describeBackends, describeFull, sharedServer } from '../../support/server.ts'
@@ -12,7 +12,7 @@ describeBackends('a slug', (backend) => {
   }
   const slugOf = async (name: string): Promise<string> => (await make(name)).body.slug
 
-  test("is made of the name's letters and digits", async () => {
+  test("consists of the name's letters and digits", async () => {
     const expected = {
       'Corner Shop No. 5': 'corner-shop-no-5',
       '  --Hello,   World!!-- ': 'hello-world',
@@ -24,13 +24,13 @@ describeBackends('a slug', (backend) => {
     for (const [name, slug] of Object.entries(expected)) expect(await slugOf(name)).toBe(slug)
   })
 
-  test('is made for names that have no such letters, too', async () => {
+  test('is generated even for names without such letters', async () => {
     expect(await slugOf('食料品店')).toMatch(/^tenant(-\d+)?$/)
     expect(await slugOf('🛒🛒')).toMatch(/^tenant-\d+$/)
     expect(await slugOf('Мой магазин')).toMatch(/^tenant-\d+$/)
   })
 
-  test('is never longer than a slug may be', async () => {
+  test('is never too long', async () => {
     const long = `${'very long name '.repeat(17)}`.trim()
     const slugs = [await slugOf(long), await slugOf(long)]
     for (const slug of slugs) expect(slug).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
@@ -47,7 +47,7 @@ describeBackends('a slug', (backend) => {
     expect(await slugOf(name)).toBe(`${first}-4`)
   })
 
-  test('that is given is taken as it is, or refused', async () => {
+  test('given explicitly is used as it is, or refused', async () => {
     const slug = `given-${crypto.randomUUID()}`
     expect((await make('Any', slug)).body.slug).toBe(slug)
     expect((await make('Any', slug)).body).toMatchObject({ status: 409, code: 'slug_taken' })
@@ -60,13 +60,13 @@ describeBackends('a slug', (backend) => {
   })
 })
 
-describeFull('slugs raced on PostgreSQL', () => {
+describeFull('slugs under concurrency on PostgreSQL', () => {
   const race = async (bodies: object[]) => {
     const root = await superAdmin(await sharedServer('full'))
     return Promise.all(bodies.map((body) => root.api.post('/tenants', { admin: account(), ...body })))
   }
 
-  test('ten tenants of one name made at once get ten slugs', async () => {
+  test('ten tenants created concurrently with one name get ten slugs', async () => {
     const name = `Raced ${crypto.randomUUID()}`
     const answers = await race(Array.from({ length: 10 }, () => ({ name })))
     expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(201))
@@ -75,14 +75,14 @@ describeFull('slugs raced on PostgreSQL', () => {
     expect(answers.map(({ body }) => body.slug).sort()).toEqual(expected.sort())
   })
 
-  test('of ten that give one slug at once, one gets it', async () => {
+  test('of ten that ask for one slug concurrently, one gets it', async () => {
     const slug = `raced-${crypto.randomUUID()}`
     const answers = await race(Array.from({ length: 10 }, () => ({ name: 'Raced', slug })))
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
     expect(answers.filter(({ body }) => body.code === 'slug_taken')).toHaveLength(9)
   })
 
-  test('a tenant without a slug is made even when others give themselves what it was to get', async () => {
+  test('a tenant without a slug is created even when others take the slug it was to get', async () => {
     for (let round = 0; round < 5; round++) {
       const base = `mixed-${crypto.randomUUID()}`
       const slugs = [base, `${base}-2`, `${base}-3`]
@@ -96,7 +96,7 @@ describeFull('slugs raced on PostgreSQL', () => {
     }
   })
 
-  test('of ten tenants made at once with one admin, one is made', async () => {
+  test('of ten tenants created concurrently with one admin, one is created', async () => {
     const name = `One ${crypto.randomUUID()}`
     const admin = account()
     const answers = await race(Array.from({ length: 10 }, () => ({ name, admin })))

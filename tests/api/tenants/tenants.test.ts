@@ -1,4 +1,4 @@
-/** Tenants as the platform's super admin makes, sees, changes and ends them: CONTRACT section 4. */
+/** Tenants, as the super admin creates, reads, changes and deactivates them: CONTRACT section 4. */
 import { expect, test } from 'bun:test'
 import { platformTenantId } from '../../../src/db/schema.ts'
 import { createClient } from '../../support/client.ts'
@@ -23,7 +23,7 @@ describeBackends('a tenant', (backend) => {
     return { server, root: await superAdmin(server), anyone: createClient(server.url) }
   }
 
-  test('is made with its admin, who gets the code by mail and can then sign in', async () => {
+  test('is created with its admin, who gets a code by mail and can then sign in', async () => {
     const { server, root } = await setUp()
     const admin = account()
     const slug = `made-${crypto.randomUUID()}`
@@ -47,7 +47,7 @@ describeBackends('a tenant', (backend) => {
     expect((await person.api.get('/auth/me')).body).toMatchObject({ id: body.admin.id, role: 'tenant_admin' })
   })
 
-  test('is not made when its admin cannot be: a taken address, in any case, leaves no tenant', async () => {
+  test("is not created when its admin's address is taken, in any case", async () => {
     const { server, root } = await setUp()
     const { admin } = await makeTenant(server)
     const name = `Never ${crypto.randomUUID()}`
@@ -64,7 +64,7 @@ describeBackends('a tenant', (backend) => {
     expect(found.body).toEqual({ data: [], next_cursor: null })
   })
 
-  test("that is refused for its slug leaves its admin's address free", async () => {
+  test("refused for its slug leaves its admin's address free", async () => {
     const { root } = await setUp()
     const admin = account()
     const slug = `taken-${crypto.randomUUID()}`
@@ -74,7 +74,7 @@ describeBackends('a tenant', (backend) => {
     expect((await root.api.post('/tenants', { name: 'Second', admin })).status).toBe(201)
   })
 
-  test('counts its active users and its lists that are not deleted', async () => {
+  test('counts its active users and undeleted lists', async () => {
     const { server, root } = await setUp()
     const tenant = await makeTenant(server, 'Counted')
     const countsOf = async () => {
@@ -92,7 +92,7 @@ describeBackends('a tenant', (backend) => {
     expect(await countsOf()).toEqual({ user_count: 2, list_count: 1 })
   })
 
-  test('is changed field by field; a change of nothing moves nothing', async () => {
+  test('is changed field by field; a change without effect leaves updated_at alone', async () => {
     const { server, root } = await setUp()
     const { id } = await makeTenant(server, 'Before')
     const before = (await root.api.get(`/tenants/${id}`)).body
@@ -118,7 +118,7 @@ describeBackends('a tenant', (backend) => {
   })
 
   for (const way of ['DELETE', 'PATCH'] as const)
-    test(`deactivated by ${way} ends every session; brought back, its people must sign in anew`, async () => {
+    test(`deactivated by ${way} ends every session; after reactivation its users must sign in again`, async () => {
       const { server, root, anyone } = await setUp()
       const tenant = await makeTenant(server, 'Ending')
       const member = await makeUser(server, tenant)
@@ -152,14 +152,14 @@ describeBackends('a tenant', (backend) => {
       expect((await again.api.get(`/shopping-lists/${listId}`)).body.name).toBe('Kept')
     })
 
-  test('deactivated twice is no error', async () => {
+  test('may be deactivated twice', async () => {
     const { server, root } = await setUp()
     const { id } = await makeTenant(server)
     expect((await root.api.delete(`/tenants/${id}`)).status).toBe(204)
     expect((await root.api.delete(`/tenants/${id}`)).status).toBe(204)
   })
 
-  test('is found by a part of its name or slug, in any case, with every character taken as it is', async () => {
+  test('is found by part of its name or slug, in any case, every character literal', async () => {
     const { root } = await setUp()
     const mark = crypto.randomUUID().slice(0, 8)
     const names = [
@@ -191,7 +191,7 @@ describeBackends('a tenant', (backend) => {
     expect((await root.api.get('/tenants?is_active=maybe')).status).toBe(422)
   })
 
-  test("is never the platform's own, which is not there for anyone", async () => {
+  test("is never the platform's own, which nobody can find", async () => {
     const { server, root } = await setUp()
     const path = `/tenants/${platformTenantId}`
     for (const answer of [

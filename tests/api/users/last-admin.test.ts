@@ -1,4 +1,4 @@
-/** A tenant keeps an active admin, whatever its admins do to themselves and each other, and however fast. */
+/** A tenant always keeps an active admin, even when admins demote or deactivate each other concurrently. */
 import { expect, test } from 'bun:test'
 import { createClient } from '../../support/client.ts'
 import { makeTenant, makeUser, type Person } from '../../support/people.ts'
@@ -11,7 +11,7 @@ import {
 } from '../../support/server.ts'
 
 describeBackends('the last admin', (backend) => {
-  test('of a tenant cannot give up being one', async () => {
+  test('of a tenant cannot step down', async () => {
     const server = await sharedServer(backend)
     const tenant = await makeTenant(server)
     const { admin } = tenant
@@ -27,7 +27,7 @@ describeBackends('the last admin', (backend) => {
     expect((await second.api.patch(`/users/${second.id}`, { role: 'member' })).body.code).toBe('last_admin')
   })
 
-  test('is the last when the others are deactivated or of other tenants', async () => {
+  test('counts only active admins of the same tenant', async () => {
     const server = await sharedServer(backend)
     const tenant = await makeTenant(server)
     await makeTenant(server)
@@ -37,7 +37,7 @@ describeBackends('the last admin', (backend) => {
     expect(refused.body).toMatchObject({ status: 409, code: 'last_admin' })
   })
 
-  test('like any other cannot deactivate themselves, by DELETE or PATCH, in any spelling of the id', async () => {
+  test('cannot deactivate themselves, like any other admin, by DELETE or PATCH, in any spelling of the id', async () => {
     const server = await sharedServer(backend)
     const tenant = await makeTenant(server)
     const { admin } = tenant
@@ -58,7 +58,7 @@ describeBackends('the last admin', (backend) => {
 
 const rounds = 8
 
-describeFull('admins raced on PostgreSQL', () => {
+describeFull('concurrent admins on PostgreSQL', () => {
   type Act = (actor: Person, target: Person) => Promise<{ status: number; body: { code: string } | null }>
   const acts: Record<string, Act> = {
     'deactivate each other': (actor, target) => actor.api.delete(`/users/${target.id}`),
@@ -68,19 +68,21 @@ describeFull('admins raced on PostgreSQL', () => {
     'step down themselves': (actor) => actor.api.patch(`/users/${actor.id}`, { role: 'member' }),
   }
 
-  /** Each does it to the next; answers how many succeeded and how many can still sign in as admins. */
+  /** Each acts on the next; returns how many succeeded and how many can still sign in as admins. */
   const race = async (server: TestServer, admins: Person[], act: Act) => {
     const answers = await Promise.all(
       admins.map((actor, index) => act(actor, admins[(index + 1) % admins.length] ?? actor)),
     )
-    // Whoever was cut off before their own request was looked at may be told so instead.
-    const told = answers.map(({ status, body }) => (status < 300 ? 'done' : (body?.code ?? String(status))))
-    expect(told.filter((code) => !['done', 'last_admin', 'token_revoked'].includes(code))).toEqual([])
-    return { done: told.filter((code) => code === 'done').length, left: await adminsLeft(server, admins) }
+    // Whoever was deactivated before their own request was handled gets token_revoked.
+    const outcomes = answers.map(({ status, body }) =>
+      status < 300 ? 'done' : (body?.code ?? String(status)),
+    )
+    expect(outcomes.filter((code) => !['done', 'last_admin', 'token_revoked'].includes(code))).toEqual([])
+    return { done: outcomes.filter((code) => code === 'done').length, left: await adminsLeft(server, admins) }
   }
 
   for (const [name, act] of Object.entries(acts))
-    test(`two who ${name} at once: one does, and one admin is left`, async () => {
+    test(`two who ${name} at the same time: one succeeds, and one admin is left`, async () => {
       const server = await sharedServer('full')
       for (let round = 0; round < rounds; round++) {
         const tenant = await makeTenant(server)
@@ -89,7 +91,7 @@ describeFull('admins raced on PostgreSQL', () => {
       }
     })
 
-  test('three in a circle, on two instances: never are none left', async () => {
+  test('three in a circle, on two instances, always leave one', async () => {
     const server = await sharedServer('full')
     const second = await startInstance(server)
     try {

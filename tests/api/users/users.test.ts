@@ -1,4 +1,4 @@
-/** The people of a tenant, as their admins make and see them and as they see each other: CONTRACT section 4. */
+/** Users of a tenant, as admins manage them and as they see each other: CONTRACT section 4. */
 import { expect, test } from 'bun:test'
 import { createClient } from '../../support/client.ts'
 import {
@@ -23,7 +23,7 @@ describeBackends('a user', (backend) => {
     return { server, tenant, admin: tenant.admin, anyone: createClient(server.url) }
   }
 
-  test('is made by an admin, gets the code by mail and can then sign in', async () => {
+  test('is created by an admin, gets a code by mail and can then sign in', async () => {
     const { server, tenant, admin } = await setUp()
     const body = { ...account(), full_name: '  Zoe\u0308 ' }
     const made = await admin.api.post('/users', body)
@@ -44,7 +44,7 @@ describeBackends('a user', (backend) => {
     expect((await person.api.get('/auth/me')).body).toMatchObject({ id: made.body.id, email_verified: true })
   })
 
-  test('may be made an admin, but no role of the platform or a list, and in no other tenant', async () => {
+  test('may be created as an admin, but not with a role of the platform or a list, nor in another tenant', async () => {
     const { tenant, admin } = await setUp()
     const made = await admin.api.post('/users', { ...account(), role: 'tenant_admin' })
     expect(made.body.role).toBe('tenant_admin')
@@ -67,7 +67,7 @@ describeBackends('a user', (backend) => {
     }
   })
 
-  test('needs an address nobody has, in any tenant and any case', async () => {
+  test('needs an address that is unused in every tenant, in any case', async () => {
     const { server, tenant, admin } = await setUp()
     const other = await makeTenant(server, 'Other people')
     const here = await makeUser(server, tenant)
@@ -84,7 +84,7 @@ describeBackends('a user', (backend) => {
     expect((await admin.api.post('/users', account(here.email))).body.code).toBe('email_taken')
   })
 
-  test('needs an address, a name and a password that are fit to be ones', async () => {
+  test('needs a valid address, name and password', async () => {
     const { admin } = await setUp()
     const wrong: Record<string, unknown[]> = {
       email: [
@@ -116,7 +116,7 @@ describeBackends('a user', (backend) => {
     expect(fields.sort()).toEqual(['email', 'full_name', 'password'])
   })
 
-  test('sees of the others the active ones, by id, name and address alone', async () => {
+  test('sees only active colleagues, and only their id, name and address', async () => {
     const { server, tenant, admin } = await setUp()
     const member = await makeUser(server, tenant, { name: 'member' })
     const mate = await makeUser(server, tenant, { name: 'mate' })
@@ -141,7 +141,7 @@ describeBackends('a user', (backend) => {
     expect(idsOf(await admin.api.get('/users'))).toEqual([gone.id, mate.id, member.id, admin.id])
   })
 
-  test('is found by name or address, standing and role, every character taken as it is', async () => {
+  test('is found by name or address, status and role; every character of a search is literal', async () => {
     const { server, admin } = await setUp()
     const names = ['100% Ann', '100x Ann', 'Bo_b', 'Boxb', 'ÉMILE']
     const ids = new Map<string, string>()
@@ -171,7 +171,7 @@ describeBackends('a user', (backend) => {
   })
 
   for (const way of ['DELETE', 'PATCH'] as const)
-    test(`deactivated by ${way} is signed out everywhere and stays so when brought back`, async () => {
+    test(`deactivated by ${way} is signed out everywhere and stays so when reactivated`, async () => {
       const { server, tenant, admin, anyone } = await setUp()
       const member = await makeUser(server, tenant)
       const otherDevice = await asPerson(server, member.email, member.password)
@@ -197,7 +197,7 @@ describeBackends('a user', (backend) => {
       expect((await again.api.get('/auth/me')).status).toBe(200)
     })
 
-  test('with a changed role has new rights at once, and its session lives on', async () => {
+  test('with a changed role has its new rights immediately and keeps its session', async () => {
     const { server, tenant, admin, anyone } = await setUp()
     const member = await makeUser(server, tenant)
     const raised = await admin.api.patch(`/users/${member.id}`, { role: 'tenant_admin' })
@@ -209,7 +209,7 @@ describeBackends('a user', (backend) => {
     expect((await asAdmin.post('/users', account())).status).toBe(201)
   })
 
-  test('changed by nothing is as before; a new name alone signs nobody out', async () => {
+  test('is unchanged by an empty PATCH; a new name signs nobody out', async () => {
     const { server, tenant, admin } = await setUp()
     const member = await makeUser(server, tenant)
     const before = (await admin.api.get(`/users/${member.id}`)).body
@@ -220,7 +220,7 @@ describeBackends('a user', (backend) => {
     expect((await member.api.get('/auth/me')).body.full_name).toBe('New name')
   })
 
-  test('of another tenant, or of the platform, is not there for an admin', async () => {
+  test('of another tenant or of the platform is not found by an admin', async () => {
     const { server, admin } = await setUp()
     const other = await makeTenant(server)
     const root = await superAdmin(server)
@@ -236,8 +236,8 @@ describeBackends('a user', (backend) => {
   })
 })
 
-describeFull('users raced on PostgreSQL', () => {
-  test('of ten made at once with one address, in two tenants, one is made', async () => {
+describeFull('concurrent requests for users on PostgreSQL', () => {
+  test('create one user when ten race for one address in two tenants', async () => {
     const server = await sharedServer('full')
     const admins = [(await makeTenant(server)).admin, (await makeTenant(server)).admin]
     const email = freshEmail()

@@ -1,10 +1,10 @@
-/** The scripts behind /docs and /redoc: the executable carries and sends them compressed, and they are the packages'. */
+/** The scripts of /docs and /redoc: embedded and sent compressed, and identical to the packages'. */
 import { expect, test } from 'bun:test'
 import { assets } from '../../../src/http/docs/docs-assets.ts'
 import { describePrograms } from '../../support/program.ts'
 
-describePrograms('the documents’ scripts and styles', (program) => {
-  test('come compressed to who takes that, plain to others, and are the same bytes', async () => {
+describePrograms('the documentation’s scripts and styles', (program) => {
+  test('are sent compressed to clients that accept it, plain to others, with the same content', async () => {
     const started = await program.start([], {
       env: { PORT: '0', DATA_DIR: await program.dataDir('migrated') },
     })

@@ -1,4 +1,4 @@
-/** A small application for tests of what is made from routes: one of each kind of them. */
+/** A small app with one route of each kind, for tests of what is generated from routes. */
 import { Elysia, t } from 'elysia'
 import { openapi } from '../../../src/http/docs/openapi.ts'
 import { operation } from '../../../src/http/docs/openapi-operation.ts'

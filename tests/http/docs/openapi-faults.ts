@@ -1,4 +1,4 @@
-/** What keeps a document from being a complete and sound OpenAPI 3.1 document; empty when nothing does. */
+/** What is missing or invalid in an OpenAPI 3.1 document. */
 import { isRecord, resolveRef, schemaFaults } from '../../support/json-schema.ts'
 
 type Part = Record<string, unknown>
@@ -109,7 +109,7 @@ const contentFaults = (holder: Part, root: Part, what: string): string[] =>
     ]
   })
 
-/** Validating anything compiles the schema, which finds keywords that are unknown. */
+/** Validating any value compiles the schema, which finds unknown keywords. */
 const keywordFaults = (schema: unknown, root: Part, at: string): string[] =>
   schemaFaults(undefined, schema, root, at).filter((fault) => fault.includes('unknown keyword'))
 

@@ -18,36 +18,36 @@ const objectAt = (...keys: string[]): Record<string, unknown> => {
 const items = '/api/v1/items'
 
 describe('the document', () => {
-  test('is complete and sound', () => {
+  test('is complete and valid', () => {
     expect(openapiFaults(document)).toEqual([])
   })
 
-  test('holds every route that is not hidden, a group under its address without a trailing slash', () => {
+  test("has every route that is not hidden, a group's root without a trailing slash", () => {
     expect(Object.keys(objectAt('paths')).sort()).toEqual([items, `${items}/{id}`, '/healthz'])
     expect(Object.keys(objectAt('paths', items))).toEqual(['get', 'post'])
   })
 
-  test('wants a token everywhere but at public operations', () => {
+  test('requires a token except for public operations', () => {
     expect(at('paths', '/healthz', 'get', 'security')).toEqual([])
     expect(at('paths', '/healthz', 'get', 'responses', '401')).toBeUndefined()
     expect(at('paths', items, 'post', 'security')).toEqual([{ bearerAuth: [] }])
   })
 
-  test('names a schema with an $id once and refers to it', () => {
+  test('defines a schema with an $id once and refers to it', () => {
     expect(at('components', 'schemas', 'ItemPage', 'properties', 'data', 'items')).toEqual({
       $ref: '#/components/schemas/Item',
     })
     expect(JSON.stringify(document)).not.toContain('"$id"')
   })
 
-  test('takes bodies as JSON only, with the example that the route gave', () => {
+  test("takes bodies as JSON only, with the route's example", () => {
     const content = objectAt('paths', items, 'post', 'requestBody', 'content')
     expect(Object.keys(content)).toEqual(['application/json'])
     expect(content['application/json']).toHaveProperty('example', { name: 'Milk', quantity: 2 })
     expect(JSON.stringify(document)).not.toContain('x-request-example')
   })
 
-  test('shows numbers as numbers, constants as an enum, and no default for what is always there', () => {
+  test('shows numbers as numbers, constants as an enum, and no default for required fields', () => {
     const properties = objectAt('components', 'schemas', 'Item', 'properties')
     expect(properties).toMatchObject({
       version: { type: 'integer', minimum: 1 },
@@ -70,7 +70,7 @@ describe('the document', () => {
     expect(statuses).toEqual(['200', '201', '400', '401', '409', '413', '415', '422', '429', '503'])
   })
 
-  test('tells of ETag where an answer has a version, and of If-Match where 412 may come', () => {
+  test('documents ETag where an answer has a version, and If-Match where 412 is possible', () => {
     expect(at('paths', items, 'post', 'responses', '201', 'headers')).toHaveProperty('ETag')
     expect(at('paths', items, 'get', 'responses', '200', 'headers')).not.toHaveProperty('ETag')
     expect(at('paths', `${items}/{id}`, 'delete', 'parameters')).toContainEqual(
@@ -81,11 +81,11 @@ describe('the document', () => {
     )
   })
 
-  test('names the server it came from and the public one', () => {
+  test('names the current server and the public one', () => {
     expect(at('servers')).toMatchObject([{ url: '/' }, { url: 'https://shop.example.com' }])
   })
 
-  test('turns what a field expects into its description', () => {
+  test("turns a field's error message into its description", () => {
     const field = { type: 'string', expects: 'must be text' }
     const body = { type: 'object', properties: { expects: field, default: field } }
     const raw = { paths: { '/a': { post: { requestBody: { content: { any: { schema: body } } } } } } }
@@ -105,7 +105,7 @@ test('two different schemas under one $id are refused', () => {
   expect(() => finishDocument({ paths: { '/a': { get: named(other) } } }, '', [one])).toThrow('Same')
 })
 
-test('an example is made for what gives none, and holds against its schema', async () => {
+test('an example is generated where none is given, and is valid by its schema', async () => {
   const Deep = t.Object({
     ids: t.Array(t.String({ format: 'uuid' }), { minItems: 1 }),
     when: t.Nullable(t.String({ format: 'date-time' })),
@@ -122,7 +122,7 @@ test('an example is made for what gives none, and holds against its schema', asy
 })
 
 describe('the check itself', () => {
-  /** The faults of a copy in which the part under `keys` is another one, or gone. */
+  /** The faults of a copy in which the part at `keys` is replaced or removed. */
   function faultsWith(keys: string[], value?: unknown): string[] {
     const copy = structuredClone(document)
     const last = keys.at(-1) ?? ''

@@ -6,7 +6,7 @@ const app = demoApi()
 const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
   app.handle(new Request(`http://localhost${path}`, { headers }))
 
-/** Everything an HTML page loads by itself, and how many scripts stand in the page. */
+/** Everything an HTML page loads, and the number of its inline scripts. */
 async function linksOf(html: string): Promise<{ links: string[]; inlineScripts: number }> {
   const links: string[] = []
   let inlineScripts = 0
@@ -26,7 +26,7 @@ async function linksOf(html: string): Promise<{ links: string[]; inlineScripts: 
 }
 
 describe.each(['/docs', '/docs/', '/redoc'])('%s', (path) => {
-  test('loads scripts, styles and icon from this server only, and all of them are there', async () => {
+  test('loads scripts, styles and icon from this server only, and all of them exist', async () => {
     const page = await get(path)
     expect(page.status).toBe(200)
     expect(page.headers.get('content-type')).toStartWith('text/html')
@@ -41,7 +41,7 @@ describe.each(['/docs', '/docs/', '/redoc'])('%s', (path) => {
     expect(html).not.toContain('https://')
   })
 
-  test('lets the browser run own scripts only and call nobody else', async () => {
+  test("lets the browser run only this server's scripts and connect only to it", async () => {
     const policy = (await get(path)).headers.get('content-security-policy')
     expect(policy).toContain("default-src 'none'")
     expect(policy).toContain("script-src 'self';")
@@ -49,7 +49,7 @@ describe.each(['/docs', '/docs/', '/redoc'])('%s', (path) => {
   })
 })
 
-test('the start script of Swagger UI takes this document and no outside validator', async () => {
+test('the start script of Swagger UI loads this document and no external validator', async () => {
   const response = await get('/docs/start.js')
   expect(response.headers.get('content-type')).toStartWith('text/javascript')
   const script = await response.text()
@@ -58,28 +58,31 @@ test('the start script of Swagger UI takes this document and no outside validato
   expect(() => new Function(script)).not.toThrow()
 })
 
-test('the start script of ReDoc is well-formed and takes this document', async () => {
+test('the start script of ReDoc is well-formed and loads this document', async () => {
   const script = await (await get('/redoc/start.js')).text()
   expect(script).toContain('Redoc.init("/openapi.json"')
   expect(() => new Function(script)).not.toThrow()
 })
 
-test.each(Object.values(assets))('$url is whole, cached for ever, and not sent twice', async (asset) => {
-  const response = await get(asset.url)
-  expect(response.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
-  expect(response.headers.get('content-type')).toBe(asset.type)
-  expect(response.headers.get('content-encoding')).toBeNull()
-  expect((await response.bytes()).length).toBe(Bun.file(asset.path).size)
-  const etag = response.headers.get('etag') ?? ''
-  for (const known of [etag, `"other", W/${etag}`, '*']) {
-    const again = await get(asset.url, { 'if-none-match': known })
-    expect(again.status).toBe(304)
-    expect(await again.text()).toBe('')
-  }
-  expect((await get(asset.url, { 'if-none-match': '"other"' })).status).toBe(200)
-})
+test.each(Object.values(assets))(
+  '$url is complete, immutable in caches, and answered with 304 when cached',
+  async (asset) => {
+    const response = await get(asset.url)
+    expect(response.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
+    expect(response.headers.get('content-type')).toBe(asset.type)
+    expect(response.headers.get('content-encoding')).toBeNull()
+    expect((await response.bytes()).length).toBe(Bun.file(asset.path).size)
+    const etag = response.headers.get('etag') ?? ''
+    for (const known of [etag, `"other", W/${etag}`, '*']) {
+      const again = await get(asset.url, { 'if-none-match': known })
+      expect(again.status).toBe(304)
+      expect(await again.text()).toBe('')
+    }
+    expect((await get(asset.url, { 'if-none-match': '"other"' })).status).toBe(200)
+  },
+)
 
-test('the document is made once and answered with 304 to who has it', async () => {
+test('the document is generated once and answered with 304 when cached', async () => {
   const first = await get('/openapi.json')
   const etag = first.headers.get('etag') ?? ''
   expect(first.headers.get('content-type')).toStartWith('application/json')

@@ -1,4 +1,4 @@
-/** The document that is published, made from the real routes. */
+/** The published document, generated from the real routes. */
 import { expect, test } from 'bun:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { createDocumentedApp } from '../../../src/app.ts'
@@ -7,11 +7,11 @@ import { openapiFaults } from './openapi-faults.ts'
 
 const document = await openapiDocument(createDocumentedApp())
 
-test('is valid by the schema that OpenAPI 3.1 is defined by', async () => {
+test('is valid by the official OpenAPI 3.1 schema', async () => {
   expect(await new Validator().validate({ ...document })).toEqual({ valid: true })
 })
 
-test('is complete: every operation with its errors, its parameters and examples that fit', () => {
-  // Whatever asks whether the service is ready wants plain JSON, by the contract.
+test('is complete: every operation has its errors, parameters and valid examples', () => {
+  // By the contract, readiness probes get plain JSON.
   expect(openapiFaults(document)).toEqual(['GET /readyz: 503 is no problem+json'])
 })

@@ -1,13 +1,13 @@
-/** Generated bodies: as documented, changed a little, and anything at all, in several encodings. */
+/** Generated bodies: as documented, mutated, or arbitrary, in several encodings. */
 import fc from 'fast-check'
 import { isRecord } from '../../support/json-schema.ts'
 import { nastyKey, nastyValue } from './values.ts'
 
 export interface FuzzRoute {
   method: string
-  /** As in the app's table: `/api/v1/items/:id`. */
+  /** As in the app's route table, e.g. `/api/v1/items/:id`. */
   path: string
-  /** An example of its body, where it takes one. */
+  /** An example of its body, if it takes one. */
   example: Record<string, unknown> | null
 }
 
@@ -21,7 +21,7 @@ export interface FuzzBody {
 
 export const json = (value: unknown): string => JSON.stringify(value) ?? 'null'
 
-/** A body as the documents show it, with known things in place of the example's own. */
+/** The documented example, with known things in place of its own. */
 export function plausible(example: Record<string, unknown>): Record<string, unknown> {
   const known: Record<string, string> = {
     email: '§freshEmail§',
@@ -54,7 +54,7 @@ function mutated(example: Record<string, unknown>): fc.Arbitrary<unknown> {
       if (drop === 0) entries.delete(name)
       else entries.set(name === '' ? key : name, value)
     }
-    // Object.fromEntries makes own properties, of `__proto__` too.
+    // Object.fromEntries makes own properties, even of `__proto__`.
     return Object.fromEntries(entries)
   })
 }

@@ -1,6 +1,6 @@
 /**
- * Generated requests at every route, as everyone, on both backends. A failure prints the seed; MINIMART_FUZZ_SEED
- * repeats it.
+ * Generated requests to every route, as every role, on both backends. A failure prints the seed; set MINIMART_FUZZ_SEED
+ * to repeat it.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { gzipSync } from 'node:zlib'
@@ -21,7 +21,7 @@ const seed = seedOf('FUZZ')
 const suiteRuns = { full: 1000, embedded: 250 }
 const answerWithinMs = 5000
 const unreadBytes = 64 * 1024
-/** Requests that succeed wear the world out: people are deactivated, lists deleted, sessions ended. */
+/** Successful requests wear the world out: users are deactivated, lists deleted, sessions ended. */
 const worldLastsFor = 300
 
 const document: Record<string, unknown> = { ...(await openapiDocument(createDocumentedApp())) }
@@ -39,7 +39,7 @@ describeBackends('any request', (backend) => {
   afterAll(() => server.stop())
 
   test(
-    'is answered in time, as documented, without a fault, and changes nothing where it is refused',
+    'is answered in time and as documented, never with an internal error, and changes nothing when refused',
     async () => {
       const seen = new Map<number, number>()
       let world = await makeWorld(server)
@@ -58,7 +58,7 @@ describeBackends('any request', (backend) => {
         interruptAfterTimeLimit: runWithinMs,
         markInterruptAsFailure: false,
       })
-      // So that it is known to have gone further than the door.
+      // Proves that requests got past authentication and validation.
       for (const status of runs < suiteRuns.full ? [] : [200, 201, 204, 400, 401, 403, 404, 405, 415, 422])
         expect(seen.get(status) ?? 0, `answers with ${status}, seed ${seed}`).toBeGreaterThan(0)
       const requests = [...seen.values()].reduce((sum, count) => sum + count, 0)
@@ -75,7 +75,7 @@ async function check(server: TestServer, world: World, request: FuzzRequest): Pr
   const before = await digests(server, world)
   const answer = await exchange(server.url, bytesOf(raw), answerWithinMs)
   const after = await digests(server, world)
-  // A body that nobody wants is not read; closing over what is still under way can take the answer along
+  // An unwanted body is not read; closing the connection with data in flight can lose the answer
   // (RFC 9112, section 9.6).
   if (answer === null && raw.method === 'GET' && (raw.body?.length ?? 0) > unreadBytes) return 0
   if (answer === null) throw new Error(`no answer to ${raw.method} ${raw.target}`)
@@ -97,7 +97,7 @@ async function check(server: TestServer, world: World, request: FuzzRequest): Pr
   return answer.status
 }
 
-/** The public routes for passwords and codes work for whoever is named, in whatever tenant. */
+/** The public routes for passwords and codes work for any address in any tenant. */
 const usesOtherTenant = ({ target }: RawRequest): boolean => target.startsWith('/api/v1/auth/')
 
 const digests = (server: TestServer, world: World): Promise<string[]> =>
@@ -111,7 +111,7 @@ function concrete(request: FuzzRequest, { tokens, names }: World): RawRequest {
   const signedIn = token !== undefined && token !== '' && !own.some(([name]) => name === 'Authorization')
   return {
     method: request.method,
-    // A blank or a control character would end the request line; those are sent by raw-requests.test.ts.
+    // A space or control character would end the request line; raw-requests.test.ts sends those.
     target: fillIn(path + request.query, names).replace(/[\s\p{Cc}]/gu, '+'),
     headers: [...(signedIn ? [['Authorization', `Bearer ${token}`] satisfies [string, string]] : []), ...own],
     body: request.body === null ? null : encode(request.body, names),

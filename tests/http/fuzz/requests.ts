@@ -1,6 +1,6 @@
 /**
- * Generated requests. Known things are named by placeholders (`§list§`), filled in when the request is sent, so that
- * the same seed makes the same requests whatever ids and tokens a run has.
+ * Generated requests. Known things are placeholders (`§list§`), filled in when a request is sent, so that a seed makes
+ * the same requests whatever ids and tokens a run has.
  */
 import fc from 'fast-check'
 import { bodyOf, type FuzzBody, type FuzzRoute, json, plausible } from './bodies.ts'
@@ -19,7 +19,7 @@ export interface FuzzRequest {
 
 export const callers = ['nobody', 'admin', 'owner', 'editor', 'viewer', 'stranger', 'root', 'other'] as const
 
-/** One request in four means well, so that what lies behind the door is reached too. */
+/** One request in four is well-formed, so that handlers are reached too. */
 export function fuzzRequest(routes: readonly FuzzRoute[]): fc.Arbitrary<FuzzRequest> {
   return fc
     .constantFrom(...routes)

@@ -1,4 +1,4 @@
-/** Values, ids and words that have broken programs before. `§name§` stands for something the run knows (fuzz-world.ts). */
+/** Values, ids and words that have broken programs before. `§name§` is a placeholder (world.ts). */
 import fc from 'fast-check'
 
 export const things = [

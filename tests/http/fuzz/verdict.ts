@@ -1,19 +1,19 @@
-/** What may be answered to any request: never a fault of the program, and only what /openapi.json describes. */
+/** Judges the answer to any request: never an internal error, and only what /openapi.json describes. */
 import { isRecord, schemaFaults } from '../../support/json-schema.ts'
 import type { RawAnswer } from '../../support/raw-http.ts'
 
-/** What must never be seen outside. */
+/** Internals that must never leak. */
 const leaks =
   /\$argon2|"password_hash":|node_modules|\bat \S+ \(|\bselect .+ from |SQLSTATE|epoch|store_entries/i
 const wellFormedId = /^[\w.:-]{1,128}$/
 
-/** What is wrong with the answer; empty when nothing is. */
+/** The answer's faults. */
 export function faultsOf(
   document: Record<string, unknown>,
   request: { method: string; target: string; requestId: string | undefined },
   { status, headers, body }: RawAnswer,
 ): string[] {
-  // The server itself refuses a head of over 16 KiB, before there is a request.
+  // Bun refuses a head of over 16 KiB before there is a request.
   if (status === 431) return []
   const text = body.toString('utf8')
   const type = headers.get('content-type')?.split(';')[0]
@@ -40,7 +40,7 @@ function contentFaults(
   headers: Map<string, string>,
 ): string[] {
   const paths = isRecord(document['paths']) ? document['paths'] : {}
-  // `.` and `..`, also as %2e, are resolved by every HTTP server before it looks for a route.
+  // HTTP servers resolve `.` and `..`, also as %2e, before routing.
   const path = new URL(target, 'http://localhost').pathname
   const pattern = Object.keys(paths).find((candidate) => patternOf(candidate).test(path))
   const operations = pattern === undefined ? undefined : paths[pattern]

@@ -1,4 +1,4 @@
-/** What the generated requests are about: two tenants with people, lists and items, made anew when they wear out. */
+/** Targets of the generated requests: two tenants with people, lists and items, replaced when worn out. */
 import { sql } from 'drizzle-orm'
 import {
   addItem,
@@ -14,9 +14,9 @@ import {
 import type { TestServer } from '../../support/server.ts'
 
 export interface World {
-  /** Access tokens by the name of who holds them. */
+  /** Access tokens by their holder's name. */
   tokens: Record<string, string>
-  /** What placeholders stand for. */
+  /** Values of the placeholders. */
   names: Record<string, string>
   tenantId: string
   otherTenantId: string
@@ -27,7 +27,7 @@ export async function makeWorld(server: TestServer): Promise<World> {
   const [owner, editor, viewer, stranger] = await Promise.all(
     ['owner', 'editor', 'viewer', 'stranger'].map((name) => makeUser(server, tenant, { name })),
   )
-  if (!owner || !editor || !viewer || !stranger) throw new Error('not everybody was made')
+  if (!owner || !editor || !viewer || !stranger) throw new Error('a person is missing')
   const list = await makeList(owner, 'Fuzzed')
   await join(owner, list.id, editor, 'editor')
   await join(owner, list.id, viewer, 'viewer')
@@ -86,7 +86,7 @@ export async function makeWorld(server: TestServer): Promise<World> {
   }
 }
 
-/** Placeholders for things that do not exist yet differ each time. */
+/** Placeholders for things that do not exist yet get a new value each time. */
 export const fillIn = (text: string, names: Record<string, string>): string =>
   text.replace(/§(\w+)§/g, (whole, name: string) => {
     if (name === 'freshId') return Bun.randomUUIDv7()
@@ -96,8 +96,7 @@ export const fillIn = (text: string, names: Record<string, string>): string =>
   })
 
 /**
- * Changes with every row that is written, even with what it held before: each version of a row has a place and a
- * transaction of its own.
+ * Changes with every row written, even with the same values: each row version has its own ctid and xmin.
  */
 export async function digestOf(server: TestServer, tenantId: string | null): Promise<string> {
   const [row] = await server.running.deps.db.read(

@@ -1,4 +1,4 @@
-/** What is no plain JSON in UTF-8, or too much of it, gets into no route, whoever sends it. */
+/** Bodies that are not plain JSON in UTF-8, or too large, reach no route, whoever sends them. */
 import { expect, test } from 'bun:test'
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { isRecord } from '../../support/json-schema.ts'
@@ -22,7 +22,7 @@ interface Attempt {
   body: RequestInit['body']
 }
 
-/** The body in every dress that is not its own. */
+/** The body with every wrong type, charset and coding. */
 function disguises(text: string): Record<string, Attempt> {
   const flat: [string, string][] = Object.entries(JSON.parse(text)).map(([name, value]) => [
     name,
@@ -69,7 +69,7 @@ const textFields = (schemas: readonly Schema[]): string[] =>
     return JSON.stringify(field).includes('"string"') ? [name] : []
   })
 
-/** A copy of the body with that text, written as it is, at that path. */
+/** A copy of the body with that raw text at that path. */
 function withText(example: object, path: string, text: string): string {
   const [first = '', ...rest] = path.split('.')
   const inner = rest.at(-1)
@@ -85,7 +85,7 @@ function withText(example: object, path: string, text: string): string {
 }
 
 describeService('every route that takes a body', (backend) => {
-  test('refuses forms, other types, other charsets and anything compressed, and does not look inside', async () => {
+  test('refuses forms, other types, other charsets and anything compressed, without parsing it', async () => {
     const setting = await settingOf(backend)
     const before = await stateOf(setting)
     for (const route of bodyRoutes)
@@ -96,7 +96,7 @@ describeService('every route that takes a body', (backend) => {
     expect(await stateOf(setting)).toBe(before)
   })
 
-  test('refuses a bomb without unpacking it', async () => {
+  test('refuses a decompression bomb without unpacking it', async () => {
     const setting = await settingOf(backend)
     expect(bomb.length).toBeLessThan(400_000)
     for (const coding of ['gzip', 'x-gzip', 'identity, gzip']) {
@@ -108,7 +108,7 @@ describeService('every route that takes a body', (backend) => {
     }
   })
 
-  test('takes a body that says it is not compressed', async () => {
+  test('accepts Content-Encoding: identity', async () => {
     const setting = await settingOf(backend)
     const [route] = bodyRoutes.filter(
       ({ method, target }) => `${method} ${target}` === 'PATCH /api/v1/auth/me',
@@ -124,7 +124,7 @@ describeService('every route that takes a body', (backend) => {
     }
   })
 
-  test('counts the type that is sent, once', async () => {
+  test('honours exactly one Content-Type', async () => {
     const { server } = await settingOf(backend)
     const types = ['application/json', 'application/x-www-form-urlencoded']
     for (const [first = '', second = ''] of [types, types.toReversed()]) {
@@ -138,7 +138,7 @@ describeService('every route that takes a body', (backend) => {
     }
   })
 
-  test('refuses what is too deep or too large, at once and changing nothing', async () => {
+  test('refuses what is too deep or too large, immediately and without effect', async () => {
     const setting = await settingOf(backend)
     const before = await stateOf(setting)
     for (const route of bodyRoutes) {
@@ -149,7 +149,7 @@ describeService('every route that takes a body', (backend) => {
     expect(await stateOf(setting)).toBe(before)
   })
 
-  test('refuses half a character and, but for passwords and tokens, NUL in every text field, by its name', async () => {
+  test('refuses lone surrogates in every text field by its name, and NUL except in passwords and tokens', async () => {
     const setting = await settingOf(backend)
     const before = await stateOf(setting)
     let count = 0

@@ -1,4 +1,4 @@
-/** No body or query can set what it was not asked for, or reach what all objects share. */
+/** No body or query can set an undocumented field or reach a prototype. */
 import { expect, test } from 'bun:test'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
 import * as schema from '../../../src/db/schema.ts'
@@ -26,8 +26,8 @@ const everyField = [
   ...new Set([...columns, ...bodyRoutes.flatMap(({ schemas }) => fieldsOf(schemas))]),
 ].sort()
 
-/** What someone would send who hoped that the field counts. */
-function hopeFor(name: string): unknown {
+/** A value that would do damage if the field were honoured. */
+function harmfulValue(name: string): unknown {
   if (/^(is_|email_verified)/.test(name)) return true
   if (/(^seq|version|epoch|count|quantity)$/.test(name)) return 99
   if (/(^|_)id$|^(added|updated|purchased|created)_by$/.test(name)) return '§owner§'
@@ -36,10 +36,10 @@ function hopeFor(name: string): unknown {
 }
 
 interface Place {
-  /** Where in the body, `admin.` or nothing. */
+  /** Prefix of the place in the body: `admin.` or nothing. */
   prefix: string
   schemas: Schema[]
-  /** The body with more fields at this place. */
+  /** The body with extra fields at this place. */
   withMore: (more: object) => unknown
 }
 
@@ -73,7 +73,7 @@ const shared = (): string[] => [
   ...Reflect.ownKeys(Array.prototype).map(String),
 ]
 
-test('the attacks below know the routes, columns and fields there are', () => {
+test('the tests below cover the existing routes, columns and fields', () => {
   expect(bodyRoutes.length).toBeGreaterThan(18)
   expect(bodyRoutes.flatMap(placesOf).map(({ prefix }) => prefix)).toContain('admin.')
   expect(bodyRoutes.flatMap(placesOf).map(({ prefix }) => prefix)).toContain('items.0.')
@@ -84,7 +84,7 @@ test('the attacks below know the routes, columns and fields there are', () => {
 })
 
 describeService('no route', (backend) => {
-  test('takes a column of the database or a field of another route: each is refused by name, nothing changes', async () => {
+  test('accepts a database column or a field of another route: each is refused by name and changes nothing', async () => {
     const setting = await settingOf(backend)
     const before = await stateOf(setting)
     for (const route of bodyRoutes)
@@ -92,7 +92,7 @@ describeService('no route', (backend) => {
         const own = Object.keys(propertiesOf(schemas))
         const foreign = everyField.filter((name) => !own.includes(name))
         for (const names of inBatches(foreign, 50)) {
-          const more = Object.fromEntries(names.map((name) => [name, hopeFor(name)]))
+          const more = Object.fromEntries(names.map((name) => [name, harmfulValue(name)]))
           const body = bodyTextOf(withMore(more), setting.world)
           const answer = await send(setting, route, { headers: jsonType, body })
           expect([answer.status, answer.code], `${route.method} ${route.target}`).toEqual([422, 'invalid'])
@@ -103,7 +103,7 @@ describeService('no route', (backend) => {
     expect(await stateOf(setting)).toBe(before)
   })
 
-  test('lets __proto__, constructor or prototype in at any level, and what objects share stays as it was', async () => {
+  test('accepts __proto__, constructor or prototype at any level, and shared prototypes stay unchanged', async () => {
     const setting = await settingOf(backend)
     const [before, sharedBefore] = [await stateOf(setting), shared()]
     const evil = '{"role":"super_admin","polluted":true}'
@@ -123,7 +123,7 @@ describeService('no route', (backend) => {
     expect(await stateOf(setting)).toBe(before)
   })
 
-  test('reads a prototype, another column or an unknown name from its query', async () => {
+  test('accepts a prototype, another column or an unknown name in its query', async () => {
     const setting = await settingOf(backend)
     const sharedBefore = shared()
     const names = [

@@ -1,10 +1,10 @@
-/** What people type reaches mails as text: no header, address, link or markup of their own. */
+/** User input in mails is plain text: it cannot add a header, address, link or markup. */
 import { expect, test } from 'bun:test'
 import { freshEmail, goodPassword, makeTenant, makeUser } from '../../support/people.ts'
 import { sharedServer } from '../../support/server.ts'
 import { linkIn, type ReceivedMail } from '../../support/smtp.ts'
 
-/** As typed, and as a mail's one line of at most 100 characters shows it. */
+/** Input, and how a mail shows it: on one line, at most 100 characters. */
 const names: [typed: string, shown: string][] = [
   ['Anna, Bcc: eve@evil.example', 'Anna, Bcc: eve@evil.example'],
   ['"Berg, Anna" <eve@evil.example>', '"Berg, Anna" <eve@evil.example>'],
@@ -55,7 +55,7 @@ async function expectPlain(mail: ReceivedMail, address: string, name: string): P
   expect([...links]).toEqual(own)
 }
 
-test('names of people, lists and tenants cannot add a header, an address, a link or markup to a mail', async () => {
+test('names of users, lists and tenants cannot add a header, an address, a link or markup to a mail', async () => {
   const server = await sharedServer('embedded')
   const { admin } = await makeTenant(server)
   const guest = await makeUser(server, { id: '', name: '', admin })
@@ -78,7 +78,7 @@ test('names of people, lists and tenants cannot add a header, an address, a link
   }
 })
 
-test('a code goes to the address as it is written, also where another looks the same', async () => {
+test('a code goes to the exact address, even when another looks the same', async () => {
   const server = await sharedServer('embedded')
   const { admin } = await makeTenant(server)
   const mark = crypto.randomUUID().slice(0, 8)

@@ -1,6 +1,6 @@
 /**
- * Every route that takes a body or a query, read from the API's own document, so that a route added later is attacked
- * like the others; who may call it; and a world to call it in.
+ * Every route that takes a body or a query, read from the OpenAPI document so that new ones are covered too; a role that
+ * may call it; and a world to call it in.
  */
 import { createDocumentedApp } from '../../../src/app.ts'
 import { openapiDocument } from '../../../src/http/docs/openapi.ts'
@@ -11,14 +11,14 @@ import { digestOf, fillIn, makeWorld, type World } from '../fuzz/world.ts'
 
 export interface InputRoute {
   method: string
-  /** With placeholders of fuzz-world.ts, `/api/v1/items/§item§`. */
+  /** With placeholders of ../fuzz/world.ts: `/api/v1/items/§item§`. */
   target: string
   caller: string
-  /** A body as the document shows it, with placeholders; null where there is none. */
+  /** The documented example with placeholders; null without a body. */
   example: Record<string, unknown> | null
-  /** Its shape, or its shapes. */
+  /** The schemas of its body. */
   schemas: Schema[]
-  /** The names of its query. */
+  /** Its query parameters. */
   query: string[]
 }
 
@@ -62,7 +62,7 @@ export const jsonType = { 'content-type': 'application/json' }
 
 export const bodyTextOf = (body: unknown, { names }: World): string => fillIn(json(body), names)
 
-/** Changes with every row that is written anywhere in the two tenants, or among tenants and users at all. */
+/** Changes with every row written in the two tenants, or in the tenants and users tables. */
 export const stateOf = async ({ server, world }: Setting): Promise<string> =>
   (
     await Promise.all(
@@ -124,6 +124,6 @@ function callerOf(path: string): string {
   return path.startsWith('/api/v1/invitations') ? 'stranger' : 'owner'
 }
 
-// Last, for all of the above is needed by then.
+// Last, because it uses everything above.
 export const inputRoutes: InputRoute[] = await readRoutes()
 export const bodyRoutes = inputRoutes.filter(({ example }) => example !== null)

@@ -1,4 +1,4 @@
-/** Text is data: stored and found as it was written, whatever it would mean to a database, a page or a reader's eye. */
+/** Text is data: stored and found as written, whatever it means to a database, a page or a reader. */
 import { expect, test } from 'bun:test'
 import { createClient } from '../../support/client.ts'
 import {
@@ -13,7 +13,7 @@ import { type Backend, describeBackends, oncePerBackend, sharedServer } from '..
 import { digestOf } from '../fuzz/world.ts'
 import { inputRoutes, send, settingOf } from './routes.ts'
 
-/** None is changed by trimming or NFC, and none is longer than a unit may be. */
+/** None is changed by trimming or NFC, and all fit the shortest field, a unit. */
 const hostile = [
   ...["'; drop table items; --", "' or '1'='1", '" or 1=1 /*', "\\'; select pg_sleep(60);--", '$1', '$$;$$'],
   ...['1); delete from users;--', "E'\\x27'", '\\', '%', '_', '%s%n', '{{7*7}}', '#{7*7}', '<%= 7*7 %>'],
@@ -47,7 +47,7 @@ const peopleOf = oncePerBackend(async (backend: Backend): Promise<Setting> => {
 })
 
 describeBackends('text', (backend) => {
-  test('of an item, a list, a person or a tenant is kept as it was written, and does nothing else', async () => {
+  test('of an item, list, user or tenant is stored as written and has no other effect', async () => {
     const server = await sharedServer(backend)
     const { admin, root, tenantId, other } = await peopleOf(backend)
     const before = await digestOf(server, other.id)
@@ -78,7 +78,7 @@ describeBackends('text', (backend) => {
     expect(await digestOf(server, other.id)).toBe(before)
   })
 
-  test('is searched for literally: a wildcard, a quote or a backslash finds itself and nothing more', async () => {
+  test('is searched literally: a wildcard, quote or backslash finds only itself', async () => {
     const { admin, root } = await peopleOf(backend)
     const mark = crypto.randomUUID().slice(0, 8)
     const account = () => ({ email: freshEmail(), password: goodPassword })
@@ -118,7 +118,7 @@ describeBackends('text', (backend) => {
       ).toEqual([])
   })
 
-  test('in any parameter of a query is a fault in it or is looked for: it is never run', async () => {
+  test('in any query parameter is refused or searched for, never executed', async () => {
     const setting = await settingOf(backend)
     const before = await digestOf(setting.server, setting.world.tenantId)
     let count = 0
@@ -136,11 +136,11 @@ describeBackends('text', (backend) => {
   })
 })
 
-/** Canonical reordering of such runs is quadratic: normalised, 1 MB of the first kept an instance for minutes. */
+/** Canonical reordering of such runs is quadratic: normalising 1 MB of the first blocked an instance for minutes. */
 const longRuns = ['\u0301\u0316', '\u0315\u0300\u05ae', '\u0301'].map((marks) => `e${marks.repeat(160_000)}`)
 
 describeBackends('a long run of combining marks', (backend) => {
-  test('is refused wherever it stands, before it is normalised and before anybody is signed in', async () => {
+  test('is refused in any field, before normalisation and authentication', async () => {
     const server = await sharedServer(backend)
     const open = createClient(server.url)
     for (const marks of longRuns) {
@@ -159,13 +159,13 @@ describeBackends('a long run of combining marks', (backend) => {
           'invalid',
           [{ field, message: 'must not have more than 30 combining marks in a row' }],
         ])
-        // Seconds at the least where it is normalised; milliseconds where it is not.
+        // Seconds at least if it is normalised; milliseconds if not.
         expect(performance.now() - begun).toBeLessThan(1000)
       }
     }
   })
 
-  test('of thirty is text, of thirty-one is none: in a name and in a search', async () => {
+  test('may have thirty marks, not thirty-one, in a name and in a search', async () => {
     const { admin } = await peopleOf(backend)
     for (const [count, status] of [
       [30, 201],
@@ -179,7 +179,7 @@ describeBackends('a long run of combining marks', (backend) => {
   })
 })
 
-/** Each pair looks alike, or is one mailbox to some provider, and is two accounts here. */
+/** Each pair looks alike or is one mailbox to some provider, but is two accounts here. */
 const twins = (mark: string): [string, string][] => [
   [`a${mark}@shop.example`, `\u0430${mark}@shop.example`],
   [`plus${mark}@shop.example`, `plus${mark}+tag@shop.example`],
@@ -194,7 +194,7 @@ const twins = (mark: string): [string, string][] => [
 ]
 
 describeBackends('an address', (backend) => {
-  test('is the one that was written: what looks like it is another account, only its case does not count', async () => {
+  test('is exactly what was written: a lookalike is another account, only case is ignored', async () => {
     const { admin } = await peopleOf(backend)
     const { url } = await sharedServer(backend)
     const open = createClient(url)
@@ -217,7 +217,7 @@ describeBackends('an address', (backend) => {
     }
   })
 
-  test('that would end a header, a command or a mailbox early is none', async () => {
+  test('that would end a header, a command or a mailbox early is invalid', async () => {
     const { admin, root } = await peopleOf(backend)
     const bad = [
       ...[

@@ -1,4 +1,4 @@
-/** What only the database's owner sees: whole tables of a tenant, before and after. */
+/** Reads and restores whole tables as the database's owner, past row-level security. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Query } from '../../../src/db/database.ts'
 import type { TestServer } from '../../support/server.ts'
@@ -6,18 +6,18 @@ import type { Half } from './mirror.ts'
 
 export interface TenantTable {
   name: string
-  /** The column that holds the tenant. */
+  /** The column with the tenant's id. */
   column: string
 }
 
-/** The test signs in as the owner of everything and steps down like the service; here it steps up again. */
+/** The test connects as the owner and drops to the service's role; this returns to the owner. */
 export const asOwner = <T>(server: TestServer, work: (query: Query) => Promise<T>): Promise<T> =>
   server.running.deps.db.transaction('system', async (query) => {
     await query(sql`set local role none`)
     return work(query)
   })
 
-/** Every table that has tenants' rows, from the database's own catalog. */
+/** Every table with tenants' rows, from the database's catalog. */
 export const findTenantTables = (server: TestServer): Promise<TenantTable[]> =>
   asOwner(server, (query) =>
     query(sql<TenantTable>`
@@ -30,12 +30,12 @@ export const findTenantTables = (server: TestServer): Promise<TenantTable[]> =>
 
 const together = (parts: SQL[], by = sql` union all `): SQL => sql.join(parts, by)
 
-/** A sign-in or a code tried at an address by nobody in particular is recorded for the tenant of the address. */
+/** Anonymous attempts to sign in or verify at an address are recorded for that address's tenant. */
 const butFor: Record<string, SQL> = {
   audit_log: sql`and not (t.actor_id is null and t.action like 'auth.%')`,
 }
 
-/** Of all rows of all tables of the tenant, and of its people's sessions; each table by name with its number of rows. */
+/** Checksum and row count of each table of the tenant, and of its users' sessions. */
 export async function checksum(
   server: TestServer,
   { tenant, people }: Half,
@@ -61,8 +61,8 @@ export async function checksum(
   }
 }
 
-/** Takes lists and items out of a tenant, as if they had never been there. */
-export const forget = (server: TestServer, { tenant }: Half, ids: readonly string[]): Promise<void> =>
+/** Removes lists and items from a tenant without a trace. */
+export const removeRows = (server: TestServer, { tenant }: Half, ids: readonly string[]): Promise<void> =>
   asOwner(server, async (query) => {
     const these = sql`(${sql.join(
       ids.map((id) => sql`${id}::uuid`),
@@ -81,12 +81,12 @@ export const forget = (server: TestServer, { tenant }: Half, ids: readonly strin
       )
   })
 
-/** Copies every table's rows; the answer puts them back. */
+/** Copies every table's rows and returns a function that restores them. */
 export async function keepRows(server: TestServer): Promise<() => Promise<void>> {
   const names = (await findTenantTables(server)).map(({ name }) => name)
   const each = (...works: ((name: string) => SQL)[]): Promise<void> =>
     asOwner(server, async (query) => {
-      // In whatever order they come, rows may point to rows that are still missing.
+      // Rows may refer to rows that are not restored yet.
       await query(sql`set local session_replication_role = replica`)
       for (const work of works) for (const name of names) await query(work(name))
     })

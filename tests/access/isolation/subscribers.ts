@@ -1,16 +1,16 @@
-/** Whoever follows lists in both tenants while one of them attacks the other. */
+/** Subscribers in both tenants while one attacks the other. */
 import { openSocket, type TestSocket } from '../../support/socket.ts'
 import { type Mirror, secretsOf } from './mirror.ts'
 
-export interface Followers {
+export interface Subscribers {
   theirs: TestSocket
   mine: TestSocket
-  /** What came to them that is the other tenant's, up to now. */
+  /** Messages received so far that belong to the other tenant. */
   faults(): Promise<string[]>
   close(): Promise<void>
 }
 
-export async function followersOf({ server, mine, theirs }: Mirror): Promise<Followers> {
+export async function subscribersOf({ server, mine, theirs }: Mirror): Promise<Subscribers> {
   const sockets = {
     theirs: await openSocket(server, theirs.people.owner.accessToken),
     mine: await openSocket(server, mine.people.owner.accessToken),
