@@ -4,6 +4,9 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { extract, type Header, pack } from 'tar-stream'
+import { type RestoreProgress, restoreBackup } from '../../src/backup/restore.ts'
+import { OperatorError } from '../../src/errors.ts'
+import { failureOf } from '../db/setup.ts'
 import { describeExecutable } from '../support/program.ts'
 import { expectRefused, fingerprint, giveToProgram } from './setup.ts'
 
@@ -38,13 +41,16 @@ describeExecutable('a bad backup', (program) => {
     return join(folder, name)
   }
   let count = 0
-  /** Restores into a missing folder, and with --force into one with a database: both must be unchanged afterwards. */
+  /**
+   * Restores into a missing folder, in this process, and with --force into one with a database, by the executable: both
+   * must be unchanged afterwards.
+   */
   const expectUntouched = async (content: Uint8Array, says: string | RegExp): Promise<void> => {
     const number = ++count
     const file = await writeArchive(`bad-${number}.tar.gz`, content)
     const [nowhere, data] = [join(folder, `nowhere-${number}`), join(folder, 'data')]
-    const outcomes = await Promise.all([restore(file, nowhere), restore(file, data, '--force')])
-    for (const outcome of outcomes) expectRefused(outcome, says)
+    expect(`${await refusalOf(file, nowhere)}\n`).toMatch(says)
+    expectRefused(await restore(file, data, '--force'), says)
     expect(await fingerprint(nowhere)).toBeNull()
     expect(await fingerprint(data)).toEqual(untouched)
   }
@@ -124,7 +130,7 @@ describeExecutable('a bad backup', (program) => {
         const extra = { header: { name: path }, content: Buffer.alloc(0) }
         const archive = await withManifest({ ...manifest(), files }, [...entries.slice(1), extra])
         const file = await writeArchive(`escaping-${index}.tar.gz`, archive)
-        expectRefused(await restore(file, join(folder, 'nowhere')), 'malformed')
+        expect(await refusalOf(file, join(folder, 'nowhere'))).toMatch('malformed')
       }),
     )
     expect(await readdir(folder)).not.toContain('evil')
@@ -167,6 +173,14 @@ describeExecutable('a bad backup', (program) => {
     expect(await fingerprint(join(folder, 'data'))).toEqual(untouched)
   })
 })
+
+const silent: RestoreProgress = { begin: () => undefined, advance: () => undefined, end: () => undefined }
+
+async function refusalOf(file: string, dataDir: string): Promise<string> {
+  const error = await failureOf(restoreBackup({ file, dataDir, force: false, progress: silent }))
+  expect(error).toBeInstanceOf(OperatorError)
+  return error instanceof Error ? error.message : ''
+}
 
 async function unpack(archive: Buffer): Promise<Entry[]> {
   const found: Entry[] = []

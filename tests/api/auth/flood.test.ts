@@ -5,14 +5,14 @@ import { availableParallelism } from 'node:os'
 import { login, resetTokenFor } from '../../support/auth.ts'
 import { type Answer, createClient } from '../../support/client.ts'
 import { freshEmail, goodPassword, makeList, makeTenant, makeUser, superAdmin } from '../../support/people.ts'
-import { describeBackends, hashingServer, type TestServer } from '../../support/server.ts'
+import { describeService, hashingServer, type TestServer } from '../../support/server.ts'
 import { until } from '../../support/until.ts'
 
 const floodSize = 250
 /** Running hashes plus queued ones. */
 const capacity = availableParallelism() + 64
 
-describeBackends('a flood of sign-ins', (backend) => {
+describeService('a flood of sign-ins', (backend) => {
   let server: TestServer
   beforeAll(async () => {
     server = await hashingServer(backend)
