@@ -2,7 +2,7 @@
  * The whole suite, `bun run test [arguments of bun test]`: starts PostgreSQL and Redis once, runs `bun test` against
  * them, and ends with the line `N passed, N failed`, plus `, N skipped` if any were.
  *
- * The files run in one process per core plus one, as many tests wait rather than compute; their output is grouped by
+ * The files run in one process per core plus two, as many tests wait rather than compute; their output is grouped by
  * file. The longest, by timings.json, start first; `--update-timings` measures them again. A file named
  * `*.alone.test.ts` measures time, so it runs by itself after the rest. If files or names are given, there is one
  * process.
@@ -20,7 +20,7 @@ import { servicesRequired } from './support/service.ts'
 const testTimeoutMs = 60_000
 const keptOutput = 20_000
 /** Each process holds databases in memory, so large machines get fewer than one per core. */
-const processes = Math.min(1 + availableParallelism(), 6)
+const processes = Math.min(2 + availableParallelism(), 6)
 const timings = '--timings=tests/timings.json'
 
 /** Ctrl-C reaches the child directly; this process stays to clean up. */
@@ -61,7 +61,7 @@ async function run(given: string[]): Promise<number> {
   const [postgres, redis, dataDirs] = await Promise.all([
     postgresAvailable && !process.env['TEST_DATABASE_URL'] ? startPostgres() : null,
     redisAvailable && !process.env['TEST_REDIS_URL'] ? startRedis() : null,
-    makeDataDirs(join(folder, 'data-dirs')).catch((error: unknown) => console.error(error)),
+    makeDataDirs(join(folder, 'data-dirs'), executable).catch((error: unknown) => console.error(error)),
   ])
   const id = crypto.randomUUID().slice(0, 8)
   const total = { passed: 0, failed: 0, skipped: 0 }

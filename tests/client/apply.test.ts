@@ -11,7 +11,7 @@ import {
 } from '../../src/client/index.ts'
 import { eventsOf } from '../support/history.ts'
 import { join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { comparable } from './setup.ts'
 
 const text = fc.string({ minLength: 1, maxLength: 8, unit: fc.constantFrom('a', 'B', 'é', '🥕', '1') })
@@ -36,7 +36,7 @@ const step = fc.oneof(
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
-describeBackends('applying events', (backend) => {
+describeService('applying events', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

@@ -4,10 +4,10 @@ import { isUuid7 } from '../../src/lib/ids.ts'
 import { eventsOf, typesOf } from '../support/history.ts'
 import { makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../support/people.ts'
 import { type BadNetwork, startProxy } from '../support/proxy.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { clientOf, quick } from './setup.ts'
 
-describeBackends('calls of the client', (backend) => {
+describeService('calls of the client', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

@@ -8,11 +8,11 @@ import {
 import { claimsOf, endsWithinASecond, forge, later } from '../support/auth.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
 import { type BadNetwork, startProxy } from '../support/proxy.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { clientOf, quick, watch } from './setup.ts'
 
-describeBackends('a session of the client', (backend) => {
+describeService('a session of the client', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let proxy: BadNetwork
