@@ -131,6 +131,9 @@ export function createProgram(form: Form): Program {
         HOME: join(base, 'home'),
         TMPDIR: temporary,
         TERM: 'xterm',
+        ...(process.env['BUN_JSC_useOMGJIT'] === undefined
+          ? {}
+          : { BUN_JSC_useOMGJIT: process.env['BUN_JSC_useOMGJIT'] }),
         SHUTDOWN_DELAY_MS: '0',
         ...options.env,
       },
