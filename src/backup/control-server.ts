@@ -43,7 +43,7 @@ interface Lease {
   readonly id: string
   /** Whether an export of this copy may still be recorded. */
   mayRecord: boolean
-  /** Aborted when the client leaves or the server stops. */
+  /** Aborted when the client leaves, the copy fails or the server stops: then it is being removed. */
   readonly over: AbortController
   readonly removed: Promise<void>
 }
@@ -60,12 +60,13 @@ export async function openControl(options: ControlOptions): Promise<Control> {
   const createCopy = async (request: Request): Promise<Response> => {
     const message = readCopyRequest(await request.text())
     if (message === null) return unknownRequest()
+    if (lease?.over.signal.aborted) await lease.removed
     if (stopping) return refuse(503, 'The server is stopping.')
     if (lease !== null)
       return refuse(409, 'Another backup or export is running; wait for it to finish and try again.')
     const over = new AbortController()
     const answer = createAnswer(() => over.abort())
-    const removed = holdCopy(options, message.for, over.signal, answer)
+    const removed = holdCopy(options, message.for, over, answer)
       .catch((error: unknown) => log.error('The copy for a backup or export could not be removed', { error }))
       .finally(() => {
         lease = null
@@ -109,15 +110,16 @@ export async function openControl(options: ControlOptions): Promise<Control> {
 async function holdCopy(
   options: ControlOptions,
   copyFor: CopyFor,
-  over: AbortSignal,
+  over: AbortController,
   answer: Answer,
 ): Promise<void> {
   try {
-    answer.send({ copied: await copy(options, copyFor, over) })
-    if (!over.aborted) await once(over, 'abort')
+    answer.send({ copied: await copy(options, copyFor, over.signal) })
+    if (!over.signal.aborted) await once(over.signal, 'abort')
   } catch (error) {
-    if (!over.aborted) answer.send({ refused: explainCopy(error, copyFor, options.log) })
+    if (!over.signal.aborted) answer.send({ refused: explainCopy(error, copyFor, options.log) })
   }
+  over.abort()
   answer.end()
   await rm(join(options.dataDir, copyFolder), { recursive: true, force: true })
 }

@@ -105,6 +105,10 @@ describeExecutable('the control socket', (program) => {
     await release(stranger)
   })
 
+  test('a copy requested while the last one is removed waits for that', async () => {
+    for (let round = 0; round < 5; round++) await release(await request('backup'))
+  }, 30_000)
+
   test.skipIf(!asRoot)('a copy that cannot be removed does not block backups for ever', async () => {
     const first = await request('backup')
     const foreign = join(dataDir, 'backup-copy', 'foreign')

@@ -118,7 +118,9 @@ describeExecutable('PostgreSQL unavailable', (program) => {
       expect([...seen.keys()].toSorted()).toEqual([201, 503])
       running.signal('SIGTERM')
       expect(await running.exited).toBe(0)
-      const refusals = running.lines().filter(({ level, request_id }) => level === 'warn' && request_id)
+      const refusals = running
+        .lines()
+        .filter(({ level, request_id, error }) => level === 'warn' && request_id && error)
       expect(refusals.length).toBeGreaterThan(0)
       for (const { error } of refusals) expect(error).toMatchObject({ code: 'database_unavailable' })
       expect(running.output()).not.toContain('"stack"')
