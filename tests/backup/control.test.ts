@@ -1,7 +1,7 @@
 /** What a running server does for `minimart backup` and `export`, over the same client they use. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type CopyLease, requestCopy } from '../../src/backup/control-client.ts'
@@ -106,7 +106,20 @@ describeExecutable('the control socket', (program) => {
   })
 
   test('a copy requested while the last one is removed waits for that', async () => {
-    for (let round = 0; round < 5; round++) await release(await request('backup'))
+    const first = await request('backup')
+    const many = join(dataDir, 'backup-copy', 'many')
+    await mkdir(many)
+    await chmod(many, 0o777)
+    const names = Array.from({ length: 10_000 }, (_, n) => String(n))
+    for (const name of names) writeFileSync(join(many, name), '')
+    first.release()
+    const left = () =>
+      readdir(many).then(
+        (files) => files.length,
+        () => 0,
+      )
+    await until(async () => (await left()) < names.length, 'the removal')
+    await release(await request('backup'))
   }, 30_000)
 
   test.skipIf(!asRoot)('a copy that cannot be removed does not block backups for ever', async () => {
