@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { type Pack, pack } from 'tar-stream'
-import type { Checkpoint } from '../db/embedded/quiesce.ts'
 import { OperatorError } from '../errors.ts'
 import { version } from '../version.ts'
 import { listContents } from './contents.ts'
@@ -18,6 +17,7 @@ import {
   manifestName,
   totalBytes,
 } from './manifest.ts'
+import type { QuiescedFolder } from './source.ts'
 
 export interface BackupProgress {
   /** The size of all files. Each byte is read twice: for its checksum and for the archive. */
@@ -31,11 +31,12 @@ const chunkBytes = 256 * 2 ** 10
 
 /** Makes the manifest, which takes reading every file. */
 export async function describeBackup(
-  folder: string,
-  { at, postgres, migrations, wal }: Omit<Checkpoint, 'checkpointMs'>,
+  { folder, at, postgres, migrations, wal, ensureKept }: QuiescedFolder,
   progress: BackupProgress,
 ): Promise<Manifest> {
   const contents = await listContents(folder, wal)
+  // What has gone from the list is in no checksum either, and the backup would pass for whole.
+  await ensureKept()
   progress.begin(totalBytes(contents.files))
   const files: BackupFile[] = []
   for (const { path } of contents.files) {

@@ -16,6 +16,8 @@ export interface QuiescedFolder extends Omit<Checkpoint, 'checkpointMs'> {
   pausedMs: number | null
   /** Aborted when the server that made the copy stops. */
   signal: AbortSignal
+  /** For who has listed the files: a server that stops removes its copy. @throws OperatorError when it is doing so */
+  ensureKept(): Promise<void>
 }
 
 /** Five seconds. */
@@ -37,9 +39,10 @@ export async function withQuiescedFolder<T>(
     { dataDir, copyFor: 'backup', onServer },
     () =>
       withQuiescedDataDir({ dataDir, log }, (checkpoint) =>
-        work({ ...checkpoint, folder: dataDir, pausedMs: null, signal }),
+        work({ ...checkpoint, folder: dataDir, pausedMs: null, signal, ensureKept: async () => {} }),
       ),
-    (folder, { copy, stopped }) => work({ ...copy, folder, signal: stopped }),
+    (folder, lease) =>
+      work({ ...lease.copy, folder, signal: lease.stopped, ensureKept: () => ensureHeld(lease) }),
   )
 }
 
@@ -71,8 +74,13 @@ async function whileHeld<T>(lease: CopyLease, work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    throw (await lease.isHeld()) ? error : serverStopped()
+    await ensureHeld(lease)
+    throw error
   } finally {
     lease.release()
   }
+}
+
+async function ensureHeld(lease: CopyLease): Promise<void> {
+  if (!(await lease.isHeld())) throw serverStopped()
 }

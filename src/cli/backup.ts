@@ -52,7 +52,7 @@ async function run({ positionals, values }: Arguments): Promise<number> {
         advance: (bytes) => bar?.advance(bytes / 2),
         signal,
       }
-      const manifest = await describeBackup(folder, source, progress)
+      const manifest = await describeBackup(source, progress)
       await writeArchive(folder, manifest, write, progress)
       bar?.done()
       return { manifest, pausedMs }

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { describeBackup } from '../../src/backup/backup-writer.ts'
 import { type CopyLease, requestCopy } from '../../src/backup/control-client.ts'
 import {
   type CopyFor,
@@ -12,8 +13,9 @@ import {
   copiesPath,
   exportsPath,
 } from '../../src/backup/control-protocol.ts'
-import { onFolderOrCopy } from '../../src/backup/source.ts'
+import { onFolderOrCopy, withQuiescedFolder } from '../../src/backup/source.ts'
 import { DataDirTaken } from '../../src/data-dir/lock.ts'
+import { recordingLogger } from '../support/log.ts'
 import { makeTenant, superAdmin, type Tenant } from '../support/people.ts'
 import { asServer, describeExecutable, environmentFor, type Running } from '../support/program.ts'
 import type { TestServer } from '../support/server.ts'
@@ -160,5 +162,28 @@ describeExecutable('the control socket', (program) => {
     await expect(missed).rejects.toThrow('The server stopped meanwhile. Try again.')
     expect(await running.exited).toBe(0)
     expect(await readdir(controlFolder(dataDir))).toEqual([])
+  })
+
+  test.skipIf(!asRoot)('a copy that is being removed is not backed up as if it were whole', async () => {
+    const folder = await program.dataDir('migrated')
+    const stopping = await serve(program, { DATA_DIR: folder, PORT: '0' })
+    const copied = join(folder, 'backup-copy/database')
+    const describing = withQuiescedFolder(
+      { dataDir: folder, log: recordingLogger(), onServer: () => undefined },
+      async (source) => {
+        // Not the server's to remove, so that it stops half-way; the rest of its work is done for it.
+        await mkdir(join(copied, 'foreign'))
+        await writeFile(join(copied, 'foreign/file'), '')
+        stopping.signal('SIGTERM')
+        await stopping.exited
+        await rm(join(folder, 'backup-copy/jwt-secret-key'), { force: true })
+        for (const name of await readdir(copied))
+          if (name !== 'foreign') await rm(join(copied, name), { recursive: true })
+        const progress = { begin: () => undefined, advance: () => undefined, signal: source.signal }
+        return await describeBackup(source, progress)
+      },
+    )
+    await expect(describing).rejects.toThrow('The server stopped meanwhile. Try again.')
+    expect(await readdir(copied)).toEqual(['foreign'])
   })
 })
