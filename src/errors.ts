@@ -36,6 +36,7 @@ export const statusOfCode = {
   cannot_deactivate_self: 409,
   last_admin: 409,
   events_expired: 410,
+  history_changed: 410,
   invitation_expired: 410,
   invitation_void: 410,
   version_mismatch: 412,

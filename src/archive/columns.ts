@@ -41,6 +41,9 @@ export const text = (min: number, max: number, { lines = false } = {}): Column =
     `must be text of ${min} to ${max} characters${lines ? '' : ' in one line'}`,
   )
 
+/** lib/history-position.ts */
+export const mark = matching(/^[0-9a-f]{8}$/, 'must be 8 hex digits')
+
 export const slug = matching(slugPattern, 'must be a slug')
 
 /** For what a pattern alone cannot check. */

@@ -1,7 +1,7 @@
 /**
  * The format of a tenant's archive, JSON Lines in UTF-8: a header, one line per row, a trailer.
  *
- *   {"minimart":"archive","version":1,"program":"0.1.0","tenant":{"id","slug","name"},"credentials":false}
+ *   {"minimart":"archive","version":2,"program":"0.1.0","tenant":{"id","slug","name"},"credentials":false}
  *   {"table":"users","id":"…",…}
  *   {"minimart":"end","rows":{"users":3,…},"sha256":"…","exported_at":"…"}
  *
@@ -26,6 +26,7 @@ import {
   email,
   integer,
   json,
+  mark,
   oneOf,
   orNull,
   passwordHash,
@@ -36,7 +37,13 @@ import {
   uuid,
 } from './columns.ts'
 
-export const archiveVersion = 1
+export const archiveVersion = 2
+
+/** The columns that archives of format 1 lack; they are null then. */
+const newInFormat2: Partial<Record<TableName, readonly string[]>> = {
+  shopping_lists: ['mark', 'mark_seq'],
+  list_events: ['action_id'],
+}
 
 type Tables = Extract<(typeof schema)[keyof typeof schema], Table>
 
@@ -95,6 +102,8 @@ export const archiveTables = {
       owner_id: uuid,
       created_by: uuid,
       seq: integer(0, Number.MAX_SAFE_INTEGER),
+      mark: orNull(mark),
+      mark_seq: orNull(integer(0, Number.MAX_SAFE_INTEGER)),
       version: integer(1),
       item_count: integer(0, 5000),
       pending_count: integer(0, 5000),
@@ -142,6 +151,7 @@ export const archiveTables = {
       type: oneOf(...eventTypes),
       payload: json,
       actor_id: uuid,
+      action_id: orNull(uuid),
       at: time,
     },
   },
@@ -189,6 +199,15 @@ export function columnsOf(table: TableName, credentials: boolean): [name: string
   return Object.entries(columns).filter(([name]) => credentials || !credentialColumns.has(name))
 }
 
+/** What an archive with this header has of a table. */
+export const columnsIn = (
+  { version, credentials }: Header,
+  table: TableName,
+): [name: string, column: Column][] =>
+  columnsOf(table, credentials).filter(
+    ([name]) => version === archiveVersion || !newInFormat2[table]?.includes(name),
+  )
+
 export interface ArchivedTenant {
   id: string
   slug: string
@@ -216,7 +235,7 @@ const strict = { additionalProperties: false }
 const header = Type.Object(
   {
     minimart: Type.Literal('archive'),
-    version: Type.Literal(archiveVersion),
+    version: Type.Union([Type.Literal(1), Type.Literal(archiveVersion)]),
     /** The release that wrote it. */
     program: Type.String(),
     tenant: Type.Object(

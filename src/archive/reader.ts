@@ -9,7 +9,7 @@ import { version as program } from '../version.ts'
 import {
   archiveTables,
   archiveVersion,
-  columnsOf,
+  columnsIn,
   Header,
   isTableName,
   noRows,
@@ -50,7 +50,7 @@ function readHeader({ text }: Line): Header {
   const header = parse(text)
   if (header?.['minimart'] !== 'archive')
     throw new OperatorError('This is not a MiniMart archive: its first line is not a header.')
-  if (header['version'] !== archiveVersion) throw otherVersion(header)
+  if (header['version'] !== 1 && header['version'] !== archiveVersion) throw otherVersion(header)
   if (!Header.Check(header)) throw refusedLine(1, 'is not a valid header')
   if (header.tenant.id === platformTenantId) throw refusedLine(1, 'names the platform itself as the tenant')
   return header
@@ -60,7 +60,7 @@ function otherVersion({ version, program: writer }: Record<string, unknown>): Op
   const known = typeof writer === 'string' && /^[\w.+-]{1,32}$/.test(writer)
   const format = Number.isSafeInteger(version) ? `format ${version}` : 'an unknown format'
   return new OperatorError(
-    `This archive has ${format}; this release (MiniMart ${program}) reads format ${archiveVersion}. ` +
+    `This archive has ${format}; this release (MiniMart ${program}) reads formats up to ${archiveVersion}. ` +
       `Import it with ${known ? `MiniMart ${writer}, which wrote it, or a later one` : 'the release that wrote it'}.`,
   )
 }
@@ -68,12 +68,12 @@ function otherVersion({ version, program: writer }: Record<string, unknown>): Op
 async function* readRows(
   lines: AsyncGenerator<Line>,
   first: Line,
-  { tenant, credentials }: Header,
+  header: Header,
   counts: RowCounts,
 ): AsyncGenerator<ArchiveRow> {
   const hash = createHash('sha256').update(`${first.text}\n`)
   const checkOrder = createOrderCheck()
-  const checkRow = createRowCheck(credentials)
+  const checkRow = createRowCheck(header)
   let ended = false
   let last = first.number
   for await (const { number, text } of lines) {
@@ -90,7 +90,7 @@ async function* readRows(
     if (!isTableName(table)) throw refusedLine(number, 'is a row of a table that this release does not know')
     checkRow(number, table, row)
     checkOrder(number, table, row)
-    ensureOwn(number, table, row, tenant.id)
+    ensureOwn(number, table, row, header.tenant.id)
     hash.update(`${text}\n`)
     counts[table] += 1
     yield { number, table, text }
@@ -109,13 +109,13 @@ function ensureComplete(number: number, trailer: object, counts: RowCounts, sha2
 }
 
 /** Every column must be present and valid, and there may be no others. */
-function createRowCheck(credentials: boolean) {
+function createRowCheck(header: Header) {
   const checks = new Map<TableName, TypeCheck<ReturnType<typeof rowSchema>>>()
   return (number: number, table: TableName, row: object): void => {
-    const check = checks.get(table) ?? TypeCompiler.Compile(rowSchema(table, credentials))
+    const check = checks.get(table) ?? TypeCompiler.Compile(rowSchema(header, table))
     checks.set(table, check)
     if (check.Check(row)) return
-    const names = columnsOf(table, credentials).map(([name]) => name)
+    const names = columnsIn(header, table).map(([name]) => name)
     const unknown = Object.keys(row).find((name) => name !== 'table' && !names.includes(name))
     if (unknown !== undefined) throw refusedLine(number, `has a column that ${table} does not have`)
     const missing = names.find((name) => !Object.hasOwn(row, name))
@@ -128,11 +128,11 @@ function createRowCheck(credentials: boolean) {
   }
 }
 
-const rowSchema = (table: TableName, credentials: boolean) =>
+const rowSchema = (header: Header, table: TableName) =>
   Type.Object(
     {
       table: Type.Literal(table),
-      ...Object.fromEntries(columnsOf(table, credentials).map(([name, { schema }]) => [name, schema])),
+      ...Object.fromEntries(columnsIn(header, table).map(([name, { schema }]) => [name, schema])),
     },
     { additionalProperties: false },
   )

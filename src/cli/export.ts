@@ -31,7 +31,7 @@ trails of the platform and of the tenant, and is not completed if that fails. It
 pending migrations is refused.
 
 The format, JSON Lines in UTF-8:
-  first line   {"minimart":"archive","version":1,"program":…,"tenant":{"id","slug","name"},"credentials":false}
+  first line   {"minimart":"archive","version":2,"program":…,"tenant":{"id","slug","name"},"credentials":false}
   rows         {"table":"items","id":…,"list_id":…, …}: every column by name, times in UTC with milliseconds,
                quantities as text. Tables in the order tenants, users, shopping_lists, list_members, items,
                list_events, revocations, audit_log, each sorted by primary key

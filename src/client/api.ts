@@ -4,6 +4,7 @@ import type { Events } from './messages.ts'
 import type {
   Colleague,
   CreatedTenant,
+  HistoryPosition,
   Id,
   Invitation,
   InvitationPreview,
@@ -101,7 +102,7 @@ const listCalls = ({ get, post, patch, remove }: Requests, newId: () => Id) => (
   change: (id: Id, change: ListFieldsChange, options?: Options) => patch<List>(list(id), change, options),
   delete: (id: Id, options?: Options) => remove(list(id), options),
   restore: (id: Id) => post<List>(`${list(id)}/restore`),
-  events: (id: Id, query?: { since?: number; limit?: number }, options?: Options) =>
+  events: (id: Id, query?: { since?: number | HistoryPosition; limit?: number }, options?: Options) =>
     get<Events>(`${list(id)}/events`, query, options),
 })
 

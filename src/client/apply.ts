@@ -4,7 +4,7 @@
  * name appears with the next snapshot.
  */
 import type { ListEvent } from './messages.ts'
-import type { Id, Item, List, ListDetail, ListRole, Member } from './types.ts'
+import type { HistoryPosition, Id, Item, List, ListDetail, ListRole, Member } from './types.ts'
 
 /** A list after all events up to `seq`. Immutable; what an event does not touch stays the same object. */
 export interface ListState {
@@ -15,6 +15,7 @@ export interface ListState {
   /** In list order: by the bytes of `position`, then by id. */
   readonly items: readonly Item[]
   readonly seq: number
+  readonly position: HistoryPosition
 }
 
 /** The signed-in user, whose `role` is shown. */
@@ -23,13 +24,14 @@ export interface Self {
   isTenantAdmin: boolean
 }
 
-export function stateOf({ role, members, items, ...list }: ListDetail): ListState {
+export function stateOf({ role, members, items, position, ...list }: ListDetail): ListState {
   return {
     list,
     role,
     members: members.toSorted(byJoining),
     items: items.toSorted(byPosition),
     seq: list.seq,
+    position,
   }
 }
 
@@ -37,10 +39,12 @@ export function stateOf({ role, members, items, ...list }: ListDetail): ListStat
 export function applyEvents(state: ListState, events: readonly ListEvent[], self: Self): ListState {
   if (events.length === 0) return state
   const draft = open(state)
+  let { position } = state
   for (const event of events) {
     if (event.seq !== draft.seq + 1) throw new RangeError(`event ${event.seq} does not follow ${draft.seq}`)
     apply(draft, event, self)
     draft.seq = event.seq
+    position = event.position
     draft.list = { ...draft.list, seq: event.seq, updated_at: later(draft.list.updated_at, event.at) }
   }
   return {
@@ -49,6 +53,7 @@ export function applyEvents(state: ListState, events: readonly ListEvent[], self
     members: draft.members ? [...draft.members.values()].sort(byJoining) : state.members,
     items: draft.items ? [...draft.items.values()].sort(byPosition) : state.items,
     seq: draft.seq,
+    position,
   }
 }
 

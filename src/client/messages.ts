@@ -2,7 +2,7 @@ import type { Static } from '@sinclair/typebox'
 import type { EventField, EventType, eventFields } from '../features/list-changes/events.ts'
 import type * as lists from '../features/lists/model.ts'
 import type * as protocol from '../realtime/protocol.ts'
-import type { Id, Item, List, Member, Time } from './types.ts'
+import type { HistoryPosition, Id, Item, List, Member, Time } from './types.ts'
 
 export type { EventType } from '../features/list-changes/events.ts'
 export type { ClientMessage, ServerAnswer, SocketErrorCode } from '../realtime/protocol.ts'
@@ -27,6 +27,8 @@ export type ListEvent = {
       -readonly [Name in keyof Fields[T]]: FieldTypes[Fields[T][Name] & EventField]
     }
     seq: number
+    position: HistoryPosition
+    action_id: Id | null
     at: Time
     actor_id: Id
   }

@@ -1,6 +1,6 @@
 import { applyEvents, type ListState, type Self, stateOf } from './apply.ts'
 import type { ListEvent } from './messages.ts'
-import type { ListDetail } from './types.ts'
+import type { HistoryPosition, ListDetail } from './types.ts'
 
 /** A copy of one list, made of a snapshot and the events after it. */
 export interface Replica {
@@ -8,9 +8,11 @@ export interface Replica {
   state(): ListState | null
   /** The seq of the last event taken. */
   head(): number
+  /** Its position. */
+  position(): HistoryPosition
   /** False when it was not taken, because events before it are missing. */
   take(event: ListEvent): boolean
-  /** Until `replace`, events are kept for the snapshot. */
+  /** Until `replace`, events from now on are kept for the snapshot. */
   awaitSnapshot(): void
   isWaiting(): boolean
   /** False when events between the snapshot and those kept are missing. */
@@ -35,7 +37,8 @@ export function createReplica(
   let kept: ListEvent[] | null = null
   let keptAll = true
 
-  const head = (): number => batch.at(-1)?.seq ?? state?.seq ?? 0
+  const last = (): Pick<ListState, 'seq' | 'position'> => batch.at(-1) ?? state ?? { seq: 0, position: '0' }
+  const head = (): number => last().seq
 
   const flush = (): void => {
     if (!state || batch.length === 0) return
@@ -61,10 +64,12 @@ export function createReplica(
   return {
     state: () => state,
     head,
+    position: () => last().position,
     take,
     awaitSnapshot() {
       flush()
-      kept ??= []
+      kept = []
+      keptAll = true
     },
     isWaiting: () => kept !== null,
     replace(snapshot) {

@@ -4,7 +4,7 @@ import type { ClientMessage, ListEvent, ServerAnswer } from './messages.ts'
 import { createReplica, type Replica } from './replica.ts'
 import { type EndReason, endReasonOf, type SubscriptionStatus, terminalReasonOf } from './status.ts'
 import { backoffMs, createAlarm } from './timing.ts'
-import type { Id, ListDetail } from './types.ts'
+import type { HistoryPosition, Id, ListDetail } from './types.ts'
 
 export interface ListSubscriptionDeps {
   listId: Id
@@ -69,7 +69,7 @@ export function createListSubscription(deps: ListSubscriptionDeps): ListSubscrip
     isBlocked: () => isClosed || replica.isWaiting(),
     since() {
       replica.flush()
-      return replica.head()
+      return replica.position()
     },
     onChange: update,
   })
@@ -84,8 +84,8 @@ export function createListSubscription(deps: ListSubscriptionDeps): ListSubscrip
     onRefused: end,
   })
 
+  /** One that is being read may be of the history that a resync ends, and so are the events kept for it. */
   const readSnapshot = (): void => {
-    if (replica.isWaiting()) return
     replica.awaitSnapshot()
     snapshots.read()
   }
@@ -193,7 +193,7 @@ function createBackoff({ timing, random }: ListSubscriptionDeps) {
 interface RequestHandlers {
   /** Whether no request may be sent now. */
   isBlocked(): boolean
-  since(): number
+  since(): HistoryPosition
   onChange(): void
 }
 
@@ -278,10 +278,16 @@ function createSnapshots(
   backoff: Backoff,
   { onSnapshot, onRefused }: SnapshotHandlers,
 ) {
-  const aborter = new AbortController()
+  let aborter = new AbortController()
   const retry = createAlarm()
-  const { signal } = aborter
+  const cancel = (): void => {
+    retry.clear()
+    aborter.abort(new Error('the subscription was closed'))
+  }
   const read = (): void => {
+    cancel()
+    aborter = new AbortController()
+    const { signal } = aborter
     readList(signal).then(
       (detail) => {
         if (!signal.aborted) onSnapshot(detail)
@@ -296,9 +302,6 @@ function createSnapshots(
   }
   return {
     read,
-    cancel(): void {
-      retry.clear()
-      aborter.abort(new Error('the subscription was closed'))
-    },
+    cancel,
   }
 }

@@ -9,6 +9,11 @@ import type * as users from '../features/users/model.ts'
 
 /** A UUID in lower case. */
 export type Id = string
+/**
+ * An event of a list by its number and a mark, like `42.9f3ac01b`; `0` before the first. Unlike the number it tells a
+ * history from another that was restored in its place.
+ */
+export type HistoryPosition = string
 /** RFC 3339, UTC, with milliseconds. */
 export type Time = string
 

@@ -97,6 +97,9 @@ export const shoppingLists = pgTable(
     createdBy: uuid('created_by').notNull(),
     /** The seq of the list's last event. */
     seq: bigint('seq', { mode: 'number' }).notNull().default(0),
+    /** The mark of event `mark_seq`: of the last one, unless a release wrote it that does not know these columns. */
+    mark: text('mark'),
+    markSeq: bigint('mark_seq', { mode: 'number' }),
     version: integer('version').notNull().default(1),
     /** Items that are not deleted; maintained by features/list-changes/change.ts, under the row's lock. */
     itemCount: integer('item_count').notNull().default(0),
@@ -205,6 +208,8 @@ export const listEvents = pgTable(
     type: text('type').notNull(),
     payload: jsonb('payload').notNull(),
     actorId: uuid('actor_id').notNull(),
+    /** Shared by the events of one request; null before there were action ids. */
+    actionId: uuid('action_id').default(sql`gen_random_uuid()`),
     at: moment('at').notNull().default(sql`clock_timestamp()`),
   },
   (table) => [

@@ -4,6 +4,7 @@
  */
 import { Kind, type TSchema, TypeRegistry } from '@sinclair/typebox'
 import { t } from 'elysia'
+import { readSince } from '../lib/history-position.ts'
 import { isUuid7 } from '../lib/ids.ts'
 import { anyCaseUuidPattern, isEmail, maxEmailLength, slugPattern } from '../lib/patterns.ts'
 import { isPosition, maxPositionLength } from '../lib/position.ts'
@@ -145,7 +146,12 @@ const queryInteger = (name: string, min: number, max: number) => {
 }
 
 export const Limit = t.Optional(queryInteger('Limit', 1, 100))
-export const Since = t.Optional(queryInteger('Since', 0, Number.MAX_SAFE_INTEGER))
+export const Since = t.Optional(
+  stringField('Since', 'must be the number of an event or a position', (value) => readSince(value) !== null, {
+    description: 'A position, which is exact, or the number of an event.',
+    examples: ['42.9f3ac01b', '42'],
+  }),
+)
 export const Cursor = t.Optional(
   stringField('Cursor', 'must be a next_cursor, unchanged', (value) => value.length <= 1024),
 )

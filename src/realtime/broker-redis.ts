@@ -35,6 +35,8 @@ const readMessage = jsonReader(
     events: Type.Array(
       Type.Object({
         seq: Type.Integer({ minimum: 1 }),
+        mark: Type.String(),
+        previous: Type.String(),
         type: Type.String(),
         userId: Type.Union([Type.String(), Type.Null()]),
         text: Type.String(),

@@ -3,9 +3,11 @@ import type { AccessTokens, VerifiedToken } from '../access/access-tokens.ts'
 import type { Database } from '../db/database.ts'
 import { AppError } from '../errors.ts'
 import type { ListKey } from '../features/list-changes/events.ts'
+import { readSince, type Since } from '../lib/history-position.ts'
 import type { Logger } from '../log.ts'
+import { version } from '../version.ts'
 import { topicOf } from './broker.ts'
-import { findSeq } from './event-log.ts'
+import { findHead } from './event-log.ts'
 import type { Hub, Listener, Subscription } from './hub.ts'
 import { createInboundQueue } from './inbound-queue.ts'
 import { limits } from './limits.ts'
@@ -110,7 +112,7 @@ export function createConnection(
   const { actor, expiresAt } = verified
   state.send({
     type: 'connected',
-    payload: { user_id: actor.userId, protocol: protocolVersion, expires_at: iso(expiresAt) },
+    payload: { user_id: actor.userId, protocol: protocolVersion, version, expires_at: iso(expiresAt) },
   })
   return {
     get token() {
@@ -177,7 +179,7 @@ function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, 
 
   const listener: Listener = {
     userId: state.token.actor.userId,
-    isStillAllowed: async ({ listId }) => (await findSeq(db, state.token.actor, listId)) !== null,
+    isStillAllowed: async ({ listId }) => (await findHead(db, state.token.actor, listId)) !== null,
     onEvicted({ listId }) {
       if (drop(listId)) state.send({ type: 'unsubscribed', payload: { list_id: listId } })
     },
@@ -193,11 +195,11 @@ function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, 
         return state.fail('too_many_subscriptions', message, id, listId)
       }
       const list = { tenantId: state.token.actor.tenantId, listId }
-      const found = await replay({ db, hub }, state.token.actor, list, payload.since, {
+      const found = await replay({ db, hub }, state.token.actor, list, sinceOf(payload), {
         isClosed: () => state.closed,
         writable: transport.writable,
         send: transport.send,
-        sentSeq: () => open.get(listId)?.subscription.stream.head() ?? 0,
+        sent: () => open.get(listId)?.subscription.stream.head() ?? null,
         confirm(message) {
           drop(listId)
           state.send(message, id)
@@ -221,6 +223,10 @@ function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, 
       open.clear()
     },
   }
+}
+
+function sinceOf({ since }: Message<'subscribe'>['payload']): Since | undefined {
+  return since === undefined ? undefined : (readSince(String(since)) ?? undefined)
 }
 
 function createProcessor(deps: ConnectionDeps, state: State, subscriptions: Subscriptions) {

@@ -5,6 +5,7 @@
  */
 import type { Database } from '../db/database.ts'
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
+import { type HistoryPosition, historyStart, samePosition } from '../lib/history-position.ts'
 import type { Logger } from '../log.ts'
 import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
 import { readEvents, readHeads } from './event-log.ts'
@@ -53,7 +54,7 @@ export interface HubDeps {
   makeBroker: (handlers: BrokerHandlers) => Broker
   publishToTopic: (topic: string, text: string) => void
   /** The `resync_required` message. */
-  resyncText: (list: ListKey, seq: number) => string
+  resyncText: (list: ListKey, head: HistoryPosition) => string
   reconcileMs: number
 }
 
@@ -191,13 +192,13 @@ function openTopic(list: ListKey, deps: TopicDeps): Topic {
   const open = async (): Promise<Stream> => {
     // Listening first: what is committed after the head was read arrives.
     await broker.listen(list)
-    const head = (await readHeads(db, [list])).get(name) ?? 0
+    const head = (await readHeads(db, [list])).get(name) ?? historyStart
     stream = createStream(head, {
       log,
       read: (cursor) => readEvents(db, list, cursor),
       deliver,
       reauthorize,
-      resync: (seq) => publishToTopic(name, deps.resyncText(list, seq)),
+      resync: (position) => publishToTopic(name, deps.resyncText(list, position)),
       onGapFilled(count, firstSeq) {
         deps.onGapFilled(count)
         log.debug('missed events read', { list_id: list.listId, from_seq: firstSeq, events: count })
@@ -228,18 +229,23 @@ const concurrentCatchUps = 8
 
 async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promise<void> {
   if (topics.length === 0) return
+  const emitted = topics.map((topic) => topic.stream()?.head())
   const heads = await readHeads(
     db,
     topics.map(({ list }) => list),
   )
-  const behind = topics.flatMap((topic) => {
-    const seq = heads.get(topicOf(topic.list)) ?? 0
+  const differing = topics.flatMap((topic, index) => {
     const stream = topic.stream()
-    return stream && seq > stream.head() ? [{ stream, seq }] : []
+    const before = emitted[index]
+    if (!stream || !before) return []
+    const head = heads.get(topicOf(topic.list)) ?? historyStart
+    // Read after it was emitted, an earlier head or another one of the same number is of another history.
+    const isOther = head.seq <= before.seq && !samePosition(head, before)
+    return isOther || head.seq > stream.head().seq ? [{ stream, seq: head.seq }] : []
   })
   // After an outage there may be thousands; one that cannot be read must not hold up the others.
   const work = async (): Promise<void> => {
-    for (let next = behind.pop(); next; next = behind.pop())
+    for (let next = differing.pop(); next; next = differing.pop())
       await next.stream
         .catchUp(next.seq)
         .catch((error: unknown) => log.warn('missed events could not be read from the database', { error }))

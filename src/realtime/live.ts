@@ -6,7 +6,7 @@ import type { Logger } from '../log.ts'
 import { createLocalBroker } from './broker.ts'
 import { createRedisBroker } from './broker-redis.ts'
 import { createHub, type Hub } from './hub.ts'
-import { encode } from './protocol.ts'
+import { resyncText } from './replay.ts'
 import { createSockets, type Sockets } from './sockets.ts'
 
 /** Live sync: the hub of streams, and the sockets that listen to them. */
@@ -38,7 +38,7 @@ export function createLive({ config: { redisUrl }, db, log, tokens, revocations 
     makeBroker: (handlers) =>
       redisUrl === null ? createLocalBroker(handlers) : createRedisBroker({ url: redisUrl, log }, handlers),
     publishToTopic: (topic, text) => publishToTopic(topic, text),
-    resyncText: ({ listId }, seq) => encode({ type: 'resync_required', payload: { list_id: listId, seq } }),
+    resyncText,
   })
   const sockets = createSockets({ db, hub, tokens, log, revocations })
   return {

@@ -6,6 +6,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { type EventField, type EventType, eventFields, eventTypes } from '../features/list-changes/events.ts'
+import { historyPositionPattern } from '../lib/history-position.ts'
 import { jsonReader } from '../lib/json.ts'
 import { anyCaseUuidPattern } from '../lib/patterns.ts'
 
@@ -25,6 +26,12 @@ export type CloseCode = (typeof closeCodes)[keyof typeof closeCodes]
 const strict = { additionalProperties: false } as const
 const Id = Type.String({ pattern: anyCaseUuidPattern.source, description: "A list's id." })
 const Seq = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+const Position = Type.String({
+  pattern: historyPositionPattern.source,
+  description:
+    'The event and, after the dot, a mark that tells it from another that had the number before a restore.',
+  examples: ['42.9f3ac01b'],
+})
 const Time = Type.String({ format: 'date-time' })
 const messageIdLength = 64
 const MessageId = Type.Optional(
@@ -36,8 +43,8 @@ const clientMessage = <T extends string, P extends TSchema>(type: T, payload: P,
 
 export const Subscribe = clientMessage(
   'subscribe',
-  Type.Object({ list_id: Id, since: Type.Optional(Seq) }, strict),
-  'Receive the events of a list; with `since`, first those after that `seq`.',
+  Type.Object({ list_id: Id, since: Type.Optional(Type.Union([Position, Seq])) }, strict),
+  'Receive the events of a list; with `since`, first those after that `position` or, less exactly, that `seq`.',
 )
 export const Unsubscribe = clientMessage(
   'unsubscribe',
@@ -76,19 +83,20 @@ export const Connected = serverMessage(
   Type.Object({
     user_id: Type.String({ format: 'uuid' }),
     protocol: Type.Literal(protocolVersion),
+    version: Type.String({ description: "The program's." }),
     expires_at: Time,
   }),
   'The first message. The token is valid until `expires_at`.',
 )
 export const Subscribed = serverMessage(
   'subscribed',
-  Type.Object({ list_id: Id, seq: Seq, recovered: Type.Boolean() }),
+  Type.Object({ list_id: Id, seq: Seq, position: Position, recovered: Type.Boolean() }),
   'Events after `seq` follow; with `recovered`, all after `since`.',
 )
 export const ResyncRequired = serverMessage(
   'resync_required',
-  Type.Object({ list_id: Id, seq: Seq }),
-  'Events were lost: read the list again. Events after `seq` follow.',
+  Type.Object({ list_id: Id, seq: Seq, position: Position }),
+  'Events are missing, or the list was restored to an earlier state: read the list again. Events after `seq` follow.',
 )
 export const Unsubscribed = serverMessage(
   'unsubscribed',
@@ -137,6 +145,10 @@ const eventOf = (type: EventType) =>
         ),
       }),
       seq: Type.Integer({ minimum: 1 }),
+      position: Position,
+      action_id: Type.Union([Type.String({ format: 'uuid' }), Type.Null()], {
+        description: 'Shared by the events of one request; null for events of before there were action ids.',
+      }),
       at: Time,
       actor_id: Type.String({ format: 'uuid' }),
     },

@@ -7,7 +7,13 @@ import type { Actor } from '../access/actor.ts'
 import type { Database } from '../db/database.ts'
 import { AppError } from '../errors.ts'
 import type { ListKey } from '../features/list-changes/events.ts'
-import { type EventPage, findSeq, readEvents } from './event-log.ts'
+import {
+  formatHistoryPosition,
+  type HistoryPosition,
+  type Since,
+  samePosition,
+} from '../lib/history-position.ts'
+import { type EventPage, findHead, readEvents } from './event-log.ts'
 import { type Hub, isTerminalFor, type Subscription } from './hub.ts'
 import { encode, type ServerAnswer } from './protocol.ts'
 
@@ -16,8 +22,8 @@ export interface ReplayClient {
   /** Resolves when little enough is unsent to go on, or the client is closed. */
   writable(): Promise<void>
   send(text: string): void
-  /** The last seq sent by the subscription that this one replaces; 0 without one. */
-  sentSeq(): number
+  /** The last event sent by the subscription that this one replaces; null without one. */
+  sent(): HistoryPosition | null
   /** Ends the subscription that this one replaces, and answers `subscribed`. */
   confirm(message: ServerAnswer): void
   /** Joins the topic. Must be synchronous. */
@@ -31,8 +37,8 @@ interface ReplayDeps {
 }
 
 /**
- * Sends `subscribed`, the events after `since` and `resync_required` where some have expired, and joins the client.
- * @param since the last seq the client has seen; undefined for live events only
+ * Sends `subscribed`, the events after `since`, or `resync_required` where that is not possible, and joins the client.
+ * @param since the last event the client has seen; undefined for live events only
  * @returns false when the actor cannot see the list; nothing was sent then
  * @throws AppError database_unavailable, only before `subscribed` was sent
  */
@@ -40,26 +46,25 @@ export async function replay(
   { db, hub }: ReplayDeps,
   actor: Actor,
   list: ListKey,
-  since: number | undefined,
+  since: Since | undefined,
   client: ReplayClient,
 ): Promise<boolean> {
-  if ((await findSeq(db, actor, list.listId)) === null) return false
+  if ((await findHead(db, actor, list.listId)) === null) return false
   const subscription = await hub.open(list)
   let joined = false
   try {
-    // Checked again now that the stream listens: up to this seq the actor was allowed to see the list.
-    const found = await findSeq(db, actor, list.listId)
+    // Checked again now that the stream listens: up to this event the actor was allowed to see the list.
+    const found = await findHead(db, actor, list.listId)
     if (found === null) return false
-    const seq = Math.max(found, client.sentSeq())
-    const first = since === undefined || since > seq ? null : await readEvents(db, list, since)
-    const page = first?.expired ? null : first
-    client.confirm({
-      type: 'subscribed',
-      payload: { list_id: list.listId, seq, recovered: page !== null },
-    })
-    if (since !== undefined && page === null) sendResync(client, list, seq)
-    const cursor = page === null || since === undefined ? seq : since
-    joined = await catchUp({ db, actor, list, client, subscription, seq }, cursor, page)
+    const first = since === undefined ? null : await readEvents(db, list, since)
+    const page = first?.state === 'continues' ? first : null
+    const sent = client.sent()
+    const allowed = sent && sent.seq > found.seq ? sent : found
+    const head = first?.head ?? allowed
+    client.confirm({ type: 'subscribed', payload: { ...placeOf(list, head), recovered: page !== null } })
+    if (since !== undefined && page === null) sendResync(client, list, head)
+    const cursor = page?.events.length === 0 ? page.head : head
+    joined = await catchUp({ db, actor, list, client, subscription, allowedTo: allowed.seq }, cursor, page)
     return true
   } finally {
     if (!joined) client.leave(subscription)
@@ -72,14 +77,14 @@ interface CatchUp {
   list: ListKey
   client: ReplayClient
   subscription: Subscription
-  /** Up to here the actor was allowed to see the list. */
-  seq: number
+  /** Up to this number the actor was allowed to see the list. */
+  allowedTo: number
 }
 
 /** @returns whether the client has joined; it has not when it was closed or the list has ended for the actor */
 async function catchUp(
-  { db, actor, list, client, subscription: { stream }, subscription, seq }: CatchUp,
-  from: number,
+  { db, actor, list, client, subscription: { stream }, subscription, allowedTo }: CatchUp,
+  from: HistoryPosition,
   firstPage: EventPage | null,
 ): Promise<boolean> {
   let cursor = from
@@ -89,33 +94,44 @@ async function catchUp(
       await client.writable()
       if (client.isClosed()) return false
       client.send(event.text)
-      cursor = event.seq
-      // Up to `seq` they may have left and come back.
-      if (event.seq > seq && isTerminalFor(event, actor.userId)) return sendUnsubscribed(client, list)
+      cursor = { seq: event.seq, mark: event.mark }
+      // Before that they may have left and come back.
+      if (event.seq > allowedTo && isTerminalFor(event, actor.userId)) return sendUnsubscribed(client, list)
     }
     await client.writable()
     if (client.isClosed()) return false
     const head = stream.head()
-    if (head === cursor) {
+    if (samePosition(head, cursor)) {
       client.join(subscription)
       return true
     }
-    if (head < cursor) await whileOpen(client, () => stream.catchUp(cursor))
-    page = head < cursor ? null : await whileOpen(client, () => readEvents(db, list, cursor))
-    if (page?.expired) {
-      // One of the expired events may have ended the actor's membership.
-      if ((await whileOpen(client, () => findSeq(db, actor, list.listId))) === null)
+    page = await whileOpen(client, () => readEvents(db, list, cursor))
+    if (page !== null && page.state !== 'continues') {
+      // One of the events that are skipped may have ended the actor's membership.
+      if ((await whileOpen(client, () => findHead(db, actor, list.listId))) === null)
         return sendUnsubscribed(client, list)
-      sendResync(client, list, page.seq)
-      cursor = page.seq
+      sendResync(client, list, page.head)
+      cursor = page.head
       page = null
     }
+    // The database has no more than was sent, and the stream is not there: behind, or in another history.
+    else if (page?.events.length === 0) await whileOpen(client, () => stream.catchUp(cursor.seq))
   }
   return false
 }
 
-const sendResync = (client: ReplayClient, { listId }: ListKey, seq: number): void =>
-  client.send(encode({ type: 'resync_required', payload: { list_id: listId, seq } }))
+const placeOf = ({ listId }: ListKey, head: HistoryPosition) => ({
+  list_id: listId,
+  seq: head.seq,
+  position: formatHistoryPosition(head),
+})
+
+/** The `resync_required` message. */
+export const resyncText = (list: ListKey, head: HistoryPosition): string =>
+  encode({ type: 'resync_required', payload: placeOf(list, head) })
+
+const sendResync = (client: ReplayClient, list: ListKey, head: HistoryPosition): void =>
+  client.send(resyncText(list, head))
 
 function sendUnsubscribed(client: ReplayClient, { listId }: ListKey): false {
   if (!client.isClosed()) client.send(encode({ type: 'unsubscribed', payload: { list_id: listId } }))

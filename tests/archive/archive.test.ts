@@ -4,7 +4,7 @@ import { getTableColumns, getTableName, is, sql } from 'drizzle-orm'
 import { PgTable } from 'drizzle-orm/pg-core'
 import { archiveTables } from '../../src/archive/format.ts'
 import * as schema from '../../src/db/schema.ts'
-import { content, entriesOf, exportText, importText, rowsOf, sealedText } from '../support/archive.ts'
+import { content, entriesOf, exportText, importText, rowsOf, sealed, sealedText } from '../support/archive.ts'
 import { asBearer, login, refresh, resetTokenFor } from '../support/auth.ts'
 import { createClient } from '../support/client.ts'
 import { eventsOf } from '../support/history.ts'
@@ -167,6 +167,29 @@ describeFull('an archive without credentials', () => {
   })
 })
 
+describeFull('an archive of format 1', () => {
+  test('which knew no action ids, brings a history that can be followed by position', async () => {
+    const [small, large] = await Promise.all([sharedServer('embedded'), sharedServer('full')])
+    const { id, admin } = await makeTenant(small)
+    const path = `/shopping-lists/${(await makeList(admin)).id}`
+    await admin.api.post(`${path}/items`, { items: [{ name: 'Milk' }, { name: 'Bread' }] })
+    const entries = entriesOf(await exportText(small.running.deps.db, id, { credentials: true }))
+    Object.assign(entries[0] ?? {}, { version: 1 })
+    for (const entry of entries)
+      for (const column of ['action_id', 'mark', 'mark_seq']) Reflect.deleteProperty(entry, column)
+    await importText(large.running.deps.db, sealed(entries))
+    const there = await asPerson(large, admin.email, goodPassword)
+    const { position } = (await there.api.get(path)).body
+    expect(position).toMatch(/^2\.[0-9a-f]{8}$/)
+    const { data } = (await there.api.get(`${path}/events`)).body
+    expect(data).toMatchObject([{ action_id: null }, { action_id: null, position }])
+    await there.api.post(`${path}/items`, { name: 'Butter' })
+    const rest = await there.api.get(`${path}/events?since=${data[0].position}`)
+    expect(rest.body).toMatchObject({ data: [{ seq: 2, position }, { seq: 3 }], complete: true })
+    expect(rest.body.position).toBe(rest.body.data[1].position)
+  })
+})
+
 describeFull('an export while people write', () => {
   test('is a consistent snapshot of the tenant', async () => {
     const server = await sharedServer('full')
@@ -196,7 +219,7 @@ describeBackends('an export', (backend) => {
     const [first] = entriesOf(await exportText(db, id.toUpperCase()))
     expect(first).toMatchObject({
       minimart: 'archive',
-      version: 1,
+      version: 2,
       tenant: { id, name: 'Known by two names' },
     })
     expect(entriesOf(await exportText(db, first?.['tenant'].slug))[0]?.['tenant'].id).toBe(id)

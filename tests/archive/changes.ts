@@ -11,8 +11,8 @@ type Change = [what: string, change: (entries: Entry[]) => unknown, error: RegEx
 export const changes: Change[] = [
   [
     'a later format',
-    ([head]) => Object.assign(head ?? {}, { version: 2, program: '0.9.0' }),
-    /format 2.*reads format 1.*MiniMart 0\.9\.0/,
+    ([head]) => Object.assign(head ?? {}, { version: 3, program: '0.9.0' }),
+    /format 3.*reads formats up to 2.*MiniMart 0\.9\.0/,
   ],
   ['no header', (all) => all.shift(), /not a MiniMart archive/],
   ['an unknown field in the header', ([head]) => Object.assign(head ?? {}, { more: 1 }), /Line 1 /],

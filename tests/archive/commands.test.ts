@@ -114,13 +114,13 @@ describeExecutable('archives', (program) => {
     const cwd = await program.folder()
     const whole = emptyArchive({ id: crypto.randomUUID(), slug: 'house' })
     const files = {
-      'later.jsonl': whole.replace('"version":1', '"version":7'),
+      'later.jsonl': whole.replace('"version":2', '"version":7'),
       'foreign.txt': 'Dear all,\nthis is a letter.\n',
       'foreign.bin': Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0xff, 0xfe, 0, 10]),
     }
     for (const [name, bytes] of Object.entries(files)) await writeFile(join(cwd, name), bytes)
     const errors: Record<string, RegExp> = {
-      'later.jsonl': /format 7; this release \(MiniMart [\d.]+\) reads format 1/,
+      'later.jsonl': /format 7; this release \(MiniMart [\d.]+\) reads formats up to 2/,
       'foreign.txt': /not a MiniMart archive/,
       'foreign.bin': /not an archive/,
       'missing.jsonl': /missing\.jsonl cannot be found or created: there is no such file/,

@@ -59,10 +59,10 @@ same<client.Invitation['role'], 'editor' | 'viewer'>(true)
 
 type Named<T, N extends string> = Extract<T, { type: N }>
 same<client.ClientMessage['type'], 'subscribe' | 'unsubscribe' | 'authenticate' | 'ping'>(true)
-same<Named<client.ClientMessage, 'subscribe'>['payload'], { list_id: string; since?: number }>(true)
+same<Named<client.ClientMessage, 'subscribe'>['payload'], { list_id: string; since?: number | string }>(true)
 same<
   Named<client.ServerAnswer, 'subscribed'>['payload'],
-  { list_id: string; seq: number; recovered: boolean }
+  { list_id: string; seq: number; position: string; recovered: boolean }
 >(true)
 same<Named<client.ServerAnswer, 'connected'>['payload']['protocol'], 1>(true)
 same<Named<client.ServerAnswer, 'error'>['payload']['code'], client.SocketErrorCode>(true)

@@ -29,6 +29,8 @@ export const someList = (): ListKey => ({ tenantId: crypto.randomUUID(), listId:
 
 export const event = (seq: number, text = `{"seq":${seq}}`): ListEvent => ({
   seq,
+  mark: '0123abcd',
+  previous: '4567cdef',
   type: 'member_removed',
   userId: null,
   text,

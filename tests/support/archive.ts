@@ -73,7 +73,7 @@ export function emptyArchive({ id, slug }: { id: string; slug: string }): string
   const at = '2026-11-22T07:00:00.000Z'
   const tenant = { id, slug, name: 'Moved' }
   return sealed([
-    { minimart: 'archive', version: 1, program: '0.1.0', tenant, credentials: false },
+    { minimart: 'archive', version: 2, program: '0.1.0', tenant, credentials: false },
     { table: 'tenants', ...tenant, is_active: true, epoch: 0, created_at: at, updated_at: at },
   ])
 }

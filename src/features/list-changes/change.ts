@@ -12,12 +12,13 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { notFound } from '../../errors.ts'
+import { newActionId } from '../../lib/ids.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
-import type { EventType, eventFields, ListEvent, ListKey } from './events.ts'
+import { chain, type EventType, type eventFields, type ListEvent, type ListKey } from './events.ts'
 import type { Precondition } from './precondition.ts'
-import { isRefusal, type Refusal, refusal } from './refusals.ts'
+import { type Current, isRefusal, type Refusal, refusal } from './refusals.ts'
 import { visible } from './visible-lists.ts'
-import { eventJson, listJson } from './wire.ts'
+import { eventJson, eventMark, lastMark, listJson } from './wire.ts'
 
 /**
  * What the actor must be allowed: to see the list, to edit its items, or to manage it and its members. Whoever is
@@ -92,20 +93,27 @@ export async function changeList<Answer>(
   const [row] = await db.write(change.actor, lock, statement(change))
   if (!row || row.refusal === 'not_found') throw notFound(change.what)
   if (isRefusal(row.refusal)) throw refusal(row.refusal, row.current)
-  if (row.events) publish({ tenantId, listId: row.listId }, row.events, change.actor.requestId)
+  if (row.events) {
+    const events = chain(row.lastMark, row.events)
+    publish({ tenantId, listId: row.listId }, events, change.actor.requestId)
+  }
   return row
 }
 
 type Row<Answer> = Answer & {
   refusal: string | null
-  current: string | null
+  current: Current | null
   listId: string
+  /** The mark of the list's last event before the change. */
+  lastMark: string
   /** Null where nothing changed. */
-  events: ListEvent[] | null
+  events: Omit<ListEvent, 'previous'>[] | null
 }
 
 const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<Row<Answer>>`
-  with target as (
+  with action as (
+    select ${newActionId()}::uuid as id
+  ), target as (
     select l.*, m.role as member_role
     from shopping_lists l
     left join list_members m
@@ -124,21 +132,22 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
   )${change.steps ?? sql``}
   , bumped as (
     update shopping_lists l set seq = l.seq + n.events,
-      updated_at = greatest(l.updated_at + interval '1 millisecond', clock_timestamp())${setOfOwn(change)}${change.counters ?? sql``}
-    from ok, (select (${eventCount(change)})::int as events) n
+      updated_at = greatest(l.updated_at + interval '1 millisecond', clock_timestamp()),
+      mark = event_mark(action.id, l.id, l.seq, null), mark_seq = l.seq + n.events${setOfOwn(change)}${change.counters ?? sql``}
+    from ok, action, (select (${eventCount(change)})::int as events) n
     where l.tenant_id = ok.tenant_id and l.id = ok.id and n.events > 0
     returning l.*
   ), logged as (
-    insert into list_events (tenant_id, list_id, seq, type, payload, actor_id, at)
+    insert into list_events (tenant_id, list_id, seq, type, payload, actor_id, action_id, at)
     select ok.tenant_id, ok.id, ok.seq + e.ordinal, e.type, jsonb_build_object('list_id', ok.id) || e.payload,
-      ${change.actor.userId}::uuid, bumped.updated_at
-    from ok, bumped, (${eventRows(change)}) e (ordinal, type, payload)
+      ${change.actor.userId}::uuid, action.id, bumped.updated_at
+    from ok, bumped, action, (${eventRows(change)}) e (ordinal, type, payload)
     returning *
   )${audited(change)}
-  select gate.refusal, (select id from target) as "listId",
-    (select json_agg(json_build_object('seq', e.seq, 'type', e.type, 'userId', e.payload ->> 'user_id',
+  select gate.refusal, (select id from target) as "listId", (select ${lastMark('t')} from target t) as "lastMark",
+    (select json_agg(json_build_object('seq', e.seq, 'mark', ${eventMark('e')}, 'type', e.type, 'userId', e.payload ->> 'user_id',
       'text', ${eventJson('e')}::text) order by e.seq) from logged e) as events,
-    case gate.refusal when 'version_mismatch' then (${change.precondition?.current ?? sql`null`})::text end as current,
+    case gate.refusal when 'version_mismatch' then ${currentOf(change)} end as current,
     ${change.answer}
   from gate`
 
@@ -155,14 +164,18 @@ const allowed = (permission: Permission, actor: Actor): SQL =>
     ? sql`true`
     : sql`(${isAdmin(actor)}::boolean or coalesce(t.member_role in ${rolesFor[permission]}, false))`
 
-/** The numbers travel as JSON, so that the statement's text, and with it its preparation, stays the same. */
+/** The tags travel as JSON, so that the statement's text, and with it its preparation, stays the same. */
 function stale({ precondition }: ListChange<unknown>): SQL {
   if (!precondition) return sql`false`
   const { demanded, version } = precondition
-  const versions = demanded && JSON.stringify(demanded.versions)
-  const seqs = demanded && JSON.stringify(demanded.seqs)
-  return sql`coalesce(not (${versions}::jsonb @> to_jsonb((${version})::int) or ${seqs}::jsonb @> to_jsonb(t.seq)), false)`
+  return sql`coalesce(not ${demanded && JSON.stringify(demanded)}::jsonb ?|
+    array[(${version})::text, concat('seq-', t.seq), concat('seq-', t.seq, '.', ${lastMark('t')})], false)`
 }
+
+const currentOf = ({ precondition }: ListChange<unknown>): SQL =>
+  precondition
+    ? sql`json_build_object('body', (${precondition.current})::text, 'tag', (select (${precondition.version})::text from target t))`
+    : sql`null`
 
 const refused = ({ refuse = {} }: ListChange<unknown>): SQL =>
   sql.join(

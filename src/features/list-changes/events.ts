@@ -31,9 +31,17 @@ export interface ListKey {
 /** A committed event as instances pass it on. */
 export interface ListEvent {
   seq: number
+  /** Of its position (lib/history-position.ts). */
+  mark: string
+  /** The mark of the event before it. */
+  previous: string
   type: string
   /** The user a member event is about. */
   userId: string | null
   /** The whole event as JSON, just as sockets get it. */
   text: string
 }
+
+/** @param events in order, without holes @param last the mark of the event before the first */
+export const chain = (last: string, events: readonly Omit<ListEvent, 'previous'>[]): ListEvent[] =>
+  events.map((event, index) => ({ ...event, previous: events[index - 1]?.mark ?? last }))

@@ -18,6 +18,16 @@ export type Refusal = keyof typeof messages
 
 export const isRefusal = (code: string | null): code is Refusal => code !== null && code in messages
 
-/** @param currentJson the current representation, for version_mismatch */
-export const refusal = (code: Refusal, currentJson: string | null = null): AppError =>
-  new AppError(code, messages[code], currentJson === null ? {} : { currentJson })
+/** The representation that a precondition was not met by, as JSON text, and its version. */
+export interface Current {
+  body: string
+  tag: string
+}
+
+/** @param current for version_mismatch */
+export const refusal = (code: Refusal, current: Current | null = null): AppError =>
+  new AppError(
+    code,
+    messages[code],
+    current === null ? {} : { currentJson: current.body, headers: { etag: `"${current.tag}"` } },
+  )

@@ -47,5 +47,30 @@ export const itemColumns = [
 
 export const itemJson = (i: string): SQL => rowJson(wireColumns(items, i, ...itemColumns))
 
+/** An event's mark (lib/history-position.ts). */
+export const eventMark = (e: string): SQL =>
+  sql.raw(`event_mark(${e}.action_id, ${e}.list_id, ${e}.seq, ${e}.at)`)
+
+/**
+ * The mark of a list's last event. It is on the list's row, unless a release that does not know it has written since;
+ * then it is the event's, and where that is no longer kept, what the event's would be without an action id.
+ */
+export const lastMark = (l: string): SQL =>
+  sql.raw(`case when ${l}.seq = 0 then '' when ${l}.mark_seq = ${l}.seq then ${l}.mark else coalesce(
+    (select event_mark(e.action_id, e.list_id, e.seq, e.at) from list_events e
+      where e.tenant_id = ${l}.tenant_id and e.list_id = ${l}.id and e.seq = ${l}.seq),
+    event_mark(null, ${l}.id, ${l}.seq, ${l}.updated_at)) end`)
+
+/** The position of a list's last event. */
+export const listPosition = (l: string): SQL =>
+  sql`case when ${sql.raw(l)}.seq = 0 then '0' else concat(${sql.raw(l)}.seq, '.', ${lastMark(l)}) end`
+
+/** The mark of a list's event of this number; null where it is not kept, or beyond the end. */
+export const markAt = (l: string, seq: number): SQL =>
+  sql`case ${seq}::bigint when 0 then '' when ${sql.raw(l)}.seq then ${lastMark(l)} else
+    (select ${eventMark('e')} from list_events e where e.tenant_id = ${sql.raw(l)}.tenant_id
+      and e.list_id = ${sql.raw(l)}.id and e.seq = ${seq}::bigint) end`
+
 export const eventJson = (e: string): SQL =>
-  rowJson(wireColumns(listEvents, e, 'type', 'payload', 'seq', 'at', 'actorId'))
+  rowJson(sql`${wireColumns(listEvents, e, 'type', 'payload', 'seq')},
+    concat(${sql.raw(e)}.seq, '.', ${eventMark(e)}) as position, ${wireColumns(listEvents, e, 'actionId', 'at', 'actorId')}`)

@@ -19,6 +19,7 @@ import {
   strict,
   Time,
 } from '../../http/fields.ts'
+import { historyPositionPattern } from '../../lib/history-position.ts'
 import { Item } from '../items/model.ts'
 import { eventTypes } from '../list-changes/events.ts'
 import type { listColumns } from '../list-changes/wire.ts'
@@ -73,6 +74,14 @@ const ownRole = {
   }),
 }
 
+const EventPosition = t.String({
+  pattern: historyPositionPattern.source,
+  description:
+    'The last event: its number and a mark that tells it from another that had the number before a restore. Send it ' +
+    'as `since`.',
+  examples: ['42.9f3ac01b'],
+})
+
 export const Member = t.Object(
   {
     user_id: Id,
@@ -95,7 +104,7 @@ export const ListSummary = t.Object(
   { $id: 'ListSummary' },
 )
 export const ListDetail = t.Object(
-  { ...listFields, ...ownRole, members: t.Array(Member), items: t.Array(Item) },
+  { ...listFields, position: EventPosition, ...ownRole, members: t.Array(Member), items: t.Array(Item) },
   { $id: 'ListDetail' },
 )
 export const ListPage = pageOf(ListSummary)
@@ -119,6 +128,10 @@ export const Event = t.Object(
       { description: 'Which fields there are depends on the `type`; see /asyncapi.json.' },
     ),
     seq: t.Integer(),
+    position: EventPosition,
+    action_id: t.Union([Id, t.Null()], {
+      description: 'Shared by the events of one request; null for events of before there were action ids.',
+    }),
     at: Time,
     actor_id: Id,
   },
@@ -132,6 +145,8 @@ export const Event = t.Object(
           item_id: '019ab3f4-9d10-7a52-8c3e-6b1f0a7d5e22',
         },
         seq: 42,
+        position: '42.9f3ac01b',
+        action_id: '9c1f7a52-8c3e-4b1f-a0d7-5e226b1f0a7d',
         at: '2026-11-22T07:00:00.000Z',
         actor_id: '019ab3f0-1e4b-7c88-a1d2-5f9c3b7e6d04',
       },
@@ -142,6 +157,7 @@ export const Events = t.Object(
   {
     data: t.Array(Event),
     seq: t.Integer({ description: 'Number of the last event.' }),
+    position: EventPosition,
     complete: t.Boolean({
       description:
         'Whether `data` goes up to `seq`. False with an empty `data`: `since` is beyond it; read the list again.',
@@ -189,7 +205,7 @@ export const getList = operation(
       status: 200,
       description: 'The whole list.',
       schema: ListDetail,
-      headers: { ETag: 'Like `"seq-42"`; send it back as `If-None-Match`.' },
+      headers: { ETag: 'Like `"seq-42.9f3ac01b"`; send it back as `If-None-Match`.' },
     },
     alsoOk: [{ status: 304, description: 'Nothing on it has changed.' }],
     errors: ['forbidden', 'not_found', 'invalid'],
@@ -235,10 +251,10 @@ export const listEvents = operation(
   {
     tag,
     id: 'listEvents',
-    summary: 'The events of a list since a number',
+    summary: 'The events of a list since a position',
     description: 'Oldest first. `complete` says whether `data` goes up to the last event.',
     ok: { status: 200, description: 'The events after `since`.', schema: Events },
-    errors: ['forbidden', 'not_found', 'events_expired', 'invalid'],
+    errors: ['forbidden', 'not_found', 'events_expired', 'history_changed', 'invalid'],
   },
 )
 

@@ -4,9 +4,10 @@ import type { Actor } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError, notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
-import type { KnownSeqs } from '../list-changes/precondition.ts'
+import { heldIn, historyStart, readSince } from '../../lib/history-position.ts'
+import type { KnownPositions } from '../list-changes/precondition.ts'
 import { visible } from '../list-changes/visible-lists.ts'
-import { eventJson, itemJson, listJson, memberJson } from '../list-changes/wire.ts'
+import { eventJson, itemJson, listJson, listPosition, markAt, memberJson } from '../list-changes/wire.ts'
 import type { EventsQuery, ListsQuery, PageQuery } from './model.ts'
 
 /** The reader's role on the list `l`, over their membership `m`. */
@@ -67,33 +68,33 @@ export async function listLists(
 
 /**
  * A list with its members and all its items.
- * @param knownSeqs `body` is null, and not built, when the list's seq is one of these
+ * @param known `body` is null, and not built, when the list's position is one of these
  * @throws AppError not_found
  */
 export async function getList(
   db: Database,
   actor: Actor,
   listId: string,
-  knownSeqs: KnownSeqs,
-): Promise<{ body: string | null; seq: number }> {
-  const detail = sql`${ownRole} as role,
+  known: KnownPositions,
+): Promise<{ body: string | null; position: string }> {
+  const detail = sql`${listPosition('l')} as position, ${ownRole} as role,
     (select coalesce(json_agg(${memberJson('c', 'u')} order by c.joined_at, c.user_id), '[]')
       from list_members c join users u on u.tenant_id = c.tenant_id and u.id = c.user_id
       where c.tenant_id = l.tenant_id and c.list_id = l.id) as members,
     (select coalesce(json_agg(${itemJson('i')} order by i.position, i.id), '[]')
       from items i where i.tenant_id = l.tenant_id and i.list_id = l.id and i.deleted_at is null) as items`
   const isKnown =
-    knownSeqs === 'any' ? sql`true` : sql`${JSON.stringify(knownSeqs)}::jsonb @> to_jsonb(l.seq)`
+    known === 'any' ? sql`true` : sql`${JSON.stringify(known)}::jsonb ? concat('seq-', ${listPosition('l')})`
   const [row] = await db.read(
     actor,
-    sql<{ body: string | null; seq: string }>`
+    sql<{ body: string | null; position: string }>`
       select case when not ${isKnown} then ${listJson('l', detail)} end::text as body,
-        l.seq::text as seq
+        ${listPosition('l')} as position
       from shopping_lists l left join ${membership(actor)}
       where l.tenant_id = ${actor.tenantId} and l.id = ${listId} and ${visible(actor)}`,
   )
   if (!row) throw notFound('list')
-  return { body: row.body, seq: Number(row.seq) }
+  return row
 }
 
 /** A page of members in the order in which they joined. @throws AppError not_found */
@@ -131,7 +132,8 @@ const defaultEventLimit = 50
 
 /**
  * Events after `since`, oldest first; `complete` says whether they go up to the last one.
- * @throws AppError not_found, events_expired (410) when some of them are no longer kept
+ * @throws AppError not_found; history_changed (410) when `since` is a position that the list's history does not hold;
+ *   events_expired (410) when some of them, or the event that would tell, are no longer kept
  */
 export async function listEvents(
   db: Database,
@@ -139,17 +141,25 @@ export async function listEvents(
   listId: string,
   query: EventsQuery,
 ): Promise<string> {
-  const since = Number(query.since ?? 0)
+  const since = readSince(query.since ?? '0') ?? historyStart
   const limit = Number(query.limit ?? defaultEventLimit)
   const [row] = await db.read(
     actor,
-    sql<{ seq: string; first: string | null; last: string | null; data: string }>`
-      select l.seq::text as seq, p.first::text as first, p.last::text as last, coalesce(p.data, '[]')::text as data
+    sql<{
+      seq: string
+      position: string
+      markAtSince: string | null
+      first: string | null
+      last: string | null
+      data: string
+    }>`
+      select l.seq::text as seq, ${listPosition('l')} as position, ${markAt('l', since.seq)} as "markAtSince",
+        p.first::text as first, p.last::text as last, coalesce(p.data, '[]')::text as data
       from shopping_lists l left join ${membership(actor)}
       cross join lateral (
         select min(e.seq) as first, max(e.seq) as last, json_agg(${eventJson('e')} order by e.seq) as data
         from (
-          select * from list_events e where e.tenant_id = l.tenant_id and e.list_id = l.id and e.seq > ${since}::bigint
+          select * from list_events e where e.tenant_id = l.tenant_id and e.list_id = l.id and e.seq > ${since.seq}::bigint
           order by e.seq limit ${limit}::int
         ) e
       ) p
@@ -157,10 +167,16 @@ export async function listEvents(
   )
   if (!row) throw notFound('list')
   const seq = Number(row.seq)
-  const next = row.first === null ? null : Number(row.first)
-  if (since < seq && next !== since + 1)
+  const first = row.first === null ? null : Number(row.first)
+  const held = heldIn(seq, row.markAtSince, since)
+  if (held === 'changed')
+    throw new AppError(
+      'history_changed',
+      'The list was restored to an earlier state since. Read the whole list instead.',
+    )
+  if (held === 'unknown' || (since.seq < seq && first !== since.seq + 1))
     throw new AppError('events_expired', 'Events that old are no longer kept. Read the whole list instead.')
-  // A reader ahead of the list has seen what this database has not: their copy is not of this history.
-  const complete = since <= seq && Number(row.last ?? since) >= seq
-  return `{"data":${row.data},"seq":${seq},"complete":${complete}}`
+  // A number beyond the end: their copy is not of this history.
+  const complete = since.seq <= seq && Number(row.last ?? since.seq) >= seq
+  return `{"data":${row.data},"seq":${seq},"position":"${row.position}","complete":${complete}}`
 }

@@ -3,7 +3,7 @@ import { json, noContent, notModified } from '../../http/answers.ts'
 import { type ActorDeps, signedIn } from '../../http/authenticate.ts'
 import type { Cursors } from '../../lib/cursor.ts'
 import type { ListWriter } from '../list-changes/change.ts'
-import { readKnownSeqs, readPrecondition } from '../list-changes/precondition.ts'
+import { readKnownPositions, readPrecondition } from '../list-changes/precondition.ts'
 import { changeMemberRole, handOver, type MemberTarget, removeMember } from './members.ts'
 import * as model from './model.ts'
 import { getList, listEvents, listLists, listMembers } from './reading.ts'
@@ -27,9 +27,9 @@ export const listRoutes = (deps: ListDeps) => {
     .get(
       '/:id',
       async ({ actor, params, headers }) => {
-        const known = readKnownSeqs(headers['if-none-match'] ?? null)
-        const { body, seq } = await getList(db, actor, params.id, known)
-        return body === null ? notModified(`seq-${seq}`) : json(body, { tag: `seq-${seq}` })
+        const known = readKnownPositions(headers['if-none-match'] ?? null)
+        const { body, position } = await getList(db, actor, params.id, known)
+        return body === null ? notModified(`seq-${position}`) : json(body, { tag: `seq-${position}` })
       },
       model.getList,
     )

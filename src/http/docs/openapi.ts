@@ -240,8 +240,15 @@ Collections return \`{"data": [...], "next_cursor": "..."}\`. Send \`next_cursor
 
 Lists and items have a \`version\`, also sent as \`ETag: "3"\`. Send it back as \`If-Match\` with a PATCH or DELETE to
 change only what you have seen: if somebody else was first you get 412 \`version_mismatch\` with the current state under
-\`current\`. On a list, \`If-Match: "seq-42"\` means that nothing at all has changed, items included.
-\`GET /api/v1/shopping-lists/{id}\` returns \`ETag: "seq-42"\` and honours \`If-None-Match\` with 304.
+\`current\`. On a list, \`If-Match: "seq-42.9f3ac01b"\` means that nothing at all has changed, items included.
+\`GET /api/v1/shopping-lists/{id}\` returns \`ETag: "seq-42.9f3ac01b"\` and honours \`If-None-Match\` with 304. What a
+proxy that compresses adds to a tag (\`W/\`, \`-gzip\`) does not count; you may also make the tag from \`version\`.
+
+## Positions
+
+Events are numbered by \`seq\`. A \`position\`, like \`42.9f3ac01b\`, also tells the event from another one that had the
+number before the database was restored to an earlier state. Keep positions and send them as \`since\`: where the list's
+history no longer holds one, you get 410 \`history_changed\`, and read the list again.
 
 ## Choosing ids
 

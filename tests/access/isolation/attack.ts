@@ -56,6 +56,8 @@ export function masked(text: string, aims: Record<string, string>): string {
   let result = text
     .replace(/"request_id":"[^"]+"/g, '"request_id":"-"')
     .replace(/"next_cursor":"[^"]+"/g, '"next_cursor":"-"')
+    .replace(/"action_id":"[^"]+"/g, '"action_id":"-"')
+    .replace(/\b(\d+)\.[0-9a-f]{8}\b/g, '$1.<mark>')
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
     .replace(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, '<token>')
   for (const [name, value] of Object.entries(aims)) result = result.replaceAll(value, `<${name}>`)

@@ -21,7 +21,7 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     revocations: ['reads', 'adds', 'changes', 'locks', 'clears'],
     audit_log: ['adds'],
   },
-  streams: { shopping_lists: ['reads'] },
+  streams: { shopping_lists: ['reads'], list_events: ['reads'] },
   housekeeping: {
     tenants: ['reads', 'locks'],
     // Only unverified users can be deleted, and there are none here.

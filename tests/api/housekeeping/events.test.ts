@@ -65,7 +65,7 @@ describeBackends('expired events', (backend) => {
     expect(socket.seqs(id)).toEqual([6])
     const late = await openSocket(server, ann.accessToken)
     expect((await late.follow(id, 1)).payload).toMatchObject({ seq: 6, recovered: false })
-    expect((await late.next('resync_required')).payload).toEqual({ list_id: id, seq: 6 })
+    expect((await late.next('resync_required')).payload).toMatchObject({ list_id: id, seq: 6 })
     const back = await openSocket(server, ann.accessToken)
     expect((await back.follow(id, 2)).payload).toMatchObject({ seq: 6, recovered: true })
     await addItem(ann, id)

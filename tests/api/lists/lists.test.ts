@@ -127,7 +127,7 @@ describeBackends('lists', (backend) => {
     expect(late.text).not.toContain(ben.id)
   })
 
-  test('an unchanged list answers 304, by its seq', async () => {
+  test('an unchanged list answers 304, by its position', async () => {
     const { id } = await makeList(ann)
     const read = (tag: string) => ann.api.get(`/shopping-lists/${id}`, { headers: { 'if-none-match': tag } })
     const full = await ann.api.get(`/shopping-lists/${id}`)
@@ -136,13 +136,22 @@ describeBackends('lists', (backend) => {
       const same = await read(tag)
       expect([same.status, same.text, same.headers.get('etag')]).toEqual([304, '', '"seq-0"'])
     }
-    for (const tag of ['"1"', '"seq-00"', '"seq-1"', 'seq-0', '"xseq-0"', '"*"'])
+    for (const tag of ['"1"', '"seq-00"', '"seq-1"', '"xseq-0"', '"*"'])
       expect((await read(tag)).status).toBe(200)
+    for (const tag of ['seq-0', '"seq-0', '"seq-0", x', ''])
+      expect([tag, outcome(await read(tag))]).toEqual([tag, '422 invalid'])
     await addItem(ann, id)
     const changed = await read('"seq-0"')
-    expect([changed.status, changed.headers.get('etag')]).toEqual([200, '"seq-1"'])
-    expect(changed.body.items).toHaveLength(1)
-    for (const tag of ['"seq-1"', '*']) {
+    const { items, position } = changed.body
+    expect([changed.status, changed.headers.get('etag')]).toEqual([200, `"seq-${position}"`])
+    expect(position).toMatch(/^1\.[0-9a-f]{8}$/)
+    expect(items).toHaveLength(1)
+    // What a proxy that compresses makes of the tag.
+    for (const added of ['', '-gzip', '-br', '-zstd', ';gzip'])
+      for (const weak of ['', 'W/']) expect((await read(`${weak}"seq-${position}${added}"`)).status).toBe(304)
+    // The number alone may be that of another history.
+    for (const other of ['seq-1', 'seq-1.00000000']) expect((await read(`"${other}"`)).status).toBe(200)
+    for (const tag of [`"seq-${position}"`, '*']) {
       const stranger = await ben.api.get(`/shopping-lists/${id}`, { headers: { 'if-none-match': tag } })
       expect(outcome(stranger)).toBe('404 not_found')
     }
@@ -196,20 +205,26 @@ describeBackends('lists', (backend) => {
     expect(await eventsOf(ann, made.id)).toEqual([])
   })
 
-  test("If-Match guards a change and a deletion, by the list's version or its seq", async () => {
+  test("If-Match guards a change and a deletion, by the list's version or its position", async () => {
     const { id } = await makeList(ann, 'Guarded')
     await addItem(ann, id)
     const path = `/shopping-lists/${id}`
     const withTag = (tag: string) => ({ headers: { 'if-match': tag } })
-    const never = ['W/"1"', '1', '"01"', '"001"', '"1.0"', '"+1"', '"seq-01"', '"SEQ-1"', '"nonsense"', '""']
-    for (const stale of ['"2"', '"seq-0"', '"seq-2"', ...never])
+    const never = ['"01"', '"001"', '"1.0"', '"+1"', '"seq-01"', '"SEQ-1"', '"nonsense"', '""', '"1-xz"']
+    for (const stale of ['"2"', '"seq-0"', '"seq-2"', '"seq-1.00000000"', ...never])
       for (const answer of [
         await ann.api.patch(path, { name: 'Lost' }, withTag(stale)),
         await ann.api.delete(path, withTag(stale)),
       ]) {
         expect(outcome(answer)).toBe('412 version_mismatch')
         expect(answer.body.current).toMatchObject({ id, name: 'Guarded', version: 1, seq: 1 })
+        expect(answer.headers.get('etag')).toBe('"1"')
       }
+    for (const answer of [
+      await ann.api.patch(path, { name: 'Lost' }, withTag('1')),
+      await ann.api.delete(path, withTag('seq-1')),
+    ])
+      expect([outcome(answer), refusedFields(answer)]).toEqual(['422 invalid', ['If-Match']])
     expect((await ann.api.patch(path, { name: 'One' }, withTag('"1"'))).body).toMatchObject({
       version: 2,
       seq: 2,
@@ -217,9 +232,11 @@ describeBackends('lists', (backend) => {
     expect((await ann.api.patch(path, { name: 'Two' }, withTag('"seq-2"'))).body).toMatchObject({
       version: 3,
     })
-    expect((await ann.api.patch(path, { name: 'Three' }, withTag('"9", "3"'))).status).toBe(200)
+    expect((await ann.api.patch(path, { name: 'Three' }, withTag('"9", W/"3-gzip"'))).status).toBe(200)
     expect((await ann.api.patch(path, { name: 'Four' }, withTag('*'))).status).toBe(200)
-    expect((await ann.api.delete(path, withTag('"seq-5"'))).status).toBe(204)
+    const { position } = (await ann.api.get(path)).body
+    expect((await ann.api.patch(path, { name: 'Five' }, withTag(`"seq-${position}-br"`))).status).toBe(200)
+    expect((await ann.api.delete(path, withTag('"seq-6"'))).status).toBe(204)
   })
 
   test('only the owner and an admin change or delete; other members get 403, strangers 404', async () => {

@@ -25,6 +25,7 @@ function breach(statement: string, added: ReadonlySet<string>): string | null {
       return 'rows of the release before lack the column'
     return /\b(CHECK|UNIQUE|REFERENCES|PRIMARY KEY)\b/i.test(text) ? 'a constraint it does not know' : null
   }
+  if (/^ALTER TABLE [\w.]+ ALTER COLUMN \w+ SET DEFAULT [^,]*$/i.test(text)) return null
   if (/^CREATE INDEX /i.test(text)) return null
   if (/^CREATE FUNCTION /i.test(text)) return null
   if (/^CREATE POLICY /i.test(text))
