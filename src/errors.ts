@@ -28,6 +28,7 @@ export const statusOfCode = {
   slug_taken: 409,
   id_conflict: 409,
   id_deleted: 409,
+  idempotency_conflict: 409,
   list_full: 409,
   already_member: 409,
   invitation_spent: 409,

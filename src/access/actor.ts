@@ -17,5 +17,17 @@ export interface Source {
 
 export const internalSource: Source = { address: null, requestId: null }
 
+/** A call with an `Idempotency-Key`: what tells its repeat from another call with the same key. */
+export interface KeyedCall {
+  /** A UUIDv7 in lower case. */
+  readonly key: string
+  readonly method: string
+  readonly path: string
+  /** SHA-256 in hex. */
+  readonly bodyHash: string
+}
+
 /** An actor and the call they make. */
-export interface Caller extends Actor, Source {}
+export interface Caller extends Actor, Source {
+  readonly keyed: KeyedCall | null
+}

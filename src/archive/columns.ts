@@ -44,6 +44,8 @@ export const text = (min: number, max: number, { lines = false } = {}): Column =
 /** lib/history-position.ts */
 export const mark = matching(/^[0-9a-f]{8}$/, 'must be 8 hex digits')
 
+export const sha256 = matching(/^[0-9a-f]{64}$/, 'must be 64 hex digits')
+
 export const slug = matching(slugPattern, 'must be a slug')
 
 /** For what a pattern alone cannot check. */
@@ -109,3 +111,8 @@ export const orNull = ({ schema, written }: Column): Column => ({
   schema: Type.Union([schema, Type.Null()], { expects: `${schema['expects']}, or null` }),
   written,
 })
+
+export const uuids: Column = {
+  schema: Type.Array(uuid.schema, { maxItems: 5000, expects: 'must be a list of ids' }),
+  written: asItIs,
+}

@@ -31,10 +31,12 @@ import {
   orNull,
   passwordHash,
   position,
+  sha256,
   slug,
   text,
   time,
   uuid,
+  uuids,
 } from './columns.ts'
 
 export const archiveVersion = 2
@@ -155,6 +157,19 @@ export const archiveTables = {
       at: time,
     },
   },
+  keyed_calls: {
+    key: ['key', 'user_id'],
+    columns: {
+      key: uuid,
+      user_id: uuid,
+      method: oneOf('POST', 'PATCH', 'DELETE'),
+      path: text(1, 255),
+      body_hash: sha256,
+      list_id: uuid,
+      subjects: uuids,
+      at: time,
+    },
+  },
   revocations: {
     key: ['subject'],
     columns: {
@@ -223,6 +238,7 @@ export const noRows = (): RowCounts => ({
   list_members: 0,
   items: 0,
   list_events: 0,
+  keyed_calls: 0,
   revocations: 0,
   audit_log: 0,
 })

@@ -224,6 +224,40 @@ export const listEvents = pgTable(
   ],
 )
 
+/** Calls that changed a list under an `Idempotency-Key`, so that their repeats are recognised. */
+export const keyedCalls = pgTable(
+  'keyed_calls',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    key: uuid('key').notNull(),
+    userId: uuid('user_id').notNull(),
+    method: text('method').notNull(),
+    path: text('path').notNull(),
+    /** SHA-256 in hex. */
+    bodyHash: text('body_hash').notNull(),
+    listId: uuid('list_id').notNull(),
+    /** The items it added or deleted, or the list it made. */
+    subjects: uuid('subjects').array().notNull(),
+    at: moment('at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    // By key first: whether somebody else has used one is asked too.
+    primaryKey({ name: 'keyed_calls_pkey', columns: [table.tenantId, table.key, table.userId] }),
+    foreignKey({
+      name: 'keyed_calls_list_fkey',
+      columns: [table.tenantId, table.listId],
+      foreignColumns: [shoppingLists.tenantId, shoppingLists.id],
+    }),
+    foreignKey({
+      name: 'keyed_calls_user_fkey',
+      columns: [table.tenantId, table.userId],
+      foreignColumns: [users.tenantId, users.id],
+    }),
+    // Housekeeping deletes the oldest first.
+    index('keyed_calls_oldest').on(table.at),
+  ],
+)
+
 /**
  * Who did what, for the tenant's admins; the platform's own actions are under its own tenant. The application may only
  * insert and read entries: they are deleted by the function delete_audit_entries alone. No foreign key to users, since

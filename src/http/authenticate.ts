@@ -4,9 +4,10 @@
  */
 import { Elysia } from 'elysia'
 import type { AccessTokens } from '../access/access-tokens.ts'
-import type { Caller, Role } from '../access/actor.ts'
+import type { Caller, KeyedCall, Role } from '../access/actor.ts'
 import type { RateLimits } from '../access/rate-limits.ts'
-import { AppError } from '../errors.ts'
+import { AppError, invalidField } from '../errors.ts'
+import { isUuid7 } from '../lib/ids.ts'
 import { requestInfo } from './request-info.ts'
 
 /** Who may call a route. `customer`: anyone of a customer's tenant. `admin`: of a tenant or of the platform. */
@@ -33,17 +34,33 @@ export interface ActorDeps {
   limits: RateLimits
 }
 
-/** Gives the routes that follow it in the same group their `actor`. Every call counts against the user's limit. */
-export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience) =>
-  new Elysia().derive({ as: 'scoped' }, async ({ request }) => {
+/**
+ * Gives the routes that follow it in the same group their `actor`. Every call counts against the user's limit.
+ * @param takesKeys whether they take an `Idempotency-Key`
+ */
+export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience, takesKeys = false) =>
+  new Elysia().derive({ as: 'scoped' }, async ({ request, body }) => {
     const { actor } = await tokens.read(bearer(request))
     const info = requestInfo(request)
     info.actor = actor
     await limits.ofUser(info, actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusals[audience])
-    const caller: Caller = { ...actor, address: info.address, requestId: info.id }
+    const keyed = takesKeys && request.method !== 'GET' ? keyedCall(request, body) : null
+    const caller: Caller = { ...actor, address: info.address, requestId: info.id, keyed }
     return { actor: caller }
   })
+
+const keyHeader = 'Idempotency-Key'
+
+/** draft-ietf-httpapi-idempotency-key-header; the quotes may be left out. @throws AppError invalid */
+function keyedCall(request: Request, body: unknown): KeyedCall | null {
+  const header = request.headers.get(keyHeader)
+  if (header === null) return null
+  const key = header.replace(/^"(.*)"$/, '$1').toLowerCase()
+  if (!isUuid7(key)) throw invalidField(keyHeader, 'must be a UUIDv7')
+  const bodyHash = new Bun.CryptoHasher('sha256').update(JSON.stringify(body ?? null)).digest('hex')
+  return { key, method: request.method, path: new URL(request.url).pathname.toLowerCase(), bodyHash }
+}
 
 function bearer(request: Request): string {
   const header = request.headers.get('authorization')

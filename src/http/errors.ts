@@ -70,7 +70,7 @@ export function problemResponse(error: AppError, requestId: string, set: Context
 const referencesToCaller: ReadonlySet<string> = new Set([
   ...['users_tenant_id_tenants_id_fk', 'revocations_tenant_id_tenants_id_fk'],
   ...['shopping_lists_tenant_id_tenants_id_fk', 'shopping_lists_owner_fkey', 'shopping_lists_creator_fkey'],
-  ...['items_added_by_fkey', 'audit_log_tenant_id_tenants_id_fk'],
+  ...['items_added_by_fkey', 'keyed_calls_user_fkey', 'audit_log_tenant_id_tenants_id_fk'],
 ])
 
 function toAppError(error: unknown, path: string, routes: () => RouteTable): AppError {

@@ -34,6 +34,7 @@ export const meaningOfCode: Record<ErrorCode, string> = {
   cannot_deactivate_self: 'You cannot deactivate your own account.',
   last_admin: 'A tenant needs at least one active admin.',
   events_expired: 'The events after `since` are no longer kept; load the list again.',
+  idempotency_conflict: 'This Idempotency-Key was sent before with another method, path or body.',
   history_changed: 'The list was restored to an earlier state; load it again.',
   invitation_expired: 'The invitation has expired.',
   invitation_void: 'The list is deleted, or who invited you may no longer invite.',

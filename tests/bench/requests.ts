@@ -49,6 +49,7 @@ export async function measureRequests(seconds: number): Promise<Ratio[]> {
       userId: admin.id,
       role: 'tenant_admin',
       sessionId: admin.id,
+      keyed: null,
       ...internalSource,
     } as const
     const writer = { db, publish: () => undefined }

@@ -8,6 +8,8 @@ export interface ListEvent {
   // biome-ignore lint/suspicious/noExplicitAny: payloads of every shape; tests say which they expect.
   payload: any
   seq: number
+  position: string
+  action_id: string | null
   at: string
   actor_id: string
 }

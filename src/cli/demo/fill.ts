@@ -45,7 +45,7 @@ export async function fillDemo(deps: Deps, password: string): Promise<DemoSample
 const callerOf = (account: Account | null): Caller => {
   if (!account) throw new Error('the demo tenant is incomplete; remove its data folder for a fresh one')
   const { userId, tenantId, role } = account
-  return { userId, tenantId, role, sessionId: newId(), ...internalSource }
+  return { userId, tenantId, role, sessionId: newId(), keyed: null, ...internalSource }
 }
 
 async function makeTenant(deps: Deps, passwordHash: string): Promise<void> {

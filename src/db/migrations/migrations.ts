@@ -9,6 +9,8 @@ import auditDown from '../../../drizzle/0003_audit_and_housekeeping.down.sql' wi
 import auditUp from '../../../drizzle/0003_audit_and_housekeeping.sql' with { type: 'text' }
 import positionsDown from '../../../drizzle/0004_positions.down.sql' with { type: 'text' }
 import positionsUp from '../../../drizzle/0004_positions.sql' with { type: 'text' }
+import keyedCallsDown from '../../../drizzle/0005_keyed_calls.down.sql' with { type: 'text' }
+import keyedCallsUp from '../../../drizzle/0005_keyed_calls.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -26,4 +28,5 @@ export const migrations: readonly Migration[] = [
   { version: 2, name: '0002_stream_heads', up: streamHeadsUp, down: streamHeadsDown },
   { version: 3, name: '0003_audit_and_housekeeping', up: auditUp, down: auditDown },
   { version: 4, name: '0004_positions', up: positionsUp, down: positionsDown },
+  { version: 5, name: '0005_keyed_calls', up: keyedCallsUp, down: keyedCallsDown },
 ]

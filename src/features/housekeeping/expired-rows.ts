@@ -45,6 +45,22 @@ export const expiredAuditEntries = ({ now, batchSize }: Bounds, retentionDays: n
     ),
 })
 
+/** A repeat is recognised for as long as events are kept. */
+export const oldKeyedCalls = ({ now, batchSize }: Bounds, retentionDays: number): CleanupTask => ({
+  what: 'keyed_calls',
+  next: (query) =>
+    counted(
+      query,
+      sql<Removed>`with gone as (
+        delete from keyed_calls k using (
+          select tenant_id, key, user_id from keyed_calls where at < ${daysBefore(now, retentionDays)}
+          order by at limit ${batchSize}::int
+        ) o where k.tenant_id = o.tenant_id and k.key = o.key and k.user_id = o.user_id returning 1
+      ) select count(*)::int as removed from gone`,
+      batchSize,
+    ),
+})
+
 export const oldRevocations = ({ now, batchSize }: Bounds): CleanupTask => ({
   what: 'revocations',
   next: (query) =>

@@ -14,6 +14,7 @@ import {
   type CleanupTask,
   expiredAuditEntries,
   expiredStoreEntries,
+  oldKeyedCalls,
   oldRevocations,
 } from './expired-rows.ts'
 import { createLock, LockedElsewhere } from './lock.ts'
@@ -80,6 +81,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
   const runTasks = async (round: Round): Promise<void> => {
     const bounds: Bounds = { now, batchSize }
     await runTask(expiredEvents(bounds, config.eventRetentionDays), round)
+    await runTask(oldKeyedCalls(bounds, config.eventRetentionDays), round)
     await runTask(expiredStoreEntries(bounds), round)
     await runTask(expiredAuditEntries(bounds, config.auditRetentionDays), round)
     await runTask(oldRevocations(bounds), round)

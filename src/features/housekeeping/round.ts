@@ -2,6 +2,7 @@
 
 export const cleanedKinds = [
   'events',
+  'keyed_calls',
   'store_entries',
   'audit_entries',
   'revocations',
@@ -23,7 +24,14 @@ export interface Round {
 
 export const newRound = (): Round => ({
   outcome: 'done',
-  removed: { events: 0, store_entries: 0, audit_entries: 0, revocations: 0, unverified_users: 0 },
+  removed: {
+    events: 0,
+    keyed_calls: 0,
+    store_entries: 0,
+    audit_entries: 0,
+    revocations: 0,
+    unverified_users: 0,
+  },
   announced: 0,
   seconds: 0,
 })

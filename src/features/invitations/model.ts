@@ -47,6 +47,8 @@ export const acceptInvitation = operation(
     summary: 'Join a list',
     ok: { status: 200, description: 'Joined: the list.', schema: ListSummary },
     errors: [
+      'idempotency_conflict',
+      'not_found',
       'invitation_invalid',
       'invitation_expired',
       'invitation_spent',

@@ -20,7 +20,7 @@ export const openInvitationRoutes = (deps: InvitationDeps) =>
 
 export const invitationRoutes = (deps: ActorDeps & InvitationDeps) =>
   new Elysia({ prefix: '/api/v1/invitations' })
-    .use(signedIn(deps, 'customer'))
+    .use(signedIn(deps, 'customer', true))
     .post(
       '/accept',
       async ({ actor, body }) => {

@@ -9,6 +9,7 @@ import { invitationMail } from '../../mail/templates.ts'
 import { type AuditAction, auditStatement, by } from '../audit/entry.ts'
 import { findAccount } from '../auth/accounts.ts'
 import { changeList, type ListWriter } from '../list-changes/change.ts'
+import { findEarlierCall, isKeyed } from '../list-changes/keyed-calls.ts'
 import { refusal } from '../list-changes/refusals.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { listJson, memberJson } from '../list-changes/wire.ts'
@@ -160,9 +161,8 @@ export async function acceptInvitation(
     const { body, tag } = await changeList(deps, joining(actor, invitation))
     return { body, tag }
   } catch (error) {
-    throw error instanceof AppError && error.code === 'not_found'
-      ? refusal('invitation_void')
-      : alreadyRedeemed(error)
+    if (!(error instanceof AppError && error.code === 'not_found')) throw alreadyRedeemed(error)
+    throw (await findEarlierCall(deps.db, actor)) ? error : refusal('invitation_void')
   }
 }
 
@@ -183,7 +183,8 @@ export async function rejectInvitation(deps: InvitationDeps, actor: Caller, toke
 
 async function readOwnInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<Invitation> {
   const invitation = await readInvitation(deps.jwt, token)
-  await refuseRedeemed(deps.db, invitation)
+  // The change itself looks at the key first.
+  if (!isKeyed(actor)) await refuseRedeemed(deps.db, invitation)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   const isTheirs =
     invitation.tenantId === actor.tenantId &&
@@ -200,6 +201,10 @@ const joining = (actor: Caller, invitation: Invitation) => ({
   permission: 'invited' as const,
   what: 'list',
   reach: sql`true`,
+  gone: {
+    code: 'not_found' as const,
+    when: sql`t.deleted_at is not null or (t.member_role is null and not ${actor.role === 'tenant_admin'}::boolean)`,
+  },
   refuse: {
     invitation_spent: isRedeemed(invitation),
     invitation_void: sql`t.deleted_at is not null or not ${mayStillInvite(invitation)}`,
@@ -217,9 +222,15 @@ const joining = (actor: Caller, invitation: Invitation) => ({
     rows: sql`newcomer n`,
   },
   audit: { ...invitationEntry('invitation.accepted', invitation), from: sql`joined` },
-  answer: sql<ListAnswer>`(select ${listJson(
-    'b',
-    sql`j.role, b.item_count, b.pending_count, 1 + (
-      select count(*) from list_members c where c.tenant_id = b.tenant_id and c.list_id = b.id) as member_count`,
-  )} from bumped b, joined j)::text as body, (select version from bumped) as tag`,
+  answer: sql<ListAnswer>`coalesce(
+      (select ${listJson('b', summaryOf('b', sql`j.role`, sql`1`))} from bumped b, joined j),
+      (select ${listJson('t', summaryOf('t', sql`coalesce(t.member_role, 'tenant_admin')`, sql`0`))} from target t)
+    )::text as body, coalesce((select version from bumped), (select version from target)) as tag`,
 })
+
+/** What a summary adds to a list. @param newcomers members whom the statement makes, so that it cannot count them yet */
+const summaryOf = (l: string, role: SQL, newcomers: SQL): SQL => {
+  const list = sql.raw(l)
+  return sql`${role} as role, ${list}.item_count, ${list}.pending_count, ${newcomers} + (
+    select count(*) from list_members c where c.tenant_id = ${list}.tenant_id and c.list_id = ${list}.id) as member_count`
+}

@@ -115,7 +115,7 @@ export const addItems = operation(
       schema: OneOrManyAdded,
     },
     alsoOk: [{ status: 200, description: 'They existed already.', schema: OneOrManyAdded }],
-    errors: ['not_found', 'forbidden', 'list_full', 'id_conflict', 'id_deleted'],
+    errors: ['idempotency_conflict', 'not_found', 'forbidden', 'list_full', 'id_conflict', 'id_deleted'],
   },
 )
 
@@ -141,7 +141,7 @@ export const clearPurchased = operation(
       description: 'How many there were.',
       schema: t.Object({ deleted: t.Integer() }),
     },
-    errors: ['not_found', 'forbidden'],
+    errors: ['idempotency_conflict', 'not_found', 'forbidden'],
   },
 )
 
@@ -155,7 +155,7 @@ export const changeItem = operation(
       'Only the fields that are sent change. A change that changes nothing makes no event and no new version.',
     request: { status: 'purchased' },
     ok: { status: 200, description: 'As it is now.', schema: Item },
-    errors: ['not_found', 'forbidden', 'version_mismatch'],
+    errors: ['idempotency_conflict', 'not_found', 'forbidden', 'version_mismatch'],
   },
 )
 
@@ -166,6 +166,6 @@ export const deleteItem = operation(
     id: 'deleteItem',
     summary: 'Delete an item',
     ok: { status: 204, description: 'Deleted.' },
-    errors: ['not_found', 'forbidden', 'version_mismatch'],
+    errors: ['idempotency_conflict', 'not_found', 'forbidden', 'version_mismatch'],
   },
 )

@@ -12,7 +12,7 @@ export type ItemDeps = ActorDeps & ListWriter & { cursors: Cursors }
 
 export const listItemRoutes = (deps: ItemDeps) =>
   new Elysia({ prefix: '/api/v1/shopping-lists' })
-    .use(signedIn(deps, 'customer'))
+    .use(signedIn(deps, 'customer', true))
     .post(
       '/:id/items',
       async ({ actor, params, body }) => {
@@ -54,7 +54,7 @@ function refuseRepeatedIds(items: readonly model.NewItem[]): void {
 
 export const itemRoutes = (deps: ItemDeps) =>
   new Elysia({ prefix: '/api/v1/items' })
-    .use(signedIn(deps, 'customer'))
+    .use(signedIn(deps, 'customer', true))
     .patch(
       '/:id',
       async ({ actor, params, body, headers }) => {

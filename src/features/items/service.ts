@@ -9,6 +9,7 @@ import { notFound } from '../../errors.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { changeList, type ListWriter } from '../list-changes/change.ts'
+import { isKeyed } from '../list-changes/keyed-calls.ts'
 import type { Precondition } from '../list-changes/precondition.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { itemJson } from '../list-changes/wire.ts'
@@ -53,6 +54,11 @@ export async function addItems(
 const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], shape: 'one' | 'many') => {
   const rows = JSON.stringify(newItems.map((item) => ({ ...item, id: item.id ?? newId() })))
   const all = sql`(select * from added union all select * from existing)`
+  // A repeat brings new ids where the client left them to the service.
+  const known = isKeyed(actor)
+    ? sql`select id, ordinal from wanted union
+        select s.id, s.ordinal from keyed, unnest(keyed.subjects) with ordinality as s (id, ordinal)`
+    : sql`select id, ordinal from wanted`
   return {
     actor,
     list: sql`${listId}::uuid`,
@@ -62,8 +68,13 @@ const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], s
         select * from rows from (jsonb_to_recordset(${rows}::jsonb) as (${newItemTypes})) with ordinality
           as w (${newItemNames}, ordinal)
       ), existing as (
-        select i.* from items i join wanted w on w.id = i.id where i.tenant_id = ${actor.tenantId}
+        select i.* from items i join (${known}) k on k.id = i.id where i.tenant_id = ${actor.tenantId}
       )`,
+    gone: {
+      code: 'id_deleted' as const,
+      when: sql`exists (select from existing where deleted_at is not null)`,
+    },
+    subjects: sql`(select array_agg(w.id order by w.ordinal) from wanted w)`,
     refuse: {
       id_deleted: sql`exists (select from existing where deleted_at is not null)`,
       id_conflict: sql`exists (select from existing e where e.list_id <> t.id or e.added_by <> ${actor.userId})`,
@@ -97,7 +108,8 @@ const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], s
       shape === 'one'
         ? sql<AddedAnswer>`(select ${itemJson('i')} from ${all} i)::text as body,
             (select i.version from ${all} i) as tag, exists (select from added) as created`
-        : sql<AddedAnswer>`(select '{"data":' || json_agg(${itemJson('i')} order by w.ordinal)::text || '}' from ${all} i join wanted w on w.id = i.id) as body,
+        : sql<AddedAnswer>`(select '{"data":' || json_agg(${itemJson('i')} order by k.ordinal)::text || '}'
+            from ${all} i join (${known}) k on k.id = i.id) as body,
             null::int as tag, exists (select from added) as created`,
   }
 }
@@ -205,6 +217,7 @@ export const deleteItem = (
     what: 'item',
     precondition: unchangedSince(demanded),
     inputs: theItem(actor, itemId),
+    done: { deleted: 1 },
     ...removal(actor, sql`i.id = (select id from item)`),
   })
 
@@ -222,7 +235,7 @@ export const clearPurchased = (
     ...removal(actor, sql`i.status = 'purchased'`),
   })
 
-const removal = (actor: Actor, which: SQL) => ({
+const removal = (actor: Caller, which: SQL) => ({
   steps: sql`, removed as (
       update items i set deleted_at = clock_timestamp(), updated_by = ${actor.userId}::uuid
       from ok where i.tenant_id = ok.tenant_id and i.list_id = ok.id and i.deleted_at is null and ${which}
@@ -236,7 +249,11 @@ const removal = (actor: Actor, which: SQL) => ({
   },
   counters: sql`, item_count = l.item_count - (select count(*) from removed),
     pending_count = l.pending_count - (select count(*) from removed where status = 'pending')`,
-  answer: sql<{ deleted: number }>`(select count(*)::int from removed) as deleted`,
+  subjects: sql`(select array_agg(r.id) from removed r)`,
+  answer: sql<{
+    deleted: number
+  }>`coalesce(${isKeyed(actor) ? sql`(select cardinality(subjects) from keyed)` : sql`null`},
+    (select count(*)::int from removed)) as deleted`,
 })
 
 /** A page of a list's items in list order, as JSON text. @throws AppError not_found, invalid (another list's cursor) */

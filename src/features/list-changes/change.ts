@@ -12,9 +12,9 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { notFound } from '../../errors.ts'
-import { newActionId } from '../../lib/ids.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
 import { chain, type EventType, type eventFields, type ListEvent, type ListKey } from './events.ts'
+import { actionId, findEarlierCall, isKeyed, isKeyTaken, keepCall, keyedCte } from './keyed-calls.ts'
 import type { Precondition } from './precondition.ts'
 import { type Current, isRefusal, type Refusal, refusal } from './refusals.ts'
 import { visible } from './visible-lists.ts'
@@ -55,7 +55,13 @@ export interface ListChange<Answer> {
   counters?: SQL
   /** Its entry in the audit trail, written once for each row of `from`. */
   audit?: Pick<AuditEntry, 'action' | 'target' | 'details'> & { from: SQL }
-  /** Columns of the answer; may read `bumped`, the list's row after the change. */
+  /** The items that the change adds or deletes, as an array of ids over `steps`, for a repeat of the call. */
+  subjects?: SQL
+  /** When a repeat of the call finds that what it was about is gone, and what it is told then. */
+  gone?: { code: 'not_found' | 'id_deleted'; when: SQL }
+  /** The answer to a repeat where what the call was about can no longer be found, as it was to be deleted or left. */
+  done?: Answer
+  /** Columns of the answer, also for a repeat of the call; may read `bumped`, the list's row after the change. */
   answer: SQL<Answer>
 }
 
@@ -89,15 +95,27 @@ export async function changeList<Answer>(
   change: ListChange<Answer>,
 ): Promise<Answer> {
   const { tenantId } = change.actor
+  const attempt = (): Promise<Row<Answer>[]> => db.write(change.actor, lock, statement(change))
   const lock = sql`select from shopping_lists where tenant_id = ${tenantId} and id = ${change.list} for no key update`
-  const [row] = await db.write(change.actor, lock, statement(change))
-  if (!row || row.refusal === 'not_found') throw notFound(change.what)
+  const [row] = await attempt().catch((error: unknown) => {
+    if (isKeyTaken(error)) return attempt()
+    throw error
+  })
+  if (!row || row.refusal === 'not_found') return await ensureDone(db, change)
   if (isRefusal(row.refusal)) throw refusal(row.refusal, row.current)
   if (row.events) {
     const events = chain(row.lastMark, row.events)
     publish({ tenantId, listId: row.listId }, events, change.actor.requestId)
   }
   return row
+}
+
+/** @throws AppError not_found unless this repeats a call that deleted what it was about, or left the list */
+async function ensureDone<Answer>(db: Database, { actor, done, what }: ListChange<Answer>): Promise<Answer> {
+  const earlier = done === undefined ? null : await findEarlierCall(db, actor)
+  const isLeaving = actor.keyed?.path.endsWith(`/members/${actor.userId}`) === true
+  if (done !== undefined && earlier?.same && (earlier.reaches || isLeaving)) return done
+  throw notFound(what)
 }
 
 type Row<Answer> = Answer & {
@@ -112,8 +130,8 @@ type Row<Answer> = Answer & {
 
 const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<Row<Answer>>`
   with action as (
-    select ${newActionId()}::uuid as id
-  ), target as (
+    select ${actionId(change.actor, change.list)} as id
+  ), ${isKeyed(change.actor) ? sql`${keyedCte(change.actor)}, ` : sql``} target as (
     select l.*, m.role as member_role
     from shopping_lists l
     left join list_members m
@@ -122,6 +140,7 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
   )${change.inputs ?? sql``}
   , gate as (
     select case
+      ${repeated(change)}
       when not ${allowed(change.permission, change.actor)} then 'forbidden'
       when ${stale(change)} then 'version_mismatch'
       ${refused(change)}
@@ -143,7 +162,7 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
       ${change.actor.userId}::uuid, action.id, bumped.updated_at
     from ok, bumped, action, (${eventRows(change)}) e (ordinal, type, payload)
     returning *
-  )${audited(change)}
+  )${kept(change)}${audited(change)}
   select gate.refusal, (select id from target) as "listId", (select ${lastMark('t')} from target t) as "lastMark",
     (select json_agg(json_build_object('seq', e.seq, 'mark', ${eventMark('e')}, 'type', e.type, 'userId', e.payload ->> 'user_id',
       'text', ${eventJson('e')}::text) order by e.seq) from logged e) as events,
@@ -176,6 +195,16 @@ const currentOf = ({ precondition }: ListChange<unknown>): SQL =>
   precondition
     ? sql`json_build_object('body', (${precondition.current})::text, 'tag', (select (${precondition.version})::text from target t))`
     : sql`null`
+
+function repeated({ actor, gone }: ListChange<unknown>): SQL {
+  if (!isKeyed(actor)) return sql``
+  return sql`when exists (select from keyed where not same) then 'idempotency_conflict'
+    ${gone ? sql`when exists (select from keyed) and (${gone.when}) then ${sql.raw(`'${gone.code}'`)}` : sql``}
+    when exists (select from keyed) then 'repeated'`
+}
+
+const kept = ({ actor, subjects = sql`'{}'::uuid[]` }: ListChange<unknown>): SQL =>
+  isKeyed(actor) ? sql`, kept as (${keepCall(actor, subjects, sql`bumped`)})` : sql``
 
 const refused = ({ refuse = {} }: ListChange<unknown>): SQL =>
   sql.join(

@@ -6,6 +6,7 @@ const messages = {
   version_mismatch: 'It has changed since you read it; `current` is how it is now.',
   id_conflict: 'This id already belongs to something else.',
   id_deleted: 'What had this id has been deleted.',
+  idempotency_conflict: 'You have used this Idempotency-Key for another call.',
   list_full: 'A list holds at most 5,000 items.',
   already_member: 'They are already a member of this list.',
   owner_must_hand_over: 'The owner must hand the list over to another member first.',

@@ -34,7 +34,9 @@ const aboutMember = (actor: Caller, { listId, userId, demanded }: MemberTarget) 
   )`,
 })
 
-const missing = { not_found: sql`not exists (select from subject)` }
+const isMissing = sql`not exists (select from subject)`
+const missing = { not_found: isMissing }
+const gone = { code: 'not_found' as const, when: isMissing }
 const missingOrOwner = { ...missing, owner_must_hand_over: sql`(select role from subject) = 'owner'` }
 
 /** @throws AppError not_found, forbidden, version_mismatch, owner_must_hand_over */
@@ -47,6 +49,7 @@ export const changeMemberRole = (
   changeList(writer, {
     ...aboutMember(actor, target),
     permission: 'manage',
+    gone,
     refuse: missingOrOwner,
     steps: sql`, changed as (
         update list_members m set role = ${role} from ok, subject s
@@ -72,6 +75,7 @@ export const handOver = (writer: ListWriter, actor: Caller, target: MemberTarget
   changeList(writer, {
     ...aboutMember(actor, target),
     permission: 'manage',
+    gone,
     refuse: { ...missing, member_deactivated: sql`not (select is_active from subject)` },
     steps: sql`, changed as (
         update list_members m set role = case when m.user_id = s.user_id then 'owner' else 'editor' end
@@ -124,6 +128,7 @@ export const removeMember = (writer: ListWriter, actor: Caller, target: MemberTa
       details: { list_id: target.listId },
       from: sql`removed`,
     },
+    done: { removed: 1 },
     answer: sql<{ removed: number }>`(select count(*)::int from removed) as removed`,
   })
 }

@@ -177,7 +177,7 @@ export const createList = operation(
     description: 'Its creator is its owner. A client that chooses the `id` may repeat the request.',
     ok: { status: 201, description: 'Created.', schema: List },
     alsoOk: [{ status: 200, description: 'It existed already.', schema: List }],
-    errors: ['forbidden', 'id_conflict', 'id_deleted'],
+    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'id_conflict', 'id_deleted'],
   },
 )
 
@@ -219,7 +219,7 @@ export const changeList = operation(
     id: 'changeList',
     summary: "Change a list's name or description",
     ok: { status: 200, description: 'As it is now.', schema: List },
-    errors: ['forbidden', 'not_found', 'version_mismatch'],
+    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'version_mismatch'],
   },
 )
 
@@ -231,7 +231,7 @@ export const deleteList = operation(
     summary: 'Delete a list',
     description: 'Its owner and admins can restore it.',
     ok: { status: 204, description: 'Deleted.' },
-    errors: ['forbidden', 'not_found', 'version_mismatch'],
+    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'version_mismatch'],
   },
 )
 
@@ -242,7 +242,7 @@ export const restoreList = operation(
     id: 'restoreList',
     summary: 'Restore a deleted list',
     ok: { status: 200, description: 'As it is now.', schema: List },
-    errors: ['forbidden', 'not_found'],
+    errors: ['idempotency_conflict', 'forbidden', 'not_found'],
   },
 )
 
@@ -277,7 +277,14 @@ export const changeMember = operation(
     summary: "Change a member's role, or hand the list over",
     description: 'With `owner`, the list goes to this member and its owner becomes an editor.',
     ok: { status: 200, description: 'As it is now.', schema: Member },
-    errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'member_deactivated', 'version_mismatch'],
+    errors: [
+      'idempotency_conflict',
+      'forbidden',
+      'not_found',
+      'owner_must_hand_over',
+      'member_deactivated',
+      'version_mismatch',
+    ],
   },
 )
 
@@ -288,6 +295,6 @@ export const removeMember = operation(
     id: 'removeMember',
     summary: 'Remove a member, or leave',
     ok: { status: 204, description: 'No longer a member.' },
-    errors: ['forbidden', 'not_found', 'owner_must_hand_over', 'version_mismatch'],
+    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'owner_must_hand_over', 'version_mismatch'],
   },
 )

@@ -14,7 +14,7 @@ export type ListDeps = ActorDeps & ListWriter & { cursors: Cursors }
 export const listRoutes = (deps: ListDeps) => {
   const { db, cursors } = deps
   return new Elysia({ prefix: '/api/v1/shopping-lists' })
-    .use(signedIn(deps, 'customer'))
+    .use(signedIn(deps, 'customer', true))
     .post(
       '/',
       async ({ actor, body }) => {
@@ -67,7 +67,7 @@ export const listRoutes = (deps: ListDeps) => {
 
 export const memberRoutes = (deps: ListDeps) =>
   new Elysia({ prefix: '/api/v1/shopping-lists' })
-    .use(signedIn(deps, 'customer'))
+    .use(signedIn(deps, 'customer', true))
     .get(
       '/:id/members',
       async ({ actor, params, query }) =>

@@ -3,8 +3,16 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { ConstraintError } from '../../db/errors.ts'
+import { notFound } from '../../errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { changeList, type ListWriter } from '../list-changes/change.ts'
+import {
+  type EarlierCall,
+  findEarlierCall,
+  isKeyed,
+  isKeyTaken,
+  keepCall,
+} from '../list-changes/keyed-calls.ts'
 import type { Precondition } from '../list-changes/precondition.ts'
 import { refusal } from '../list-changes/refusals.ts'
 import { visible } from '../list-changes/visible-lists.ts'
@@ -19,47 +27,69 @@ export interface ListAnswer {
 
 interface Existing extends ListAnswer {
   mine: boolean
+  visible: boolean
   deleted: boolean
 }
 
-/** The creator is the owner. A repeat of the request with the same id returns what exists, `created` being false. */
+/**
+ * The creator is the owner. A repeat of the request, with the same id or the same key, returns what exists, `created`
+ * being false.
+ * @throws AppError id_conflict, id_deleted, idempotency_conflict; not_found when the repeat's list can no longer be seen
+ */
 export async function createList(
   db: Database,
-  actor: Actor,
+  actor: Caller,
   input: NewList,
 ): Promise<ListAnswer & { created: boolean }> {
-  const { tenantId, userId } = actor
+  const earlier = await findEarlierCall(db, actor)
+  if (earlier) return { ...(await madeBefore(db, actor, earlier)), created: false }
   const id = input.id ?? newId()
   try {
-    const [made] = await db.write(
-      { tenantId },
-      sql<ListAnswer>`with made as (
-          insert into shopping_lists (tenant_id, id, name, description, owner_id, created_by,
-            created_at, updated_at)
-          values (${tenantId}, ${id}, ${input.name}, ${input.description ?? null}, ${userId}, ${userId}, now(), now())
-          returning *
-        ), owner as (
-          insert into list_members (tenant_id, list_id, user_id, role)
-          select tenant_id, id, owner_id, 'owner' from made
-        )
-        select ${listJson('l')}::text as body, l.version as tag from made l`,
-    )
+    const [made] = await db.write(actor, creation(actor, id, input))
     if (made) return { ...made, created: true }
   } catch (error) {
+    if (isKeyTaken(error)) return await createList(db, actor, input)
     if (!(error instanceof ConstraintError && error.constraint === 'shopping_lists_pkey')) throw error
   }
+  const existing = await findExisting(db, actor, id)
+  if (existing?.deleted) throw refusal('id_deleted')
+  if (!existing?.visible || !existing.mine) throw refusal('id_conflict')
+  return { body: existing.body, tag: existing.tag, created: false }
+}
+
+const creation = (actor: Caller, id: string, { name, description = null }: NewList): SQL<ListAnswer> => {
+  const { tenantId, userId } = actor
+  return sql<ListAnswer>`with made as (
+      insert into shopping_lists (tenant_id, id, name, description, owner_id, created_by, created_at, updated_at)
+      values (${tenantId}, ${id}, ${name}, ${description}, ${userId}, ${userId}, now(), now())
+      returning *
+    ), owner as (
+      insert into list_members (tenant_id, list_id, user_id, role)
+      select tenant_id, id, owner_id, 'owner' from made
+    )${isKeyed(actor) ? sql`, kept as (${keepCall(actor, sql`array[id]`, sql`made`)})` : sql``}
+    select ${listJson('l')}::text as body, l.version as tag from made l`
+}
+
+async function madeBefore(db: Database, actor: Caller, { same, subjects }: EarlierCall): Promise<ListAnswer> {
+  if (!same) throw refusal('idempotency_conflict')
+  const existing = subjects[0] === undefined ? undefined : await findExisting(db, actor, subjects[0])
+  if (existing?.deleted) throw refusal('id_deleted')
+  if (!existing?.visible) throw notFound('list')
+  return { body: existing.body, tag: existing.tag }
+}
+
+async function findExisting(db: Database, actor: Actor, id: string): Promise<Existing | undefined> {
+  const { tenantId, userId } = actor
   const [existing] = await db.read(
     { tenantId },
     // A creator who has since handed the list over and left learns no more than any other stranger.
-    sql<Existing>`select ${listJson('l')}::text as body, l.version as tag,
-        l.created_by = ${actor.userId} and ${visible(actor)} as mine, l.deleted_at is not null as deleted
+    sql<Existing>`select ${listJson('l')}::text as body, l.version as tag, l.created_by = ${userId} as mine,
+        ${visible(actor)} as visible, l.deleted_at is not null as deleted
       from shopping_lists l
-      left join list_members m on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}
-      where l.tenant_id = ${actor.tenantId} and l.id = ${id}`,
+      left join list_members m on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${userId}
+      where l.tenant_id = ${tenantId} and l.id = ${id}`,
   )
-  if (existing?.deleted) throw refusal('id_deleted')
-  if (!existing?.mine) throw refusal('id_conflict')
-  return { body: existing.body, tag: existing.tag, created: false }
+  return existing
 }
 
 const unchangedSince = (demanded: Precondition | null) => ({
@@ -69,8 +99,8 @@ const unchangedSince = (demanded: Precondition | null) => ({
 })
 
 const bumpedOrAsItWas: SQL<ListAnswer> = sql<ListAnswer>`
-  coalesce((select ${listJson('b')} from bumped b), (select ${listJson('ok')} from ok))::text as body,
-  coalesce((select version from bumped), (select version from ok)) as tag`
+  coalesce((select ${listJson('b')} from bumped b), (select ${listJson('t')} from target t))::text as body,
+  coalesce((select version from bumped), (select version from target)) as tag`
 
 /** @throws AppError not_found, forbidden, version_mismatch */
 export const changeListFields = (
@@ -100,6 +130,9 @@ export const changeListFields = (
     answer: bumpedOrAsItWas,
   })
 
+/** What is deleted has no body. */
+const nothing: ListAnswer = { body: '', tag: 0 }
+
 /** Members stay, for when it is restored. @throws AppError not_found, forbidden, version_mismatch */
 export const deleteList = (
   writer: ListWriter,
@@ -118,6 +151,7 @@ export const deleteList = (
       when: sql`exists (select from ok)`,
       set: sql`deleted_at = clock_timestamp()`,
     },
+    done: nothing,
     answer: bumpedOrAsItWas,
   })
 

@@ -139,7 +139,7 @@ function describeParameter(name: string, path: string): string | undefined {
   return `The id of the ${thing.replaceAll(/[-_]/g, ' ')}.`
 }
 
-/** An operation that may answer 412 or 304 takes the header that leads to it. */
+/** An operation takes the header that leads to one of its answers: 412, 304, or 409 for a key. */
 function conditionalHeaders(operation: JsonObject): JsonObject[] {
   const responses = objectIn(operation, 'responses')
   const header = (name: string, description: string): JsonObject => ({
@@ -149,7 +149,9 @@ function conditionalHeaders(operation: JsonObject): JsonObject[] {
     description,
     schema: { type: 'string' },
   })
+  const takesKeys = JSON.stringify(responses['409'] ?? null).includes('idempotency_conflict')
   return [
+    ...(takesKeys ? [header('Idempotency-Key', 'A UUIDv7; the call can then be repeated safely.')] : []),
     ...(responses['412'] ? [header('If-Match', 'Only if its `ETag` is still this, like `"3"`.')] : []),
     ...(responses['304']
       ? [header('If-None-Match', 'Answers 304 if its `ETag` is still this; `*` stands for any.')]

@@ -38,7 +38,7 @@ export interface OperationOptions {
   alsoOk?: Answer[]
   /**
    * Errors beyond those of every route of its kind: `redis_unavailable` where it uses the store before it answers.
-   * `version_mismatch` documents If-Match.
+   * `version_mismatch` documents If-Match, `idempotency_conflict` Idempotency-Key.
    */
   errors?: ErrorCode[]
 }

@@ -250,6 +250,13 @@ Events are numbered by \`seq\`. A \`position\`, like \`42.9f3ac01b\`, also tells
 number before the database was restored to an earlier state. Keep positions and send them as \`since\`: where the list's
 history no longer holds one, you get 410 \`history_changed\`, and read the list again.
 
+## Repeating a call
+
+Whatever changes a list takes an \`Idempotency-Key\`, a UUIDv7 of your choice: send the same call with the same key again
+when its answer was lost. What was done is not done twice, and the answer, 200 or 204, shows how things are now. The key
+becomes the \`action_id\` of the events. A key that you used for another call is 409 \`idempotency_conflict\`; a call that
+was refused or changed nothing leaves its key free. Keys are kept as long as events are.
+
 ## Choosing ids
 
 You may choose the \`id\` (UUIDv7) of a new list or item. The call can then be repeated safely: the second time it

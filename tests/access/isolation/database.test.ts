@@ -27,6 +27,7 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     // Only unverified users can be deleted, and there are none here.
     users: ['reads', 'changes', 'locks'],
     list_events: ['reads', 'clears'],
+    keyed_calls: ['reads', 'clears'],
     revocations: ['reads', 'locks', 'clears'],
     audit_log: ['reads', 'adds'],
   },

@@ -42,6 +42,7 @@ const inserts = [
      '${user}', '${user}', '${user}', '${at}', 11, '${at}', '${at}', '${at}')`,
   `insert into list_events values ('${tenant}', '${list}', 7, 'item_added', '{"a": [1]}', '${user}', '${at}',
      '${session}')`,
+  `insert into keyed_calls values ('${tenant}', '${entry}', '${user}', 'POST', '/a', 'b', '${list}', '{${item}}', '${at}')`,
   `insert into revocations values ('${tenant}', '${session}', 12, '${session}', 13, '${at}')`,
   `insert into store_entries values ('key', 'value', '${at}')`,
   `insert into audit_log values ('${tenant}', '${entry}', '${at}', 'user.created', '${user}', 'tenant_admin', 'user',
