@@ -1,7 +1,8 @@
 /**
  * Runs one migration, up or down, in a transaction of its own. A statement that waits for a table's lock blocks everyone
  * who comes after it. So an attempt waits only briefly, releases all it holds, and is repeated: a release that still
- * serves is held up for that moment, however long an export or a dump keeps the table.
+ * serves is held up for that moment, however long an export or a dump keeps the table. The same goes for an attempt that
+ * PostgreSQL ends because of such a release, to resolve a deadlock or for serialisation.
  */
 
 import { createHash } from 'node:crypto'
@@ -14,6 +15,9 @@ import type { Migration } from './migrations.ts'
 
 /** A statement waited for longer than lock_timeout. */
 export const lockNotAvailable = '55P03'
+const deadlockDetected = '40P01'
+const serializationFailure = '40001'
+const repeatable: ReadonlySet<string> = new Set([lockNotAvailable, deadlockDetected, serializationFailure])
 
 export interface LockRetries {
   /** How long a statement waits for a table, and everyone who comes after it as well. */
@@ -79,7 +83,7 @@ async function attempt(
 function explain(error: unknown, failed: string, tries: number, committing: boolean): Error {
   const undone = `${failed}; nothing of it was applied`
   if (!(error instanceof AppError)) return new Error(undone, { cause: error })
-  if (errorCode(error.cause) === lockNotAvailable)
+  if (repeatable.has(errorCode(error.cause)))
     return new TableInUse(
       `${undone}: a table that it changes was in use at each of ${tries} tries. Find the old transactions ` +
         '(select pid, xact_start, query from pg_stat_activity order by xact_start), end them, and try again.',
