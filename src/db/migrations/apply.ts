@@ -12,6 +12,7 @@ import type { Logger } from '../../log.ts'
 import type { MigrationConnection } from '../database.ts'
 import { errorCode, isConnectionFailure } from '../errors.ts'
 import type { Migration } from './migrations.ts'
+import { nameRole } from './shared-role.ts'
 
 /** A statement waited for longer than lock_timeout. */
 export const lockNotAvailable = '55P03'
@@ -32,6 +33,8 @@ const defaultLockRetries: LockRetries = { lockTimeoutMs: 3000, pauseMs: 7000, tr
 export interface Step {
   readonly direction: 'up' | 'down'
   readonly migration: Migration
+  /** What old migrations grant rights to (shared-role.ts). */
+  readonly role: string
   readonly lockRetries?: LockRetries | undefined
 }
 
@@ -62,14 +65,15 @@ export async function runMigration(connection: MigrationConnection, log: Logger,
 
 async function attempt(
   connection: MigrationConnection,
-  { direction, migration }: Step,
+  { direction, migration, role }: Step,
   { lockTimeoutMs, tries }: LockRetries,
 ): Promise<void> {
   let committing = false
   await connection.query('begin')
   try {
     await connection.query(`set local lock_timeout = ${lockTimeoutMs}`)
-    for (const statement of statementsOf(migration[direction])) await connection.query(statement)
+    const text = nameRole(migration[direction], migration.version, role)
+    for (const statement of statementsOf(text)) await connection.query(statement)
     await (direction === 'up' ? record(connection, migration) : forget(connection, migration))
     committing = true
     await connection.query('commit')
