@@ -238,7 +238,9 @@ const redisProbe = ({ redisUrl }: Config): Probe => ({
         reason ??= error instanceof AppError ? (error.cause ?? error) : error
       },
     }
-    const store = await openRedisStore({ url: redisUrl, log: listening })
+    // A ping has no key, so the installation does not matter.
+    const installation = { name: 'check', isUpgraded: false }
+    const store = await openRedisStore({ url: redisUrl, installation, log: listening })
     try {
       await store.ping()
     } catch (error) {

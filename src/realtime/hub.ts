@@ -7,6 +7,7 @@ import type { Database } from '../db/database.ts'
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
 import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
+import { createHints } from './broker-upgrade.ts'
 import { readEvents, readHeads } from './event-log.ts'
 import { createStream, type Stream } from './stream.ts'
 
@@ -32,6 +33,8 @@ export interface HubCounts {
   delivered: number
   /** Events the broker missed, read from the database. */
   healed: number
+  /** Messages of other instances that were not believed or not understood. */
+  dropped: number
 }
 
 export interface Hub {
@@ -78,6 +81,12 @@ export function createHub(deps: HubDeps): Hub {
       log.debug('events arrived', logFields(list, events, requestId))
       enqueue(list, events)
     },
+    onHint: createHints(async (lists) => {
+      const hinted = lists.flatMap((list) => topics.get(topicOf(list)) ?? [])
+      await catchUpAll(deps, hinted).catch((error: unknown) =>
+        log.debug('hinted lists could not be compared with the database', { error }),
+      )
+    }),
     onReconnect: reconcileInBackground,
   })
   const timer = setInterval(reconcileInBackground, deps.reconcileMs)
@@ -132,7 +141,7 @@ export function createHub(deps: HubDeps): Hub {
     onDelivery(observer) {
       observeDelivery = observer
     },
-    counts: () => ({ ...counts, streams: topics.size }),
+    counts: () => ({ ...counts, streams: topics.size, dropped: broker.dropped() }),
     async close() {
       clearInterval(timer)
       for (const topic of topics.values()) topic.stream()?.close()
