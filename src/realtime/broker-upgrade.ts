@@ -4,6 +4,7 @@
  * taken as a hint that the database has something new. To be removed with Installation.isUpgraded.
  */
 import type { ListKey } from '../features/list-changes/events.ts'
+import type { Logger } from '../log.ts'
 import { topicOf } from './broker.ts'
 import { type Message, messageText, readMessage } from './broker-messages.ts'
 
@@ -22,18 +23,19 @@ export function hintIn(text: string): ListKey | null {
 
 const pauseMs = 50
 
-/**
- * Has lists compared with the database, together and one comparison at a time, however often they are hinted at.
- * @param compare where it fails, the periodic comparison follows
- */
-export function createHints(compare: (lists: readonly ListKey[]) => Promise<void>): (list: ListKey) => void {
+/** Has lists compared with the database, together and one comparison at a time, however often they are hinted at. */
+export function createHints(
+  log: Logger,
+  compare: (lists: readonly ListKey[]) => Promise<void>,
+): (list: ListKey) => void {
   const waiting = new Map<string, ListKey>()
   let isRunning = false
   const run = async (): Promise<void> => {
     while (waiting.size > 0) {
       const lists = [...waiting.values()]
       waiting.clear()
-      await compare(lists)
+      // The periodic comparison follows in any case.
+      await compare(lists).catch((error: unknown) => log.debug('a hint could not be followed', { error }))
       await Bun.sleep(pauseMs)
     }
     isRunning = false

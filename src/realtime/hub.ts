@@ -81,12 +81,7 @@ export function createHub(deps: HubDeps): Hub {
       log.debug('events arrived', logFields(list, events, requestId))
       enqueue(list, events)
     },
-    onHint: createHints(async (lists) => {
-      const hinted = lists.flatMap((list) => topics.get(topicOf(list)) ?? [])
-      await catchUpAll(deps, hinted).catch((error: unknown) =>
-        log.debug('hinted lists could not be compared with the database', { error }),
-      )
-    }),
+    onHint: followHints(deps, topics),
     onReconnect: reconcileInBackground,
   })
   const timer = setInterval(reconcileInBackground, deps.reconcileMs)
@@ -148,6 +143,17 @@ export function createHub(deps: HubDeps): Hub {
       topics.clear()
       await broker.close()
     },
+  }
+}
+
+/** Ignores hints at lists that nobody follows here. */
+function followHints(deps: HubDeps, topics: ReadonlyMap<string, Topic>): BrokerHandlers['onHint'] {
+  const compareSoon = createHints(deps.log, (lists) => {
+    const hinted = lists.flatMap((list) => topics.get(topicOf(list)) ?? [])
+    return catchUpAll(deps, hinted)
+  })
+  return (list) => {
+    if (topics.has(topicOf(list))) compareSoon(list)
   }
 }
 
