@@ -84,7 +84,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     await runTask(expiredStoreEntries(bounds), round)
     await runTask(expiredAuditEntries(bounds, config.auditRetentionDays), round)
     await runTask(oldRevocations(bounds), round)
-    await retireSharedRole(underLock, log)
+    if (!stopping) await retireSharedRole(underLock, log)
     await removeUnverifiedUsers({ db, underLock, now, isStopping }, () => {
       round.removed.unverified_users += 1
     })
