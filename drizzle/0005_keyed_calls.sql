@@ -27,10 +27,3 @@ CREATE POLICY housekeeping_delete ON keyed_calls FOR DELETE USING ((SELECT in_ho
 --> statement-breakpoint
 -- In no other scope is one ever deleted.
 CREATE POLICY only_housekeeping_deletes ON keyed_calls AS RESTRICTIVE FOR DELETE USING ((SELECT in_housekeeping_scope()));
---> statement-breakpoint
-DO $$
-BEGIN
-  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'minimart_app') THEN
-    GRANT SELECT, INSERT, DELETE ON keyed_calls TO minimart_app;
-  END IF;
-END $$;

@@ -9,6 +9,8 @@ import { type Control, openControl } from './backup/control-server.ts'
 import type { Config } from './config/config.ts'
 import { generatedSecret, prepareDataDir } from './data-dir/data-dir.ts'
 import { completeRestore } from './data-dir/layout.ts'
+import type { Database } from './db/database.ts'
+import { readInstallation } from './db/installation.ts'
 import { openDatabase } from './db/open.ts'
 import { createOtps } from './features/auth/otp.ts'
 import { createPasswordResets } from './features/auth/password-resets.ts'
@@ -118,18 +120,23 @@ async function openBackends(config: Config, log: Logger, hashParameters?: HashPa
   })
   const tracing = await openTracing(config, log)
   const db = await openDatabase({ ...config, log, tracing, refusePending: !config.autoMigrate })
-  const store = await openStore({ redisUrl: config.redisUrl, db, log }).catch(async (error: unknown) => {
+  const { redis, store } = await openSharedState(config, log, db).catch(async (error: unknown) => {
     await db.close()
     throw error
   })
-  return { mailer, passwords, tracing, db, store }
+  return { mailer, passwords, tracing, db, redis, store }
+}
+
+async function openSharedState({ redisUrl }: Config, log: Logger, db: Database) {
+  const redis = redisUrl === null ? null : { url: redisUrl, installation: await readInstallation(db) }
+  return { redis, store: await openStore({ redis, db, log }) }
 }
 
 /** @param secrets the signing key and the previous ones: each purpose has keys derived from them */
 function createServices(
   config: Config,
   log: Logger,
-  { db, store }: Backends,
+  { db, redis, store }: Backends,
   secrets: readonly [string, ...string[]],
 ) {
   const [current, ...previous] = secrets
@@ -149,7 +156,7 @@ function createServices(
     revocations,
     tokens,
     background: createBackground(log, maxBackgroundTasks),
-    live: createLive({ config, db, log, tokens, revocations }),
+    live: createLive({ redis: redis && { ...redis, keys: keysFor('broker') }, db, log, tokens, revocations }),
     limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
     cursors: createCursors(keysFor('cursors').key),
     sessions: createSessions(store, refresh.key, config.refreshTokenTtlDays * 86_400, refresh.previous),

@@ -44,7 +44,7 @@ process.exitCode = missing.length > 0 && servicesRequired ? refuse() : await run
 if (missing.length > 0) console.error(`*** NOT RUN HERE: ${missing.join('; ')} ***`)
 
 function refuse(): number {
-  console.error('CI=true or MINIMART_REQUIRE_SERVICES=1 asks for both, so nothing was run.')
+  console.error('CI=true or MINIMART_REQUIRE_SERVICES=1 asks for all of it, so nothing was run.')
   console.log('0 passed, 1 failed')
   return 1
 }

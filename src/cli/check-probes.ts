@@ -9,6 +9,7 @@ import { prepareDataDir, tryWriting } from '../data-dir/data-dir.ts'
 import { holdsDatabase } from '../data-dir/layout.ts'
 import type { MigrationConnection } from '../db/database.ts'
 import { errorCode, SignInRefused } from '../db/errors.ts'
+import { applicationRole } from '../db/migrations/role.ts'
 import {
   compareMigrations,
   ensureMayMigrate,
@@ -16,15 +17,17 @@ import {
   migrationStatus,
 } from '../db/migrations/status.ts'
 import { type DatabaseOptions, openDatabase, withMigrationConnection } from '../db/open.ts'
+import { SessionsShared } from '../db/postgres/pooler.ts'
 import { AppError, OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { type Logger, redactText } from '../log.ts'
 import { createMailer } from '../mail/mailer.ts'
 import { isErrorReply, openRedisStore } from '../store/redis.ts'
+import { type Advice, adviseOnNeighbours } from './check-neighbours.ts'
 
 export interface CheckLine {
   check: string
-  /** Null when an earlier fault kept it from being tested. */
+  /** Null when an earlier fault kept it from being tested, and for advice. */
   ok: boolean | null
   detail: string
   /** How to fix it, when it is not ok. */
@@ -35,7 +38,7 @@ interface Probe {
   what: string
   remedy: string | ((error: unknown) => string)
   /** @returns what was found. @throws Error saying what is wrong */
-  run: () => Promise<string>
+  run: () => Promise<string | Advice>
 }
 
 export async function* probes(config: Config, log: Logger): AsyncGenerator<CheckLine> {
@@ -50,20 +53,23 @@ export async function* probes(config: Config, log: Logger): AsyncGenerator<Check
 }
 
 async function* runAll(config: Config, log: Logger): AsyncGenerator<CheckLine> {
-  const { folders, database, role, migrations, services } = probesOf(config, log)
+  const { folders, database, within, services } = probesOf(config, log)
   for (const probe of folders) yield await outcomeOf(probe)
   const reached = await outcomeOf(database)
   yield reached
-  if (reached.ok === true) for (const probe of [role, migrations]) yield await outcomeOf(probe)
+  if (reached.ok === true) for (const probe of within) yield await outcomeOf(probe)
   else
-    for (const { what } of [role, migrations])
+    for (const { what } of within)
       yield { check: what, ok: null, detail: 'not tested: the database cannot be used' }
   for (const probe of services) yield await outcomeOf(probe)
 }
 
 const outcomeOf = ({ what, remedy, run }: Probe): Promise<CheckLine> =>
   run().then(
-    (detail) => ({ check: what, ok: true, detail }),
+    (found) =>
+      typeof found === 'string'
+        ? { check: what, ok: true, detail: found }
+        : { check: what, ok: null, ...found },
     (error: unknown) => ({
       check: what,
       ok: false,
@@ -89,8 +95,7 @@ function probesOf(config: Config, log: Logger) {
   return {
     folders: [dataDirProbe(config), temporaryProbe],
     database: databaseProbe(target),
-    role: roleProbe(target),
-    migrations: migrationsProbe(target),
+    within: [roleProbe(target), migrationsProbe(target), neighboursProbe(target)],
     services: [redisProbe(config), mailProbe(config, log)],
   }
 }
@@ -128,9 +133,11 @@ const databaseProbe = ({ config, options, isMissing }: DatabaseTarget): Probe =>
   remedy: (error) =>
     error instanceof SignInRefused
       ? "Correct DATABASE_URL, or the server's users, databases and pg_hba.conf."
-      : config.databaseUrl
-        ? 'Check DATABASE_URL, that the server runs, and that this machine can reach it.'
-        : 'Stop the MiniMart that uses DATA_DIR, or fix what the message names.',
+      : error instanceof SessionsShared
+        ? "Give this database pool_mode=session in the pooler's settings, or set DATABASE_URL to PostgreSQL itself."
+        : config.databaseUrl
+          ? 'Check DATABASE_URL, that the server runs, and that this machine can reach it.'
+          : 'Stop the MiniMart that uses DATA_DIR, or fix what the message names.',
   run: async () => {
     if (isMissing) return 'embedded, none yet: serve will create it'
     const version = await withMigrationConnection(options, async (connection) => {
@@ -146,8 +153,18 @@ const databaseProbe = ({ config, options, isMissing }: DatabaseTarget): Probe =>
 const roleProbe = ({ options, isMissing }: DatabaseTarget): Probe => ({
   what: 'role',
   remedy:
-    'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or grant it minimart_app.',
-  run: async () => (isMissing ? roleWillBeCreated : await checkRole(options)),
+    'Connect as a user who owns the database and is neither superuser nor BYPASSRLS, or grant it the role that the ' +
+    'message names.',
+  run: async () => (isMissing ? 'the migrations will create it' : await checkRole(options)),
+})
+
+const neighboursProbe = ({ config, options }: DatabaseTarget): Probe => ({
+  what: 'neighbours',
+  remedy: 'Do what the message says.',
+  run: async () =>
+    config.databaseUrl === null
+      ? 'none: the embedded database is not on a server'
+      : await withMigrationConnection(options, adviseOnNeighbours),
 })
 
 const migrationsProbe = ({ config, options, isMissing }: DatabaseTarget): Probe => ({
@@ -172,12 +189,10 @@ async function readSteps(connection: MigrationConnection): Promise<MigrationStat
   return steps
 }
 
-const roleWillBeCreated = 'minimart_app: the migrations will create it'
-
 /** Opening the database chooses the role, or refuses; here the table confirms that row-level security applies to it. */
 async function checkRole(options: DatabaseOptions): Promise<string> {
-  const [role] = await withMigrationConnection(options, (connection) => connection.query(selectRole))
-  if (role?.['missing'] === true) return roleWillBeCreated
+  const missing = await withMigrationConnection(options, findMissingRole)
+  if (missing !== null) return `${missing}: the migrations will create it`
   const db = await openDatabase(options)
   try {
     const [row] = await db.read<{ user: string; active: boolean | null }>(
@@ -193,8 +208,14 @@ async function checkRole(options: DatabaseOptions): Promise<string> {
   }
 }
 
-const selectRole = `select to_regrole('minimart_app') is null and (rolsuper or rolcreaterole)
-  and to_regclass('tenants') is null as missing from pg_roles where rolname = current_user`
+/** The role's name where serve would create it. */
+async function findMissingRole(connection: MigrationConnection): Promise<string | null> {
+  const role = await applicationRole(connection)
+  const [user] = await connection.query(
+    `select to_regrole('${role}') is null and (rolsuper or rolcreaterole) as missing from pg_roles where rolname = current_user`,
+  )
+  return user?.['missing'] === true ? role : null
+}
 
 /** Redis answers, but refuses the credentials or the database. */
 class RedisRefused extends Error {}
@@ -217,7 +238,9 @@ const redisProbe = ({ redisUrl }: Config): Probe => ({
         reason ??= error instanceof AppError ? (error.cause ?? error) : error
       },
     }
-    const store = await openRedisStore({ url: redisUrl, log: listening })
+    // A ping has no key, so the installation does not matter.
+    const installation = { name: 'check', isUpgraded: false }
+    const store = await openRedisStore({ url: redisUrl, installation, log: listening })
     try {
       await store.ping()
     } catch (error) {

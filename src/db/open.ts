@@ -97,13 +97,12 @@ export async function inspectDatabase(folder: string): Promise<Checkpoint> {
 async function openPostgres(options: DatabaseOptions, url: string): Promise<DatabaseAdapter> {
   const all = { ...defaults, ...options, url }
   const login = await signIn(all)
-  try {
+  const choose = async (): Promise<string | null> => {
     await ensureCanStepDown(login)
     await ensureMigrated(login, options)
-  } finally {
-    await login.close()
+    return await chooseRole(login)
   }
-  const role = await chooseRole(all)
+  const role = await choose().finally(login.close)
   options.log.info('Database ready', { kind: 'postgres', role: role ?? 'the user of DATABASE_URL' })
   return createPostgresDatabase({ ...all, role })
 }

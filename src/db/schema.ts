@@ -330,3 +330,18 @@ export const storeEntries = pgTable(
   },
   (table) => [index('store_entries_expiry').on(table.expiresAt)],
 )
+
+/** One row about the database as a whole. It belongs to no tenant, so an archive has none of it. */
+export const installation = pgTable(
+  'installation',
+  {
+    singleton: boolean('singleton').primaryKey().default(true),
+    /** Drawn at random when the database was set up. A copy has the same one. */
+    id: uuid('id').notNull().default(sql`gen_random_uuid()`),
+    /** The database's name when an earlier release's database was upgraded; null in one that was made since. */
+    upgradedAs: text('upgraded_as'),
+    /** See db/migrations/shared-role.ts. Null once that role has no rights here. */
+    sharedRoleSeenAt: moment('shared_role_seen_at'),
+  },
+  (table) => [check('installation_singleton_check', sql`${table.singleton}`)],
+)

@@ -4,7 +4,7 @@ import { counter, counters, gauge } from './registry.ts'
 
 export interface LiveSources {
   hub: {
-    counts(): { streams: number; published: number; delivered: number; healed: number }
+    counts(): { streams: number; published: number; delivered: number; healed: number; dropped: number }
     onDelivery(observer: (seconds: number) => void): void
   }
   sockets: {
@@ -47,6 +47,12 @@ export function liveMetrics(registry: Registry, { hub, sockets }: LiveSources): 
     'minimart_events_healed_total',
     'Missed events that were read from the database.',
     () => hub.counts().healed,
+  )
+  counter(
+    registry,
+    'minimart_broker_messages_dropped_total',
+    'Messages in Redis that were dropped: not from an instance of this installation, malformed or of a newer release.',
+    () => hub.counts().dropped,
   )
   const delivery = new Histogram({
     name: 'minimart_event_delivery_seconds',

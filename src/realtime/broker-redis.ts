@@ -8,77 +8,77 @@
  * canary of its own.
  */
 
-import { Type } from '@sinclair/typebox'
 import pTimeout from 'p-timeout'
 import { createClient, createCluster } from 'redis'
-import { jsonReader } from '../lib/json.ts'
+import type { Installation } from '../db/installation.ts'
+import type { ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
 import { accessOf, isCluster } from '../store/redis-cluster.ts'
 import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
+import { type MessageKeys, messageText, readMessage, seal, unseal } from './broker-messages.ts'
+import { hintIn, olderChannelOf, olderText } from './broker-upgrade.ts'
 
-const prefix = 'minimart:'
 const canaryMs = 1000
 /** Without its canary for this long, a connection counts as dead. */
 const silenceMs = 3500
 const listenTimeoutMs = 1000
 const repeatLogMs = 60_000
 
-/**
- * Releases of a rolling upgrade read each other's messages: fields may be added, as unknown ones are ignored; a change
- * that older releases would misread takes a new version. The first release sent none.
- */
-const messageVersion = 1
-const readMessage = jsonReader(
-  Type.Object({
-    version: Type.Optional(Type.Literal(messageVersion)),
-    list: Type.Object({ tenantId: Type.String(), listId: Type.String() }),
-    events: Type.Array(
-      Type.Object({
-        seq: Type.Integer({ minimum: 1 }),
-        mark: Type.String(),
-        previous: Type.String(),
-        type: Type.String(),
-        userId: Type.Union([Type.String(), Type.Null()]),
-        text: Type.String(),
-      }),
-    ),
-    requestId: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-  }),
-)
+export interface RedisBrokerOptions {
+  readonly url: string
+  readonly installation: Installation
+  readonly keys: MessageKeys
+  readonly log: Logger
+}
 
-type Receive = (text: string) => void
+type Receive = (text: string, channel: string) => void
 
-export function createRedisBroker(
-  { url, log }: { url: string; log: Logger },
-  handlers: BrokerHandlers,
-): Broker {
-  const channels = new Set<string>()
-  const receive = createReceiver(handlers, log)
-  const link = createLink({ url, log, channels, receive, onReconnect: handlers.onReconnect })
+export function createRedisBroker(options: RedisBrokerOptions, handlers: BrokerHandlers): Broker {
+  const { url, installation, keys, log } = options
+  const prefix = `minimart:${installation.name}:`
+  const channels = new Map<string, Receive>()
+  const { receive, dropped } = createReceiver(keys, handlers, log)
+  const link = createLink({ url, prefix, log, channels, onReconnect: handlers.onReconnect })
+  const receiveHint: Receive = (text) => {
+    const list = hintIn(text)
+    if (list) handlers.onHint(list)
+  }
+  const channelsOf = (list: ListKey): [string, Receive][] => [
+    [prefix + topicOf(list), receive],
+    ...(installation.isUpgraded ? ([[olderChannelOf(list), receiveHint]] as [string, Receive][]) : []),
+  ]
   return {
     publish(list, events, requestId = null) {
-      const text = JSON.stringify({ version: messageVersion, list, events, requestId })
-      void link.publish(prefix + topicOf(list), text)
+      const message = { list, events: [...events], requestId }
+      const channel = prefix + topicOf(list)
+      void link.publish(channel, seal(keys, channel, messageText(message)))
+      if (installation.isUpgraded) void link.publish(olderChannelOf(list), olderText(message))
     },
     async listen(list) {
-      const channel = prefix + topicOf(list)
-      channels.add(channel)
+      const own = channelsOf(list)
+      for (const [channel, receiver] of own) channels.set(channel, receiver)
+      const subscribed = Promise.all(own.map(([channel, receiver]) => link.subscribe(channel, receiver)))
       // Without Redis the stream goes by the database until the link is up and has subscribed to all channels.
-      await pTimeout(link.subscribe(channel), { milliseconds: listenTimeoutMs, fallback: () => undefined })
+      await pTimeout(subscribed, { milliseconds: listenTimeoutMs, fallback: () => undefined })
     },
     unlisten(list) {
-      const channel = prefix + topicOf(list)
-      channels.delete(channel)
-      link.unsubscribe(channel)
+      for (const [channel, receiver] of channelsOf(list)) {
+        channels.delete(channel)
+        link.unsubscribe(channel, receiver)
+      }
     },
+    dropped,
     close: link.close,
   }
 }
 
-function createReceiver({ onEvents }: BrokerHandlers, log: Logger): Receive {
+/** Of what arrives on our channels, passes on what an instance of this installation sent. */
+function createReceiver(keys: MessageKeys, { onEvents }: BrokerHandlers, log: Logger) {
   let dropped = 0
+  let notLogged = 0
   let loggedAt = Number.NEGATIVE_INFINITY
-  return (text) => {
+  const receive: Receive = (sealed, channel) => {
+    const text = unseal(keys, channel, sealed)
     const message = readMessage(text)
     if (message) {
       // An exception here would end the process: node-redis calls this from its socket handler.
@@ -90,28 +90,33 @@ function createReceiver({ onEvents }: BrokerHandlers, log: Logger): Receive {
       return
     }
     dropped++
+    notLogged++
     if (performance.now() - loggedAt < repeatLogMs) return
-    log.warn(droppedMessage, { dropped })
-    dropped = 0
+    log.warn(text === null ? forgedMessage : unreadableMessage, { dropped: notLogged })
+    notLogged = 0
     loggedAt = performance.now()
   }
+  return { receive, dropped: () => dropped }
 }
 
-const droppedMessage =
+const forgedMessage =
+  'dropped messages from Redis that no instance with this JWT_SECRET_KEY sent; events are read from the database'
+const unreadableMessage =
   'dropped malformed or newer messages from Redis; events are read from the database. Run one release on all instances'
 
 interface LinkOptions {
   url: string
+  /** Of the canaries' channels. */
+  prefix: string
   log: Logger
   /** What every new connection subscribes to. */
-  channels: ReadonlySet<string>
-  receive: Receive
+  channels: ReadonlyMap<string, Receive>
   onReconnect: () => void
 }
 
 /** The two connections of an instance, replaced as soon as one fails or goes silent. */
 function createLink(options: LinkOptions) {
-  const canaryName = `${prefix}canary:${crypto.randomUUID()}`
+  const canary = { name: `${options.prefix}canary:${crypto.randomUUID()}`, text: crypto.randomUUID() }
   let publisher: RedisConnection | null = null
   let subscriber: Subscriber | null = null
   let closed = false
@@ -129,7 +134,7 @@ function createLink(options: LinkOptions) {
     if (connecting || closed) return
     connecting = true
     try {
-      const pair = await openPair(options.url, canaryName, publisher, replace)
+      const pair = await openPair(options.url, canary, publisher, replace)
       publisher = pair.publisher
       subscriber = pair.subscriber
       await subscribeAll(pair.subscriber, options)
@@ -164,7 +169,7 @@ function createLink(options: LinkOptions) {
     if (connecting) return
     const canaries = [...(subscriber?.canaries ?? [])]
     if (publisher && subscriber && canaries.every(([, seenAt]) => Date.now() - seenAt <= silenceMs))
-      await Promise.all(canaries.map(([channel]) => publish(channel, '')))
+      await Promise.all(canaries.map(([channel]) => publish(channel, canary.text)))
     else {
       disconnect()
       await connect()
@@ -176,15 +181,15 @@ function createLink(options: LinkOptions) {
 
   return {
     publish,
-    async subscribe(channel: string): Promise<void> {
+    async subscribe(channel: string, receive: Receive): Promise<void> {
       const on = subscriber?.connection
-      if (on) await on.subscribe(channel, options.receive).catch(() => replace(on))
+      if (on) await on.subscribe(channel, receive).catch(() => replace(on))
       else await firstConnect
     },
-    unsubscribe(channel: string): void {
+    unsubscribe(channel: string, receive: Receive): void {
       const on = subscriber?.connection
       // Unless the listener is named, node-redis takes a subscribe that follows for a repetition.
-      on?.unsubscribe(channel, options.receive).catch(() => replace(on))
+      on?.unsubscribe(channel, receive).catch(() => replace(on))
     },
     async close(): Promise<void> {
       closed = true
@@ -195,11 +200,8 @@ function createLink(options: LinkOptions) {
   }
 }
 
-async function subscribeAll(
-  { connection, canaries }: Subscriber,
-  { channels, receive }: LinkOptions,
-): Promise<void> {
-  for (const channel of channels) await connection.subscribe(channel, receive)
+async function subscribeAll({ connection, canaries }: Subscriber, { channels }: LinkOptions): Promise<void> {
+  for (const [channel, receive] of channels) await connection.subscribe(channel, receive)
   for (const channel of canaries.keys()) canaries.set(channel, Date.now())
 }
 
@@ -212,13 +214,19 @@ interface Subscriber {
   canaries: Map<string, number>
 }
 
+/** Channels are public, so a canary counts only with this text. */
+interface Canary {
+  name: string
+  text: string
+}
+
 /**
  * Opens a subscriber, and a publisher unless there is one.
  * @throws Error when Redis cannot be reached; then nothing stays open
  */
 async function openPair(
   url: string,
-  canaryName: string,
+  canary: Canary,
   publisher: RedisConnection | null,
   onFault: (connection: RedisConnection) => void,
 ): Promise<{ publisher: RedisConnection; subscriber: Subscriber }> {
@@ -233,9 +241,11 @@ async function openPair(
     const publishing = publisher ?? (await open())
     const connection = await open()
     const canaries = new Map<string, number>()
-    for (const channel of await connection.canaryChannels(canaryName)) {
+    for (const channel of await connection.canaryChannels(canary.name)) {
       canaries.set(channel, Date.now())
-      await connection.subscribe(channel, () => canaries.set(channel, Date.now()))
+      await connection.subscribe(channel, (text) => {
+        if (text === canary.text) canaries.set(channel, Date.now())
+      })
     }
     return { publisher: publishing, subscriber: { connection, canaries } }
   } catch (error) {

@@ -13,11 +13,15 @@ export interface Broker {
   /** Once it resolves, events published anywhere reach `onEvents`, unless the connection is down. */
   listen(list: ListKey): Promise<void>
   unlisten(list: ListKey): void
+  /** Messages that were dropped: not from an instance of this installation, malformed or of a newer release. */
+  dropped(): number
   close(): Promise<void>
 }
 
 export interface BrokerHandlers {
   onEvents(list: ListKey, events: readonly ListEvent[], requestId: string | null): void
+  /** Somebody, anybody perhaps, says that the list has changed. */
+  onHint(list: ListKey): void
   /** Connected, for the first time or again. Events may have been lost before. */
   onReconnect(): void
 }
@@ -37,6 +41,7 @@ export function createLocalBroker({ onEvents }: BrokerHandlers): Broker {
     unlisten: (list) => {
       listened.delete(topicOf(list))
     },
+    dropped: () => 0,
     close: async () => undefined,
   }
 }

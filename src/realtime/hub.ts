@@ -8,6 +8,7 @@ import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import { type HistoryPosition, historyStart, samePosition } from '../lib/history-position.ts'
 import type { Logger } from '../log.ts'
 import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
+import { createHints } from './broker-upgrade.ts'
 import { readEvents, readHeads } from './event-log.ts'
 import { createStream, type Stream } from './stream.ts'
 
@@ -33,6 +34,8 @@ export interface HubCounts {
   delivered: number
   /** Events the broker missed, read from the database. */
   healed: number
+  /** Messages of other instances that were not believed or not understood. */
+  dropped: number
 }
 
 export interface Hub {
@@ -79,6 +82,7 @@ export function createHub(deps: HubDeps): Hub {
       log.debug('events arrived', logFields(list, events, requestId))
       enqueue(list, events)
     },
+    onHint: followHints(deps, topics),
     onReconnect: reconcileInBackground,
   })
   const timer = setInterval(reconcileInBackground, deps.reconcileMs)
@@ -133,13 +137,24 @@ export function createHub(deps: HubDeps): Hub {
     onDelivery(observer) {
       observeDelivery = observer
     },
-    counts: () => ({ ...counts, streams: topics.size }),
+    counts: () => ({ ...counts, streams: topics.size, dropped: broker.dropped() }),
     async close() {
       clearInterval(timer)
       for (const topic of topics.values()) topic.stream()?.close()
       topics.clear()
       await broker.close()
     },
+  }
+}
+
+/** Ignores hints at lists that nobody follows here. */
+function followHints(deps: HubDeps, topics: ReadonlyMap<string, Topic>): BrokerHandlers['onHint'] {
+  const compareSoon = createHints(deps.log, (lists) => {
+    const hinted = lists.flatMap((list) => topics.get(topicOf(list)) ?? [])
+    return catchUpAll(deps, hinted)
+  })
+  return (list) => {
+    if (topics.has(topicOf(list))) compareSoon(list)
   }
 }
 

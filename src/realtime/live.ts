@@ -1,10 +1,9 @@
 import type { AccessTokens } from '../access/access-tokens.ts'
 import type { Revocations } from '../access/revocations.ts'
-import type { Config } from '../config/config.ts'
 import type { Database } from '../db/database.ts'
 import type { Logger } from '../log.ts'
 import { createLocalBroker } from './broker.ts'
-import { createRedisBroker } from './broker-redis.ts'
+import { createRedisBroker, type RedisBrokerOptions } from './broker-redis.ts'
 import { createHub, type Hub } from './hub.ts'
 import { resyncText } from './replay.ts'
 import { createSockets, type Sockets } from './sockets.ts'
@@ -22,21 +21,22 @@ export interface Live {
 const reconcileMs = 3000
 
 export interface LiveDeps {
-  config: Pick<Config, 'redisUrl'>
+  /** Null for a single instance. */
+  redis: Omit<RedisBrokerOptions, 'log'> | null
   db: Database
   log: Logger
   tokens: AccessTokens
   revocations: Revocations
 }
 
-export function createLive({ config: { redisUrl }, db, log, tokens, revocations }: LiveDeps): Live {
+export function createLive({ redis, db, log, tokens, revocations }: LiveDeps): Live {
   let publishToTopic: (topic: string, text: string) => void = () => undefined
   const hub = createHub({
     db,
     log,
     reconcileMs,
     makeBroker: (handlers) =>
-      redisUrl === null ? createLocalBroker(handlers) : createRedisBroker({ url: redisUrl, log }, handlers),
+      redis === null ? createLocalBroker(handlers) : createRedisBroker({ ...redis, log }, handlers),
     publishToTopic: (topic, text) => publishToTopic(topic, text),
     resyncText,
   })

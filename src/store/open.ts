@@ -3,12 +3,12 @@ import type { Database } from '../db/database.ts'
 import type { Logger } from '../log.ts'
 import { createTableStore } from './database.ts'
 import type { SharedBuckets } from './rate-limiter.ts'
-import { openRedisStore } from './redis.ts'
+import { openRedisStore, type RedisStoreOptions } from './redis.ts'
 import type { Store } from './store.ts'
 
 export interface StoreOptions {
   /** Null: state is kept in `db`. */
-  redisUrl: string | null
+  redis: Pick<RedisStoreOptions, 'url' | 'installation'> | null
   db: Database
   log: Logger
 }
@@ -25,10 +25,10 @@ const maxKeyBytes = 512
 const maxValueBytes = 64 * 1024
 
 /** Opens even while Redis is unavailable: calls then fail with `redis_unavailable` until it is back. */
-export async function openStore({ redisUrl, db, log }: StoreOptions): Promise<OpenStore> {
-  if (redisUrl === null) return bounded(createTableStore(db), 'table', null, () => 0)
-  const redis = await openRedisStore({ url: redisUrl, log })
-  return bounded(redis, 'redis', redis.buckets, redis.reconnects)
+export async function openStore({ redis, db, log }: StoreOptions): Promise<OpenStore> {
+  if (redis === null) return bounded(createTableStore(db), 'table', null, () => 0)
+  const store = await openRedisStore({ ...redis, log })
+  return bounded(store, 'redis', store.buckets, store.reconnects)
 }
 
 /** Exceeding a bound is a bug in the calling code, hence a plain RangeError. */

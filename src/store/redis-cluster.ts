@@ -2,6 +2,7 @@
 import pTimeout from 'p-timeout'
 import { createCluster, ErrorReply } from 'redis'
 import { scripts } from './redis-scripts.ts'
+import { upgradeScripts } from './redis-upgrade.ts'
 
 interface InfoClient {
   info(section: string): Promise<unknown>
@@ -29,7 +30,6 @@ export function accessOf(url: string) {
 
 export interface StoreClusterOptions {
   url: string
-  keyPrefix: string
   sendTimeoutMs: number
   maxQueuedCommands: number
   reconnectDelayMs: (retries: number) => number
@@ -41,8 +41,7 @@ export function createStoreCluster(options: StoreClusterOptions) {
   const { tls, ...login } = accessOf(options.url)
   return createCluster({
     rootNodes: [{ url: options.url }],
-    keyPrefix: options.keyPrefix,
-    scripts,
+    scripts: { ...scripts, ...upgradeScripts },
     commandOptions: { timeout: options.sendTimeoutMs },
     // Otherwise one node that is down would hold up connecting to all.
     minimizeConnections: true,

@@ -65,4 +65,6 @@ const takeToken = defineScript({
 
 export const scripts = { compareAndSet, incrementWithTtl, takeToken }
 
-const nullable = (value: string | null): [string, string] => (value === null ? ['0', ''] : ['1', value])
+/** Whether there is one, and the value. */
+export const nullable = (value: string | null): [string, string] =>
+  value === null ? ['0', ''] : ['1', value]

@@ -4,12 +4,20 @@
  */
 import pTimeout from 'p-timeout'
 import { createClient, ErrorReply } from 'redis'
+import type { Installation } from '../db/installation.ts'
 import { AppError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { SharedBuckets } from './rate-limiter.ts'
 import { connectedNode, createStoreCluster, isCluster, type StoreCluster } from './redis-cluster.ts'
 import { scripts } from './redis-scripts.ts'
+import { upgradeScripts } from './redis-upgrade.ts'
 import type { Store } from './store.ts'
+
+export interface RedisStoreOptions {
+  readonly url: string
+  readonly installation: Installation
+  readonly log: Logger
+}
 
 export interface RedisStore extends Store {
   readonly buckets: SharedBuckets
@@ -24,7 +32,6 @@ const answerTimeoutMs = 2000
 const bucketTimeoutMs = 500
 const repeatLogEveryMs = 60_000
 const maxQueuedCommands = 10_000
-const keyPrefix = 'minimart:'
 /** In place of a node's address where there is no cluster. */
 const singleServer = 'server'
 
@@ -33,7 +40,7 @@ const singleServer = 'server'
  * server or a cluster is found out once it answers.
  * @throws TypeError when the URL is not a Redis URL
  */
-export async function openRedisStore({ url, log }: { url: string; log: Logger }): Promise<RedisStore> {
+export async function openRedisStore({ url, installation, log }: RedisStoreOptions): Promise<RedisStore> {
   const client = createStoreClient(url)
   const outages = trackOutages(log)
   client.on('error', (error: unknown) => outages.begin(singleServer, error))
@@ -53,13 +60,13 @@ export async function openRedisStore({ url, log }: { url: string; log: Logger })
   })
   await pTimeout(connected, { milliseconds: answerTimeoutMs, message: false })
 
-  const call = createCalls(async (key, timeoutMs) => {
-    const node = cluster === null ? singleServer : await connectedNode(cluster, keyPrefix + key, timeoutMs)
+  const call = createCalls(installation, async (name, timeoutMs) => {
+    const node = cluster === null ? singleServer : await connectedNode(cluster, name, timeoutMs)
     if (outages.isOlderThan(timeoutMs, node)) throw new Error('Redis has been unavailable for longer')
     return cluster ?? client
   })
   return {
-    ...storeCommands(call),
+    ...(installation.isUpgraded ? upgradedCommands(call) : storeCommands(call)),
     close: async () => {
       outages.close()
       cluster?.destroy()
@@ -70,29 +77,31 @@ export async function openRedisStore({ url, log }: { url: string; log: Logger })
     reconnects: outages.ended,
     buckets: {
       take: (key, { count, windowSeconds }) =>
-        call(
-          `limit:${key}`,
-          (to) => to.takeToken(`limit:${key}`, count, windowSeconds * 1000),
-          bucketTimeoutMs,
-        ),
+        call(`limit:${key}`, (to, name) => to.takeToken(name, count, windowSeconds * 1000), bucketTimeoutMs),
     },
   }
 }
 
 type Client = ReturnType<typeof createStoreClient>
 
+/** @param command gets the key's name in Redis */
 type Call = <T>(
   key: string,
-  command: (to: Client | StoreCluster) => Promise<T>,
+  command: (to: Client | StoreCluster, name: string) => Promise<T>,
   timeoutMs?: number,
 ) => Promise<T>
 
-/** @param clientFor resolves once a command for `key` can be sent, and rejects after the timeout at the latest */
+/** @param clientFor resolves once a command can be sent for the key of that name, or rejects when the time is over */
 const createCalls =
-  (clientFor: (key: string, timeoutMs: number) => Promise<Client | StoreCluster>): Call =>
+  (
+    installation: Installation,
+    clientFor: (name: string, timeoutMs: number) => Promise<Client | StoreCluster>,
+  ): Call =>
   async (key, command, timeoutMs = answerTimeoutMs) => {
+    const name = nameOf(installation, key)
+    const run = async () => command(await clientFor(name, Math.min(timeoutMs, sendTimeoutMs)), name)
     try {
-      return await pTimeout(clientFor(key, Math.min(timeoutMs, sendTimeoutMs)).then(command), {
+      return await pTimeout(run(), {
         milliseconds: timeoutMs,
         message: `Redis did not answer within ${timeoutMs} ms`,
       })
@@ -101,28 +110,48 @@ const createCalls =
     }
   }
 
-const storeCommands = (call: Call): Omit<Store, 'close'> => ({
-  get: (key) => call(key, (to) => to.get(key)),
+/**
+ * Below the installation's name. By the braces a cluster puts it into the slot of the key that earlier releases have for
+ * it, as long as that has none of its own.
+ */
+const nameOf = (installation: Installation, key: string): string =>
+  `minimart:${installation.name}:{minimart:${key}}`
+
+type Commands = Omit<Store, 'close'>
+
+const storeCommands = (call: Call): Commands => ({
+  get: (key) => call(key, (to, name) => to.get(name)),
   set: async (key, value, ttlSeconds) => {
     const expiration = { type: 'PX', value: toMs(ttlSeconds) } as const
-    await call(key, (to) => to.set(key, value, { expiration }))
+    await call(key, (to, name) => to.set(name, value, { expiration }))
   },
-  delete: async (key) => (await call(key, (to) => to.del(key))) === 1,
+  delete: async (key) => (await call(key, (to, name) => to.del(name))) === 1,
   compareAndSet: (key, expected, next, ttlSeconds) =>
-    call(key, (to) => to.compareAndSet(key, expected, next, next === null ? 0 : toMs(ttlSeconds))),
-  increment: (key, ttlSeconds) => call(key, (to) => to.incrementWithTtl(key, toMs(ttlSeconds))),
+    call(key, (to, name) => to.compareAndSet(name, expected, next, ttlMs(next, ttlSeconds))),
+  increment: (key, ttlSeconds) => call(key, (to, name) => to.incrementWithTtl(name, toMs(ttlSeconds))),
   ping: async () => {
     await call('', (to) => to.ping())
   },
 })
+
+const upgradedCommands = (call: Call): Commands => ({
+  ...storeCommands(call),
+  get: (key) => call(key, (to, name) => to.getBeside(name, key)),
+  set: (key, value, ttlSeconds) => call(key, (to, name) => to.setBeside(name, key, value, toMs(ttlSeconds))),
+  delete: (key) => call(key, (to, name) => to.deleteBeside(name, key)),
+  compareAndSet: (key, expected, next, ttlSeconds) =>
+    call(key, (to, name) => to.compareAndSetBeside(name, key, expected, next, ttlMs(next, ttlSeconds))),
+  increment: (key, ttlSeconds) => call(key, (to, name) => to.incrementBeside(name, key, toMs(ttlSeconds))),
+})
+
+const ttlMs = (next: string | null, ttlSeconds: number): number => (next === null ? 0 : toMs(ttlSeconds))
 
 const toMs = (seconds: number): number => Math.ceil(seconds * 1000)
 
 function createStoreClient(url: string) {
   return createClient({
     url,
-    keyPrefix,
-    scripts,
+    scripts: { ...scripts, ...upgradeScripts },
     commandOptions: { timeout: sendTimeoutMs },
     commandsQueueMaxLength: maxQueuedCommands,
     // Together they detect a half-open connection.
@@ -143,7 +172,7 @@ async function openIfCluster(client: Client, url: string, outages: Outages): Pro
   for (let retries = 0; !outages.isClosed(); retries++) {
     try {
       if (!(await isCluster(client))) return null
-      const options = { url, keyPrefix, sendTimeoutMs, maxQueuedCommands, reconnectDelayMs }
+      const options = { url, sendTimeoutMs, maxQueuedCommands, reconnectDelayMs }
       const cluster = createStoreCluster(options)
       cluster.on('error', (error: unknown) => outages.report(error))
       cluster.on('node-error', (error: unknown, node: Node) => outages.begin(addressOf(node), error))

@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test'
 import { existsSync, readdirSync } from 'node:fs'
 import postgres from 'postgres'
+import { migrateAsBefore } from '../support/older-release.ts'
 import { describePostgres, testPostgres } from '../support/postgres.ts'
 import { describeExecutable } from '../support/program.ts'
 import { describePrivateRedis, startRedis } from '../support/redis.ts'
@@ -72,6 +73,46 @@ describeExecutable('checking', (program) => {
         await admin.unsafe(`drop role ${name}`)
         await admin.end({ timeout: 2 })
       }
+    })
+
+    test('advises on what other users of the server can reach, and finishes an upgrade when told to', async () => {
+      const { url } = await freshDatabase()
+      const name = new URL(url).pathname.slice(1)
+      const env = { DATABASE_URL: url, JWT_SECRET_KEY: secret }
+      expect(await check(env, 'neighbours')).toMatchObject({ ok: true })
+      await migrateAsBefore(url)
+      const early = await program.run(['migrate', 'finish'], { env })
+      expect([early.code, early.stderr]).toEqual([1, expect.stringContaining('minimart migrate up')])
+      expect((await program.run(['migrate', 'up'], { env })).code).toBe(0)
+
+      const admin = postgres(url, { max: 1, onnotice: () => undefined })
+      const [found] =
+        await admin`select 'minimart_app_' || oid as role from pg_database where datname = ${name}`
+      const role = found?.['role']
+      const other = `colleague_${crypto.randomUUID().slice(0, 8)}`
+      await admin.unsafe(`create role ${other} login; grant ${role} to ${other}`)
+      const advice = await check(env, 'neighbours')
+      for (const part of [
+        'minimart_app, which earlier releases share',
+        `${other} is a member of ${role}`,
+        'every user',
+      ])
+        expect(advice?.detail).toContain(part)
+      const closing = /GRANT CONNECT ON .+$/.exec(advice?.remedy ?? '')?.[0] ?? ''
+      expect(advice).toMatchObject({ ok: null })
+      for (const part of [
+        'minimart migrate finish',
+        `REVOKE ${role} FROM ${other};`,
+        `REVOKE CONNECT ON DATABASE ${name}`,
+      ])
+        expect(advice?.remedy).toContain(part)
+
+      await admin.unsafe(`drop role ${other}; ${closing}`)
+      const finished = await program.run(['migrate', 'finish', '--json'], { env })
+      expect(JSON.parse(finished.stdout)).toEqual({ direction: 'finish', revoked: true })
+      expect((await program.run(['migrate', 'finish'], { env })).stdout).toBe('Nothing to do.\n')
+      expect(await check(env, 'neighbours')).toMatchObject({ ok: true })
+      await admin.end({ timeout: 2 })
     })
 
     test('lists the migrations of a database that is newer or has edited ones, and marks them', async () => {

@@ -51,7 +51,7 @@ describeExecutable('the command line', (program) => {
       expect(stdout).toMatch(new RegExp(`^ +${name} +\\S`, 'm'))
     const one = await program.run(['help', 'migrate'])
     expect(one.code).toBe(0)
-    expect(one.stdout).toContain('minimart migrate up | down [n] | status [--json]')
+    expect(one.stdout).toContain('minimart migrate up | down [n] | status | finish [--json]')
     expect((await program.run(['migrate', '--help'])).stdout).toBe(one.stdout)
     expect((await program.run(['--help'])).stdout).toBe(stdout)
     expect((await program.run(['help', 'settings'])).stdout).toContain('# DATABASE_URL=')

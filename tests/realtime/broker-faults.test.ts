@@ -6,7 +6,7 @@ import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
 import { type RecordingLogger, recordingLogger } from '../support/log.ts'
 import { describePrivateRedis, type PrivateRedis, startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
-import { event, type Party, party, receivedOn, someList } from './broker-suite.ts'
+import { event, type Party, party, receivedOn, sameInstallation, someList } from './broker-suite.ts'
 
 /** 3.5 s of silence, a check each second, and the time to connect. */
 const noticedWithinMs = 8000
@@ -16,6 +16,7 @@ describePrivateRedis('the Redis broker', () => {
   let log: RecordingLogger
   let a: Party
   let b: Party
+  const own = sameInstallation()
   const list = someList()
   let seq = 0
 
@@ -24,7 +25,7 @@ describePrivateRedis('the Redis broker', () => {
   })
   beforeEach(async () => {
     log = recordingLogger()
-    const make = () => party((handlers) => createRedisBroker({ url: redis.url, log }, handlers))
+    const make = () => party((handlers) => createRedisBroker({ url: redis.url, log, ...own }, handlers))
     a = make()
     b = make()
     await b.broker.listen(list)
@@ -118,7 +119,7 @@ describePrivateRedis('the Redis broker', () => {
   test('starts without a Redis, and works once there is one', async () => {
     await redis.stop()
     const [late, other] = [someList(), recordingLogger()]
-    const c = party((handlers) => createRedisBroker({ url: redis.url, log: other }, handlers))
+    const c = party((handlers) => createRedisBroker({ url: redis.url, log: other, ...own }, handlers))
     await c.broker.listen(late)
     expect(c.reconnects()).toBe(0)
     c.broker.publish(late, [event(1)])
@@ -128,48 +129,5 @@ describePrivateRedis('the Redis broker', () => {
     a.broker.publish(late, [event(2)])
     await until(() => receivedOn(c, late).length === 1)
     await c.broker.close()
-  })
-
-  test('drops malformed messages and those of a newer version, and logs one line', async () => {
-    const channel = `minimart:list:${list.tenantId}:${list.listId}`
-    const newer = JSON.stringify({ version: 2, list, events: [event(++seq)] })
-    for (const garbage of ['', 'no JSON', 'null', '{}', '{"list":1,"events":[]}', '[]', newer])
-      await sendCommand('PUBLISH', channel, garbage)
-    expect(await travels()).toBe(true)
-    expect(receivedOn(b, list)).not.toContain(JSON.parse(newer).events[0].seq)
-    const dropped = log.lines.filter(({ message }) => message.startsWith('dropped malformed'))
-    expect(dropped).toHaveLength(1)
-    expect(dropped[0]).toMatchObject({ level: 'warn' })
-    expect(JSON.stringify(dropped).length).toBeLessThan(300)
-    expect(b.reconnects()).toBe(1)
-  })
-
-  test('reads messages of the first release, which had no version, and of later ones with more fields', async () => {
-    const channel = `minimart:list:${list.tenantId}:${list.listId}`
-    const [first, later] = [++seq, ++seq]
-    await sendCommand('PUBLISH', channel, JSON.stringify({ list, events: [event(first)] }))
-    await sendCommand(
-      'PUBLISH',
-      channel,
-      JSON.stringify({ version: 1, list, events: [event(later)], more: true }),
-    )
-    await until(() => receivedOn(b, list).includes(first) && receivedOn(b, list).includes(later))
-  })
-
-  test('sends messages that the first release can read', async () => {
-    const channel = `minimart:list:${list.tenantId}:${list.listId}`
-    const received = Promise.withResolvers<string>()
-    const client = createClient({ url: redis.url })
-    await client.connect()
-    await client.subscribe(channel, received.resolve)
-    const sent = event(++seq)
-    a.broker.publish(list, [sent], 'a request')
-    expect(JSON.parse(await received.promise)).toEqual({
-      version: 1,
-      list,
-      events: [sent],
-      requestId: 'a request',
-    })
-    client.destroy()
   })
 })

@@ -1,28 +1,40 @@
 /** What every broker guarantees. */
 
 import { afterEach, expect, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
 import type { ListEvent, ListKey } from '../../src/features/list-changes/events.ts'
 import type { Broker, BrokerHandlers } from '../../src/realtime/broker.ts'
+import type { RedisBrokerOptions } from '../../src/realtime/broker-redis.ts'
 import { until } from '../support/until.ts'
+
+/** For brokers that are to hear each other. */
+export const sameInstallation = (isUpgraded = false): Pick<RedisBrokerOptions, 'installation' | 'keys'> => ({
+  installation: { name: crypto.randomUUID().slice(0, 8), isUpgraded },
+  keys: { key: randomBytes(32), previous: [] },
+})
 
 export interface Party {
   broker: Broker
   /** Sequence numbers received, by list. */
   received: Map<string, number[]>
+  /** Ids of lists that were hinted at. */
+  hints: string[]
   /** How often streams had to reconcile with the database. */
   reconnects: () => number
 }
 
 export function party(make: (handlers: BrokerHandlers) => Broker): Party {
   const received = new Map<string, number[]>()
+  const hints: string[] = []
   let reconnects = 0
   const broker = make({
     onEvents(list, events) {
       received.set(list.listId, [...(received.get(list.listId) ?? []), ...events.map(({ seq }) => seq)])
     },
+    onHint: ({ listId }) => void hints.push(listId),
     onReconnect: () => void reconnects++,
   })
-  return { broker, received, reconnects: () => reconnects }
+  return { broker, received, hints, reconnects: () => reconnects }
 }
 
 export const someList = (): ListKey => ({ tenantId: crypto.randomUUID(), listId: crypto.randomUUID() })

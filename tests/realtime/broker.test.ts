@@ -5,7 +5,7 @@ import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
 import { recordingLogger } from '../support/log.ts'
 import { describeRedis, testRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
-import { brokerSuite, party } from './broker-suite.ts'
+import { brokerSuite, party, sameInstallation } from './broker-suite.ts'
 
 describe('the local broker', () => {
   brokerSuite(async () => {
@@ -17,8 +17,8 @@ describe('the local broker', () => {
 describeRedis('the Redis broker', () => {
   brokerSuite(async () => {
     const { url } = await testRedis()
-    const log = recordingLogger()
-    const make = () => party((handlers) => createRedisBroker({ url, log }, handlers))
+    const options = { url, log: recordingLogger(), ...sameInstallation() }
+    const make = () => party((handlers) => createRedisBroker(options, handlers))
     const [a, b] = [make(), make()]
     // A broker drops what it is given to publish before its first connection.
     await until(() => a.reconnects() > 0 && b.reconnects() > 0, 'both connections')

@@ -1,7 +1,10 @@
 /** The service on a Redis Cluster: state and live events spread over its nodes, and one of them lost. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { createCluster } from 'redis'
+import { readInstallation } from '../../src/db/installation.ts'
 import { topicOf } from '../../src/realtime/broker.ts'
 import { createRedisBroker } from '../../src/realtime/broker-redis.ts'
+import { openRedisStore } from '../../src/store/redis.ts'
 import { createClient } from '../support/client.ts'
 import { recordingLogger } from '../support/log.ts'
 import {
@@ -19,7 +22,7 @@ import { startInstance, startServer, type TestServer } from '../support/server.t
 import { servicesRequired } from '../support/service.ts'
 import { closeSockets, openSocket, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
-import { party, someList } from './broker-suite.ts'
+import { event, party, receivedOn, sameInstallation, someList } from './broker-suite.ts'
 
 const describeHere = postgresAvailable || servicesRequired ? describeCluster : describeCluster.skip
 
@@ -51,7 +54,7 @@ describeHere('on a Redis Cluster', () => {
     Promise.all(cluster.nodes.map((node) => cluster.ask(node, ...words)))
   /** Channels of lists per node, without the canaries. */
   const listChannels = async (): Promise<number[]> =>
-    (await perNode('PUBSUB', 'SHARDCHANNELS', 'minimart:list:*')).map(
+    (await perNode('PUBSUB', 'SHARDCHANNELS', 'minimart:*:list:*')).map(
       (channels) => channels.split(',').filter(Boolean).length,
     )
   const makeLists = async (count: number): Promise<string[]> => {
@@ -168,21 +171,59 @@ describeHere('on a Redis Cluster', () => {
     const ids = await makeLists(6)
     const socket = await follow(away, ids)
     await expectLive(ids, socket, 1)
-    for (const id of ids) await cluster.moveChannel(`minimart:list:${tenant.id}:${id}`)
+    const { name } = await readInstallation(home.running.deps.db)
+    for (const id of ids) await cluster.moveChannel(`minimart:${name}:list:${tenant.id}:${id}`)
     for (const id of ids) await addItem(admin, id)
     await until(() => ids.every((id) => socket.seqs(id).length === 2), 'all events', 5000)
     await until(async () => sum(await listChannels()) === ids.length, 'each list on one node')
     await expectLive(ids, socket, 3)
   })
 
+  test('an upgraded installation finds the keys and channels of the release before, on every node', async () => {
+    const [{ url }] = cluster.nodes
+    const own = sameInstallation(true)
+    const log = recordingLogger()
+    const older = createCluster({ rootNodes: [{ url }] })
+    await older.connect()
+    const store = await openRedisStore({ url, installation: own.installation, log })
+    const keys = Array.from({ length: 12 }, () => `sessions:${crypto.randomUUID()}`)
+    for (const key of keys) {
+      await older.set(`minimart:${key}`, 'before', { expiration: { type: 'EX', value: 60 } })
+      expect(await store.get(key)).toBe('before')
+      expect(await store.compareAndSet(key, 'before', '7', 60)).toBe(true)
+      expect((await store.increment(key, 60)).count).toBe(8)
+      expect(await older.get(`minimart:${key}`)).toBe('8')
+      expect(await store.delete(key)).toBe(true)
+      expect(await older.get(`minimart:${key}`)).toBeNull()
+    }
+    await store.close()
+    const [a, b] = [0, 1].map(() => party((handlers) => createRedisBroker({ url, log, ...own }, handlers)))
+    try {
+      const lists = Array.from({ length: 12 }, someList)
+      for (const list of lists) await b?.broker.listen(list)
+      await until(() => a?.reconnects() === 1, 'the connection')
+      for (const list of lists) a?.broker.publish(list, [event(1)])
+      await until(() => lists.every((list) => b && receivedOn(b, list).length === 1), 'the events')
+      for (const list of lists) {
+        const message = JSON.stringify({ version: 1, list, events: [event(2)] })
+        await older.sPublish(`minimart:${topicOf(list)}`, message)
+      }
+      await until(() => b?.hints.length === lists.length, 'the hints')
+    } finally {
+      await Promise.all([a?.broker.close(), b?.broker.close()])
+      older.destroy()
+    }
+  })
+
   test('a moved slot has streams reconcile with the database', async () => {
     const list = someList()
     const [{ url }] = cluster.nodes
-    const one = party((handlers) => createRedisBroker({ url, log: recordingLogger() }, handlers))
+    const own = sameInstallation()
+    const one = party((handlers) => createRedisBroker({ url, log: recordingLogger(), ...own }, handlers))
     try {
       await one.broker.listen(list)
       expect(one.reconnects()).toBe(1)
-      await cluster.moveChannel(`minimart:${topicOf(list)}`)
+      await cluster.moveChannel(`minimart:${own.installation.name}:${topicOf(list)}`)
       await until(() => one.reconnects() > 1, 'a reconnect', 5000)
     } finally {
       await one.broker.close()

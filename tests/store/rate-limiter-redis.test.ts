@@ -12,6 +12,8 @@ import {
 import { until } from '../support/until.ts'
 import { admitted, perMinute } from './rate-limiter-setup.ts'
 
+const installation = { name: 'this-one', isUpgraded: false }
+
 describeRedis('a limit shared through Redis', () => {
   let stores: RedisStore[] = []
   let limiters: RateLimiter[] = []
@@ -20,7 +22,9 @@ describeRedis('a limit shared through Redis', () => {
 
   beforeAll(async () => {
     const url = await (await testRedis()).freshDatabase()
-    stores = await Promise.all([1, 2].map(() => openRedisStore({ url, log: recordingLogger() })))
+    stores = await Promise.all(
+      [1, 2].map(() => openRedisStore({ url, installation, log: recordingLogger() })),
+    )
     limiters = stores.map(({ buckets }) => createRateLimiter({ shared: buckets, log: recordingLogger() }))
   }, 60_000)
   afterAll(async () => {
@@ -72,7 +76,7 @@ describePrivateRedis('when Redis fails', () => {
   let store: RedisStore
   beforeAll(async () => {
     redis = await startRedis()
-    store = await openRedisStore({ url: redis.url, log: recordingLogger() })
+    store = await openRedisStore({ url: redis.url, installation, log: recordingLogger() })
   }, 60_000)
   afterAll(async () => {
     await store.close()

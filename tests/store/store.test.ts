@@ -20,9 +20,10 @@ import { embeddedDatabase, noDatabase, postgresDatabase } from './table.ts'
 
 /** A call times out after two seconds, the socket on its own only after three. */
 const silentMs = 2900
+const installation = { name: 'this-one', isUpgraded: false }
 
 const onTable = async (db: Database, more: Database = db) => {
-  const open = (each: Database) => openStore({ redisUrl: null, db: each, log: recordingLogger() })
+  const open = (each: Database) => openStore({ redis: null, db: each, log: recordingLogger() })
   const stores: [OpenStore, OpenStore] = [await open(db), await open(more)]
   return {
     stores,
@@ -66,8 +67,8 @@ describePostgres('the store in PostgreSQL', () => {
 
 describeRedis('the store in Redis', () => {
   storeSuite(async () => {
-    const redisUrl = await (await testRedis()).freshDatabase()
-    const open = () => openStore({ redisUrl, db: noDatabase, log: recordingLogger() })
+    const redis = { url: await (await testRedis()).freshDatabase(), installation }
+    const open = () => openStore({ redis, db: noDatabase, log: recordingLogger() })
     const stores: [OpenStore, OpenStore] = [await open(), await open()]
     return { stores, end: async () => void (await Promise.all(stores.map((store) => store.close()))) }
   })
@@ -80,7 +81,7 @@ describePrivateRedis('when Redis fails', () => {
 
   beforeAll(async () => {
     redis = await startRedis()
-    store = await openStore({ redisUrl: redis.url, db: noDatabase, log })
+    store = await openStore({ redis: { url: redis.url, installation }, db: noDatabase, log })
   }, 60_000)
   afterAll(async () => {
     await store.close()
@@ -162,13 +163,14 @@ describePrivateRedis('when Redis fails', () => {
     expect(await store.get('flushed')).toBeNull()
     expect(await store.compareAndSet('flushed', 'value', 'next', 60)).toBe(false)
     expect(await store.compareAndSet('flushed', null, 'next', 60)).toBe(true)
-    expect(await client.keys('*')).toEqual(['minimart:flushed'])
+    expect(await client.keys('*')).toEqual(['minimart:this-one:{minimart:flushed}'])
     client.destroy()
   }, 60_000)
 
   test('a store opened while Redis is down works once it is up', async () => {
     await redis.stop()
-    const late = await openStore({ redisUrl: redis.url, db: noDatabase, log: recordingLogger() })
+    const log = recordingLogger()
+    const late = await openStore({ redis: { url: redis.url, installation }, db: noDatabase, log })
     expect((await failure(late.ping())).code).toBe('redis_unavailable')
     await redis.start()
     await until(() =>

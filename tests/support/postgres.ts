@@ -18,7 +18,7 @@ import {
 } from './service.ts'
 
 export interface TestDatabase {
-  /** As a superuser; the service itself takes the role `minimart_app`. */
+  /** As a superuser; the service itself takes the database's own role. */
   readonly url: string
   /** Works even with open connections. */
   drop(): Promise<void>
@@ -97,7 +97,7 @@ function serverAt(url: string): TestPostgres {
       await onceOn(url, `create database ${name} template template0 encoding 'UTF8'`)
       const own = new URL(url)
       own.pathname = `/${name}`
-      return { url: own.href, drop: () => onceOn(url, `drop database if exists ${name} with (force)`) }
+      return { url: own.href, drop: () => withClient(url, (client) => dropDatabase(client, name)) }
     },
   }
 }
@@ -106,19 +106,26 @@ const databasesOf = (run = ''): string => `minimart_test_${run}`
 
 /** Drops the databases that the processes of a run of tests/run.ts left on a server. */
 export async function dropDatabasesOf(run: string, url: string): Promise<void> {
-  const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => undefined })
-  try {
+  await withClient(url, async (client) => {
     const left = await client`select datname from pg_database where starts_with(datname, ${databasesOf(run)})`
-    for (const { datname } of left) await client`drop database if exists ${client(datname)} with (force)`
-  } finally {
-    await client.end({ timeout: 2 })
-  }
+    for (const { datname } of left) await dropDatabase(client, datname)
+  })
 }
 
-async function onceOn(url: string, statement: string): Promise<void> {
+/** With the role that the service has in it. */
+async function dropDatabase(client: postgres.Sql, name: string): Promise<void> {
+  const roles = await client`select 'minimart_app_' || oid as role from pg_database where datname = ${name}`
+  await client`drop database if exists ${client(name)} with (force)`
+  for (const { role } of roles) await client`drop role if exists ${client(role)}`
+}
+
+const onceOn = (url: string, statement: string): Promise<void> =>
+  withClient(url, async (client) => void (await client.unsafe(statement)))
+
+async function withClient(url: string, work: (client: postgres.Sql) => Promise<void>): Promise<void> {
   const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => undefined })
   try {
-    await client.unsafe(statement)
+    await work(client)
   } finally {
     await client.end({ timeout: 2 })
   }

@@ -4,10 +4,11 @@ import type { SQL } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
 import type { Query, Scope, TransactionKind } from '../database.ts'
 import { databaseError, errorSwallowed, transactionOver } from '../errors.ts'
+import { applicationRole } from '../migrations/role.ts'
 import { beginSql, compileStatement, type Statement } from '../statement.ts'
 import { scopeSettings } from '../tenancy.ts'
 import { endProcess } from './fail-stop.ts'
-import { runStatement } from './pglite.ts'
+import { connectionTo, runStatement } from './pglite.ts'
 
 type Rows = Record<string, unknown>[]
 
@@ -35,7 +36,7 @@ export interface EmbeddedSession {
 
 /** Steps down to the role that row-level security applies to, and to read-only outside explicit transactions. */
 export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSession> {
-  await pglite.exec(stepDown)
+  await pglite.exec(stepDown(await applicationRole(connectionTo(pglite))))
   let scopeInForce: string | undefined
   return {
     read: async (scope, statement) => {
@@ -52,13 +53,13 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
   }
 }
 
-/** Migration 0001 creates the role; a database that has not got that far yet has none. */
-const stepDown = `
+/** The migrations create the role; a database that has not got that far yet has none. */
+const stepDown = (role: string): string => `
   do $$ begin
-    if not exists (select from pg_roles where rolname = 'minimart_app') then create role minimart_app nologin; end if;
+    if to_regrole('${role}') is null then create role ${role} nologin; end if;
   end $$;
   set default_transaction_read_only = on;
-  set role minimart_app`
+  set role ${role}`
 
 async function writeTogether(pglite: PGlite, writes: readonly WriteInBatch[]): Promise<void> {
   const outcomes: WriteOutcome[] = []

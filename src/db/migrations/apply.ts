@@ -1,7 +1,8 @@
 /**
  * Runs one migration, up or down, in a transaction of its own. A statement that waits for a table's lock blocks everyone
  * who comes after it. So an attempt waits only briefly, releases all it holds, and is repeated: a release that still
- * serves is held up for that moment, however long an export or a dump keeps the table.
+ * serves is held up for that moment, however long an export or a dump keeps the table. The same goes for an attempt that
+ * PostgreSQL ends because of such a release, to resolve a deadlock or for serialisation.
  */
 
 import { createHash } from 'node:crypto'
@@ -11,9 +12,13 @@ import type { Logger } from '../../log.ts'
 import type { MigrationConnection } from '../database.ts'
 import { errorCode, isConnectionFailure } from '../errors.ts'
 import type { Migration } from './migrations.ts'
+import { nameRole } from './shared-role.ts'
 
 /** A statement waited for longer than lock_timeout. */
 export const lockNotAvailable = '55P03'
+const deadlockDetected = '40P01'
+const serializationFailure = '40001'
+const repeatable: ReadonlySet<string> = new Set([lockNotAvailable, deadlockDetected, serializationFailure])
 
 export interface LockRetries {
   /** How long a statement waits for a table, and everyone who comes after it as well. */
@@ -28,6 +33,8 @@ const defaultLockRetries: LockRetries = { lockTimeoutMs: 3000, pauseMs: 7000, tr
 export interface Step {
   readonly direction: 'up' | 'down'
   readonly migration: Migration
+  /** What old migrations grant rights to (shared-role.ts). */
+  readonly role: string
   readonly lockRetries?: LockRetries | undefined
 }
 
@@ -58,14 +65,15 @@ export async function runMigration(connection: MigrationConnection, log: Logger,
 
 async function attempt(
   connection: MigrationConnection,
-  { direction, migration }: Step,
+  { direction, migration, role }: Step,
   { lockTimeoutMs, tries }: LockRetries,
 ): Promise<void> {
   let committing = false
   await connection.query('begin')
   try {
     await connection.query(`set local lock_timeout = ${lockTimeoutMs}`)
-    for (const statement of statementsOf(migration[direction])) await connection.query(statement)
+    const text = nameRole(migration[direction], migration.version, role)
+    for (const statement of statementsOf(text)) await connection.query(statement)
     await (direction === 'up' ? record(connection, migration) : forget(connection, migration))
     committing = true
     await connection.query('commit')
@@ -79,7 +87,7 @@ async function attempt(
 function explain(error: unknown, failed: string, tries: number, committing: boolean): Error {
   const undone = `${failed}; nothing of it was applied`
   if (!(error instanceof AppError)) return new Error(undone, { cause: error })
-  if (errorCode(error.cause) === lockNotAvailable)
+  if (repeatable.has(errorCode(error.cause)))
     return new TableInUse(
       `${undone}: a table that it changes was in use at each of ${tries} tries. Find the old transactions ` +
         '(select pid, xact_start, query from pg_stat_activity order by xact_start), end them, and try again.',

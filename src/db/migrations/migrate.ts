@@ -10,6 +10,8 @@ import type { MigrationConnection } from '../database.ts'
 import { errorCode, StatementError } from '../errors.ts'
 import { type LockRetries, lockNotAvailable, migrationChecksum, runMigration } from './apply.ts'
 import { migrations as allMigrations, type Migration } from './migrations.ts'
+import { applicationRole, closeToOthers, insufficientPrivilege, isEmptyDatabase, settleRole } from './role.ts'
+import { roleInOldMigrations } from './shared-role.ts'
 
 export interface MigrateOptions {
   log: Logger
@@ -36,9 +38,12 @@ export function migrateUp(connection: MigrationConnection, options: MigrateOptio
     const applied = await readApplied(connection)
     ensureKnown(applied, migrations)
     const pending = migrations.slice(applied.length)
+    const isNew = applied.length === 0 && (await isEmptyDatabase(connection))
+    const role = await roleInOldMigrations(connection, await applicationRole(connection))
     for (const migration of pending)
-      await runMigration(connection, log, { direction: 'up', migration, lockRetries })
-    await grantRead(connection)
+      await runMigration(connection, log, { direction: 'up', migration, role, lockRetries })
+    await settleRole(connection)
+    if (isNew) await closeToOthers(connection, log)
     return pending.map(({ name }) => name)
   })
 }
@@ -54,8 +59,11 @@ export function migrateDown(
     const applied = await readApplied(connection)
     ensureKnown(applied, migrations)
     const reverted = migrations.slice(Math.max(0, applied.length - count), applied.length).toReversed()
-    for (const migration of reverted)
-      await runMigration(connection, log, { direction: 'down', migration, lockRetries })
+    const own = await applicationRole(connection)
+    for (const migration of reverted) {
+      const role = await roleInOldMigrations(connection, own)
+      await runMigration(connection, log, { direction: 'down', migration, role, lockRetries })
+    }
     return reverted.map(({ name }) => name)
   })
 }
@@ -143,8 +151,6 @@ const createTable = `create table if not exists schema_migrations (
   version integer primary key, name text not null, checksum text not null,
   applied_at timestamptz(3) not null default clock_timestamp())`
 
-const insufficientPrivilege = '42501'
-
 function explainMissingPrivilege(error: unknown): never {
   throw error instanceof StatementError && error.sqlState === insufficientPrivilege
     ? mayNotCreateTables()
@@ -156,13 +162,3 @@ export const mayNotCreateTables = (): OperatorError =>
     'The user of DATABASE_URL may not create tables in this database. Make it the owner of the database: ' +
       'ALTER DATABASE … OWNER TO …',
   )
-
-/** The running service compares the table with its own migrations. The role may not exist before migration 0001. */
-async function grantRead(connection: MigrationConnection): Promise<void> {
-  await connection.query(`do $$ begin
-    if exists (select from pg_roles where rolname = 'minimart_app')
-      and not has_table_privilege('minimart_app', 'schema_migrations', 'SELECT') then
-      grant select on schema_migrations to minimart_app;
-    end if;
-  end $$`)
-}

@@ -11,6 +11,8 @@ import positionsDown from '../../../drizzle/0004_positions.down.sql' with { type
 import positionsUp from '../../../drizzle/0004_positions.sql' with { type: 'text' }
 import keyedCallsDown from '../../../drizzle/0005_keyed_calls.down.sql' with { type: 'text' }
 import keyedCallsUp from '../../../drizzle/0005_keyed_calls.sql' with { type: 'text' }
+import apartDown from '../../../drizzle/0006_apart.down.sql' with { type: 'text' }
+import apartUp from '../../../drizzle/0006_apart.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -29,4 +31,5 @@ export const migrations: readonly Migration[] = [
   { version: 3, name: '0003_audit_and_housekeeping', up: auditUp, down: auditDown },
   { version: 4, name: '0004_positions', up: positionsUp, down: positionsDown },
   { version: 5, name: '0005_keyed_calls', up: keyedCallsUp, down: keyedCallsDown },
+  { version: 6, name: '0006_apart', up: apartUp, down: apartDown },
 ]

@@ -39,7 +39,7 @@ export function openConnection(
    * postgres.js does not keep the order of what it is given while it connects (its `onopen` starts half of its queue,
    * then lets newcomers pass the other half), which would tear batches apart. So it gets nothing before this answer.
    */
-  const opened = driver.execute({ text: 'select 1', parameters: [] }).then(
+  const opened = driver.execute(applySettings(options)).then(
     () => {
       ready = true
       return null
@@ -78,6 +78,14 @@ export function openConnection(
       await driver.end()
     },
   }
+}
+
+/** Not at start-up, where PgBouncer refuses parameters that it does not know. */
+function applySettings({ settings }: ConnectionOptions): Statement {
+  const calls = Object.keys(settings).map(
+    (_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, false)`,
+  )
+  return { text: `select ${calls.join(', ') || '1'}`, parameters: Object.entries(settings).flat() }
 }
 
 /** @throws the first statement's error, which is the cause; later ones only say that the transaction is aborted. */

@@ -7,6 +7,7 @@
  */
 import type { SQL } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
+import { version } from '../../version.ts'
 import type { DatabaseAdapter, Query, Scope, TransactionKind } from '../database.ts'
 import {
   databaseBusy,
@@ -39,7 +40,7 @@ const closeTimeoutSeconds = 5
 
 export function createPostgresDatabase(options: PostgresOptions): DatabaseAdapter {
   const { url, connectTimeoutSeconds, deadlineMs, poolSize } = options
-  const connectionOptions = { url, connectTimeoutSeconds, parameters: sessionParameters(options) }
+  const connectionOptions = { url, connectTimeoutSeconds, settings: sessionSettings(options) }
   const shared = createSharedPool(connectionOptions, poolSize)
   const interactiveSize = Math.max(2, Math.ceil(poolSize / 3))
   const interactive = createLeasePool(connectionOptions, interactiveSize, maxCalls)
@@ -161,10 +162,11 @@ async function onLease<T>(
 }
 
 /** The server's timeout is a little shorter than the deadline, which would cost the whole connection. */
-function sessionParameters({ role, deadlineMs }: PostgresOptions): Record<string, string> {
+function sessionSettings({ role, deadlineMs }: PostgresOptions): Record<string, string> {
   const statementTimeoutMs = String(Math.ceil(deadlineMs * 0.9))
   return {
-    application_name: 'minimart',
+    // Not only `minimart`, which is how migration 0004 tells the sessions of earlier releases.
+    application_name: `minimart ${version}`,
     default_transaction_read_only: 'on',
     statement_timeout: statementTimeoutMs,
     idle_in_transaction_session_timeout: String(deadlineMs),

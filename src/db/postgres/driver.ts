@@ -10,8 +10,8 @@ import { openSocket, type SocketTarget } from './socket.ts'
 
 export interface ConnectionOptions {
   readonly url: string
-  /** Start-up parameters of the session. */
-  readonly parameters: Readonly<Record<string, string>>
+  /** Of the session. */
+  readonly settings: Readonly<Record<string, string>>
   /** For connecting and signing in. */
   readonly connectTimeoutSeconds: number
 }
@@ -20,6 +20,8 @@ export interface StatementResult {
   readonly rows: Record<string, unknown>[]
   /** The command tag's first word: COMMIT, or ROLLBACK where a COMMIT found a failed transaction. */
   readonly command: string
+  /** The backend that the server announced when the session began; not the real one where a pooler is in between. */
+  readonly announcedPid: number | null
 }
 
 export interface Driver {
@@ -70,7 +72,6 @@ export function openDriver(options: ConnectionOptions, onDestroyed: () => void):
     max_lifetime: null,
     connect_timeout: options.connectTimeoutSeconds,
     fetch_types: false,
-    connection: options.parameters,
     types: typeHandlers,
     onnotice: () => undefined,
     onclose: () => destroy(),
@@ -109,7 +110,7 @@ function createExecutor(client: postgres.Sql): Driver['execute'] {
     Object.defineProperties(query, guards)
     return query.execute().then((rows) => {
       // A plain array: theirs carries the session's secret, among other things, into logs and comparisons.
-      return { rows: rows.slice(), command: rows.command ?? '' }
+      return { rows: rows.slice(), command: rows.command ?? '', announcedPid: rows.state.pid }
     })
   }
 }

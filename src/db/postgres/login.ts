@@ -1,14 +1,18 @@
 /**
- * Signing in to a PostgreSQL server at start: waits for it, checks its version, and decides as which role the service
- * works, which must be one that row-level security applies to.
+ * Signing in to a PostgreSQL server at start: waits for it, checks its version and that its sessions are ours, and
+ * decides as which role the service works, which must be one that row-level security applies to.
  */
 
 import pRetry from 'p-retry'
+import pTimeout from 'p-timeout'
 import { OperatorError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { MigrationConnection } from '../database.ts'
-import { databaseError, errorCode, isConnectionFailure, SignInRefused } from '../errors.ts'
+import { databaseError, errorCode, isConnectionFailure, SignInRefused, StatementError } from '../errors.ts'
+import { applicationRole } from '../migrations/role.ts'
 import { openConnection, resultsOf } from './connection.ts'
+import type { StatementResult } from './driver.ts'
+import { type Ask, SessionsShared, sharesSessions } from './pooler.ts'
 
 export interface LoginOptions {
   url: string
@@ -22,7 +26,6 @@ export interface Login extends MigrationConnection {
   close(): Promise<void>
 }
 
-const applicationRole = 'minimart_app'
 const oldestVersion = 15
 const retryEveryMs = 500
 
@@ -48,46 +51,35 @@ export async function signIn(options: LoginOptions): Promise<Login> {
 }
 
 /**
- * The role to take: `minimart_app`, or null to stay the user of the URL where that role cannot be taken or has no rights
- * on the tables.
+ * The role to take: the database's own, or null to stay the user of the URL where that role cannot be taken or has no
+ * rights on the tables.
  * @throws OperatorError when row-level security would apply to neither
  */
-export async function chooseRole(options: LoginOptions): Promise<string | null> {
-  for (const role of [applicationRole, null]) {
-    const login = openLogin(options, role)
-    try {
-      const [user] = await login.query(inspectUser)
-      if (user?.['subject'] === true && user['entitled'] === true) return role
-    } catch (error) {
-      // 22023: no such role; 42501: not a member of it.
-      if (!['22023', '42501'].includes(errorCode(error))) throw databaseError(error)
-    } finally {
-      await login.close()
-    }
+export async function chooseRole(login: MigrationConnection): Promise<string | null> {
+  const role = await applicationRole(login)
+  if ((await take(login, role)) && (await isUsable(login))) return role
+  await login.query('reset role')
+  if (await isUsable(login)) return null
+  throw wouldBypassTenancy(role)
+}
+
+async function take(login: MigrationConnection, role: string): Promise<boolean> {
+  try {
+    await login.query(`set role ${role}`)
+    return true
+  } catch (error) {
+    if (error instanceof StatementError && notTakable.has(error.sqlState)) return false
+    throw error
   }
-  throw wouldBypassTenancy()
 }
 
-/**
- * Run before migrations, so that nothing is changed for a user who cannot go on afterwards.
- * @throws OperatorError where chooseRole would, whatever the migrations do
- */
-export async function ensureCanStepDown(login: MigrationConnection): Promise<void> {
-  const [user] = await login.query(inspectMembership)
-  if (user?.['stuck'] === true) throw wouldBypassTenancy()
+/** No such role; not a member of it. */
+const notTakable: ReadonlySet<string> = new Set(['22023', '42501'])
+
+const isUsable = async (login: MigrationConnection): Promise<boolean> => {
+  const [user] = await login.query(inspectUser)
+  return user?.['subject'] === true && user['entitled'] === true
 }
-
-const inspectMembership = `
-  select rolbypassrls and not (rolsuper or rolcreaterole) and not exists (
-    select from pg_roles where rolname = '${applicationRole}' and pg_has_role(current_user, oid, 'MEMBER')) as stuck
-  from pg_roles where rolname = current_user`
-
-const wouldBypassTenancy = (): OperatorError =>
-  new OperatorError(
-    'Row-level security, which keeps the tenants apart, would not apply: the user of DATABASE_URL is a superuser or ' +
-      `has BYPASSRLS, and cannot take the role ${applicationRole}. Run the migrations as a user who may create that ` +
-      'role, or use an ordinary user that owns the database.',
-  )
 
 /** Before the first migration there are no tables to have rights on. */
 const inspectUser = `
@@ -95,45 +87,95 @@ const inspectUser = `
     to_regclass('tenants') is null or has_table_privilege(current_user, to_regclass('tenants'), 'SELECT') as entitled
   from pg_roles where rolname = current_user`
 
+/**
+ * Run before migrations, so that nothing is changed for a user who cannot go on afterwards.
+ * @throws OperatorError where chooseRole would, whatever the migrations do
+ */
+export async function ensureCanStepDown(login: MigrationConnection): Promise<void> {
+  const role = await applicationRole(login)
+  const [user] = await login.query(`
+    select rolbypassrls and not (rolsuper or rolcreaterole) and not exists (
+      select from pg_roles where rolname = '${role}' and pg_has_role(current_user, oid, 'MEMBER')) as stuck
+    from pg_roles where rolname = current_user`)
+  if (user?.['stuck'] === true) throw wouldBypassTenancy(role)
+}
+
+const wouldBypassTenancy = (role: string): OperatorError =>
+  new OperatorError(
+    'Row-level security, which keeps the tenants apart, would not apply: the user of DATABASE_URL is a superuser or ' +
+      `has BYPASSRLS, and cannot take the role ${role}. Run minimart migrate up as a user who may create that role, ` +
+      `let an administrator do so (CREATE ROLE ${role}; GRANT ${role} TO …) and run it then, or use an ordinary user ` +
+      'that owns the database.',
+  )
+
 async function tryLogin(options: LoginOptions): Promise<Login> {
-  const { query, close } = openLogin(options, null)
+  const login = openLogin(options)
   try {
-    ensureVersion(await query(selectVersion))
+    const { rows, announcedPid } = await login.run(selectServer)
+    ensureVersion(rows)
+    if (announcedPid !== rows[0]?.['pid']) await ensureOwnSessions(options, login)
   } catch (error) {
-    await close()
+    await login.close()
     throw error
   }
   return {
-    query: (text, parameters) =>
-      query(text, parameters).catch((error) => {
+    query: async (text, parameters) => {
+      try {
+        return (await login.run(text, parameters)).rows
+      } catch (error) {
         throw databaseError(error, text)
-      }),
-    close,
+      }
+    },
+    close: login.close,
   }
 }
 
-/** Its queries reject with the driver's own errors. */
-function openLogin({ url, connectTimeoutSeconds }: LoginOptions, role: string | null): Login {
+interface RawLogin {
+  /** Rejects with the driver's own errors. */
+  run(text: string, parameters?: string[]): Promise<StatementResult>
+  close(): Promise<void>
+}
+
+function openLogin({ url, connectTimeoutSeconds }: LoginOptions): RawLogin {
   const connection = openConnection({
     url,
     connectTimeoutSeconds,
-    parameters: {
-      application_name: 'minimart migrations',
-      statement_timeout: '0',
-      ...(role === null ? {} : { role }),
-    },
+    settings: { application_name: 'minimart migrations', statement_timeout: '0' },
   })
   return {
-    query: async (text, parameters = []) => {
+    run: async (text, parameters = []) => {
       const [result] = resultsOf(await connection.send([{ text, parameters }]))
-      return result?.rows ?? []
+      if (result === undefined) throw new Error('a statement had no result')
+      return result
     },
     close: () => connection.end(2),
   }
 }
 
-const selectVersion = `select current_setting('server_version_num')::integer as number,
-  current_setting('server_version') as name`
+/** For a login through a pooler. @throws SessionsShared, CONNECT_TIMEOUT where it has no session for a second one */
+async function ensureOwnSessions(options: LoginOptions, login: RawLogin): Promise<void> {
+  const second = openLogin(options)
+  const ask =
+    ({ run }: RawLogin): Ask =>
+    async (text) =>
+      (await run(text)).rows
+  try {
+    const fallback = (): never => {
+      throw Object.assign(new Error('The pooler gave no second session.'), { code: 'CONNECT_TIMEOUT' })
+    }
+    const milliseconds = options.connectTimeoutSeconds * 1000
+    if (await pTimeout(sharesSessions(ask(login), ask(second)), { milliseconds, fallback }))
+      throw new SessionsShared(
+        `PostgreSQL at ${addressOf(options)} is behind a connection pooler that gives one connection the sessions of ` +
+          'others (PgBouncer: pool_mode transaction or statement). Use pool_mode session, or connect to PostgreSQL directly.',
+      )
+  } finally {
+    await second.close()
+  }
+}
+
+const selectServer = `select current_setting('server_version_num')::integer as number,
+  current_setting('server_version') as name, pg_backend_pid() as pid`
 
 function ensureVersion([row]: Record<string, unknown>[]): void {
   if (Number(row?.['number']) < oldestVersion * 10_000)
@@ -151,17 +193,21 @@ const addressOf = ({ url }: LoginOptions): string => new URL(url).host
 const logWait = (options: LoginOptions, error: unknown): void =>
   options.log.warn('Waiting for the database', { address: addressOf(options), error: databaseError(error) })
 
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : '')
+
 function explain(options: LoginOptions, error: unknown): Error {
   if (error instanceof OperatorError) return error
   if (/^(28|3D)/.test(errorCode(error)))
     return new SignInRefused(
-      `PostgreSQL at ${addressOf(options)} refuses the sign-in: ${error instanceof Error ? error.message : ''}. ` +
+      `PostgreSQL at ${addressOf(options)} refuses the sign-in: ${messageOf(error)}. ` +
         'Check user, password and database name in DATABASE_URL.',
     )
   if (!isTemporary(error)) return databaseError(error)
+  // PgBouncer has this one code for whatever it refuses.
+  const reason = errorCode(error) === '08P01' ? `08P01: ${messageOf(error)}` : errorCode(error)
   const waited = options.waitSeconds > 0 ? ` within ${options.waitSeconds} s` : ''
   return new OperatorError(
-    `PostgreSQL at ${addressOf(options)} did not answer${waited} (${errorCode(error)}). ` +
+    `PostgreSQL at ${addressOf(options)} did not answer${waited} (${reason}). ` +
       'Check DATABASE_URL and that the server is running.',
     { cause: databaseError(error) },
   )

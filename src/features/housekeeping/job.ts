@@ -20,6 +20,7 @@ import {
 import { createLock, LockedElsewhere } from './lock.ts'
 import { announceRemovals, type NoticeDeps } from './removal-notices.ts'
 import { newRound, type Round } from './round.ts'
+import { retireSharedRole } from './shared-role.ts'
 import { removeUnverifiedUsers } from './unverified-users.ts'
 
 export interface HousekeepingOptions {
@@ -85,6 +86,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     await runTask(expiredStoreEntries(bounds), round)
     await runTask(expiredAuditEntries(bounds, config.auditRetentionDays), round)
     await runTask(oldRevocations(bounds), round)
+    if (!stopping) await retireSharedRole(underLock, log)
     await removeUnverifiedUsers({ db, underLock, now, isStopping }, () => {
       round.removed.unverified_users += 1
     })

@@ -10,8 +10,8 @@ import { describeBackends } from '../../support/server.ts'
 import { type Mirror, mirrorOn } from './mirror.ts'
 import { asOwner, findTenantTables, type TenantTable } from './tables.ts'
 
-/** These belong to no tenant: opaque keys and the applied migrations. */
-const tenantless = ['schema_migrations', 'store_entries']
+/** These belong to no tenant: the database's own row, the applied migrations and opaque keys. */
+const tenantless = ['installation', 'schema_migrations', 'store_entries']
 
 /** What each cross-tenant scope can see; everything else is closed to it. */
 const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> = {
@@ -40,7 +40,7 @@ const nowhere: Scope = { tenantId: Bun.randomUUIDv7() }
 /** SQLSTATE for a row-level security violation or a missing privilege. */
 const refused = '42501'
 
-describeBackends('the database, for the role minimart_app', (backend) => {
+describeBackends("the database, for the service's role", (backend) => {
   let mirror: Mirror
   let tables: TenantTable[]
   let mine: Scope
@@ -143,12 +143,13 @@ describeBackends('the database, for the role minimart_app', (backend) => {
 
   test('the service runs as a role that row-level security applies to and that owns nothing', async () => {
     const { db } = mirror.server.running.deps
+    const own = sql`'minimart_app_' || (select oid from pg_database where datname = current_database())`
     for (const scope of [mine, nobody, ...scopesBeyond])
-      expect(await db.read(scope, sql`select current_user::text as role`)).toEqual([{ role: 'minimart_app' }])
-    expect(
-      await owner(sql`select rolsuper, rolbypassrls from pg_roles where rolname = 'minimart_app'`),
-    ).toEqual([{ rolsuper: false, rolbypassrls: false }])
-    const owned = sql`select relname::text from pg_class where pg_get_userbyid(relowner) = 'minimart_app'`
+      expect(await db.read(scope, sql`select current_user = ${own} as own`)).toEqual([{ own: true }])
+    expect(await owner(sql`select rolsuper, rolbypassrls from pg_roles where rolname = ${own}`)).toEqual([
+      { rolsuper: false, rolbypassrls: false },
+    ])
+    const owned = sql`select relname::text from pg_class where pg_get_userbyid(relowner) = ${own}`
     expect(await owner(owned)).toEqual([])
   })
 

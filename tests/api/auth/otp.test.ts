@@ -228,6 +228,7 @@ async function endHoursIn({ environment, running }: TestServer, milliseconds: nu
   }
   const redis = createRedis({ url })
   await redis.connect()
-  for (const key of await redis.keys('minimart:otp-wrong:*')) await redis.pExpire(key, milliseconds)
+  for (const key of await redis.keys('minimart:*:{minimart:otp-wrong:*'))
+    await redis.pExpire(key, milliseconds)
   redis.destroy()
 }

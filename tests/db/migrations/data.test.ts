@@ -47,6 +47,7 @@ const inserts = [
   `insert into store_entries values ('key', 'value', '${at}')`,
   `insert into audit_log values ('${tenant}', '${entry}', '${at}', 'user.created', '${user}', 'tenant_admin', 'user',
      '${user}', '{"b": 2}', '203.0.113.7', 'request-1')`,
+  `update installation set upgraded_as = 'before', shared_role_seen_at = '${at}'`,
 ]
 
 async function snapshotOf(ask: Ask): Promise<Snapshot> {

@@ -202,6 +202,7 @@ describePostgres('migrations on PostgreSQL', () => {
 
   test('the running service reports pending, newer and edited migrations', () =>
     onEmpty(async (connection, url) => {
+      await migrateUp(connection, withMigrations())
       const db = await openDatabase({ ...optionsFor(url), autoMigrate: false })
       const names = migrations.map(({ name }) => name)
       expect(await migrationState(db)).toEqual({ state: 'pending', pending: names })
@@ -217,7 +218,7 @@ describePostgres('migrations on PostgreSQL', () => {
 })
 
 describePrivatePostgres('migrations on a server that is new', () => {
-  test('several users can migrate several databases concurrently, before the shared role exists', async () => {
+  test('several users can migrate several databases concurrently', async () => {
     const server = await startPostgres()
     const admin = postgres(server.url, { max: 1, onnotice: () => undefined })
     try {

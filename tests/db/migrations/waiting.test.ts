@@ -3,13 +3,14 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import type { MigrationConnection } from '../../../src/db/database.ts'
-import { databaseError } from '../../../src/db/errors.ts'
+import { databaseError, errorCode } from '../../../src/db/errors.ts'
 import { type MigrateOptions, migrateUp } from '../../../src/db/migrations/migrate.ts'
 import { type Migration, migrations } from '../../../src/db/migrations/migrations.ts'
 import { withMigrationConnection } from '../../../src/db/open.ts'
 import { OperatorError } from '../../../src/errors.ts'
 import { recordingLogger } from '../../support/log.ts'
 import { describePostgres, type TestDatabase, testPostgres } from '../../support/postgres.ts'
+import { until } from '../../support/until.ts'
 import { failureOf, optionsFor, silentLog } from '../setup.ts'
 
 const lockMs = 300
@@ -76,6 +77,61 @@ describePostgres('a migration that must wait', () => {
     expect(error).toMatchObject({
       message: expect.stringMatching(/nothing of it was applied.+3 tries.+pg_stat/),
     })
+  })
+
+  test('and is chosen as the victim of a deadlock is applied once the other transaction has ended', async () => {
+    const log = recordingLogger()
+    const deadlock: Migration = {
+      ...pending,
+      up: 'lock table users; --> statement-breakpoint\nalter table tenants add column pending text',
+    }
+    // So that it is the migration whose wait PostgreSQL looks into first, once the other waits as well.
+    await reader`set deadlock_timeout = '1min'`
+    await other.unsafe(
+      `alter database ${new URL(database.url).pathname.slice(1)} set deadlock_timeout = '400ms'`,
+    )
+    let waits = false
+    const failures: string[] = []
+    const watching = ({ query }: MigrationConnection): MigrationConnection => ({
+      query: (text, parameters) => {
+        waits ||= text.startsWith('alter table tenants')
+        return query(text, parameters).catch((error) => {
+          failures.push(errorCode(error.cause))
+          throw error
+        })
+      },
+    })
+    const migrating = await reader.begin(async (held) => {
+      await held`select count(*) from tenants`
+      const lockRetries = { lockTimeoutMs: 10_000, pauseMs: 10, tries: 1000 }
+      const running = migrate(
+        { ...options, log, lockRetries, migrations: [...migrations, deadlock] },
+        watching,
+      )
+      await until(() => waits, 'the wait for the second table')
+      await held`select count(*) from users`
+      return { running }
+    })
+    expect(await migrating.running).toEqual([pending.name])
+    expect(failures[0]).toBe('40P01')
+    expect(log.messages().filter((message) => message.startsWith('Waiting: a transaction'))).toHaveLength(1)
+    await other.unsafe(
+      `alter table tenants drop column pending; delete from schema_migrations where version = ${pending.version}`,
+    )
+  }, 20_000)
+
+  test.each(['40P01', '40001'])('and is ended with %s is tried again', async (code) => {
+    let failures = 2
+    const failing = ({ query }: MigrationConnection): MigrationConnection => ({
+      query: async (text, parameters) => {
+        if (text.startsWith('alter table users') && failures-- > 0)
+          throw databaseError(Object.assign(new Error('not this time'), { code }))
+        return await query(text, parameters)
+      },
+    })
+    expect(await migrate(options, failing)).toEqual([pending.name])
+    expect(failures).toBe(-1)
+    await other.unsafe(`${pending.down}; delete from schema_migrations where version = ${pending.version}`)
   })
 
   test('for another migration says so when it times out', async () => {

@@ -211,7 +211,7 @@ describePostgres('the database on PostgreSQL', () => {
 
     test('a table altered under prepared statements fails no read, and no write runs outside its transaction', async () => {
       await admin`create table altered (id integer)`
-      await admin`grant all on altered to minimart_app`
+      await admin`grant all on altered to public`
       await admin`insert into altered values (1)`
       const all = sql`select * from altered`
       const add = sql`insert into altered (id) values (${2}) returning *`

@@ -28,7 +28,7 @@ afterAll(async () => {
 beforeEach(() => server.reset())
 
 function open(): Connection {
-  const connection = openConnection({ url: server.url, parameters: {}, connectTimeoutSeconds: 5 })
+  const connection = openConnection({ url: server.url, settings: {}, connectTimeoutSeconds: 5 })
   connections.push(connection)
   return connection
 }

@@ -29,6 +29,12 @@ describePrivatePostgres('the role the service takes on PostgreSQL', () => {
     return url.href
   }
 
+  const ownRoleOf = async (database: string): Promise<string> => {
+    const [row] =
+      await admin`select 'minimart_app_' || oid as role from pg_database where datname = ${database}`
+    return row?.['role']
+  }
+
   const roleAndRows = async (url: string) => {
     const db = await openDatabase(optionsFor(url))
     const tenants = [await createTenant(db), await createTenant(db)]
@@ -58,31 +64,41 @@ describePrivatePostgres('the role the service takes on PostgreSQL', () => {
 
   test('a user who may create roles creates the role and takes it', async () => {
     expect(await roleAndRows(await databaseOf('role_maker', 'createrole'))).toEqual({
-      user: 'minimart_app',
+      user: await ownRoleOf('role_maker'),
       n: 1,
     })
   })
 
   test('a superuser takes the role', async () => {
     expect(await roleAndRows(await databaseOf('almighty', 'superuser'))).toEqual({
-      user: 'minimart_app',
+      user: await ownRoleOf('almighty'),
       n: 1,
     })
   })
 
-  test('an owner who is not a member of an existing role keeps their own role', async () => {
-    expect(await roleAndRows(await databaseOf('outsider', ''))).toEqual({ user: 'outsider', n: 1 })
+  test('an owner who is not a member of the role keeps their own one', async () => {
+    const url = await databaseOf('outsider', '')
+    await admin`create role ${admin(await ownRoleOf('outsider'))}`
+    expect(await roleAndRows(url)).toEqual({ user: 'outsider', n: 1 })
   })
 
-  test('a member of a role without rights on the tables keeps their own role', async () => {
+  test('a role that an administrator creates and grants later is taken from the next start on', async () => {
     const url = await databaseOf('late_member', '')
-    const db = await openDatabase(optionsFor(url))
-    await db.close()
-    const own = postgres(url, { max: 1, onnotice: () => undefined })
-    await own`revoke all on all tables in schema public from minimart_app`
-    await own.end({ timeout: 2 })
-    await admin`grant minimart_app to late_member`
     expect(await roleAndRows(url)).toEqual({ user: 'late_member', n: 1 })
+    const role = await ownRoleOf('late_member')
+    await admin`create role ${admin(role)}`
+    await admin`grant ${admin(role)} to late_member`
+    expect(await roleAndRows(url)).toEqual({ user: role, n: 1 })
+  })
+
+  test('a role without rights on the tables is not taken', async () => {
+    const url = await databaseOf('revoker', 'createrole')
+    await (await openDatabase(optionsFor(url))).close()
+    const own = postgres(url, { max: 1, onnotice: () => undefined })
+    await own`revoke all on all tables in schema public from ${own(await ownRoleOf('revoker'))}`
+    const db = await openDatabase({ ...optionsFor(url), autoMigrate: false })
+    expect(await db.read('system', sql`select current_user::text as user`)).toEqual([{ user: 'revoker' }])
+    await Promise.all([db.close(), own.end({ timeout: 2 })])
   })
 
   test('a user who may not create tables is refused with the reason', async () => {

@@ -1,0 +1,100 @@
+/**
+ * For one release, on a database that was upgraded: the state of the release before, whose keys are `minimart:` and the
+ * key, and whose instances may still run beside this one.
+ *
+ * What this release writes it also writes there, for those instances to read, and keeps a hash of it. What is found
+ * there with another hash they have written since, and it counts; what is gone from there they have deleted or used up,
+ * and so is ours. Each script is atomic, so that nothing is used up twice or comes back to life. In a cluster all three
+ * keys have one slot (redis.ts).
+ */
+import { type CommandParser, defineScript } from 'redis'
+import { nullable } from './redis-scripts.ts'
+
+/** Leaves the entry's value in `now`, false if there is none. */
+const settle = `
+  local own, older, mirrored = KEYS[1], KEYS[2], KEYS[3]
+  local function write(value, ttl)
+    ttl = math.max(1, tonumber(ttl))
+    redis.call('SET', own, value, 'PX', ttl)
+    redis.call('SET', older, value, 'PX', ttl)
+    redis.call('SET', mirrored, redis.sha1hex(value), 'PX', ttl)
+  end
+  local function remove() redis.call('DEL', own, older, mirrored) end
+  local there, known = redis.call('GET', older), redis.call('GET', mirrored)
+  if there and redis.sha1hex(there) ~= known then
+    write(there, redis.call('PTTL', older))
+  elseif known and not there then
+    remove()
+  end
+  local now = redis.call('GET', own)`
+
+function pushKeys(parser: CommandParser, name: string, key: string): void {
+  parser.pushKey(name)
+  parser.pushKey(`minimart:${key}`)
+  parser.pushKey(`${name}:mirrored`)
+}
+
+const getBeside = defineScript({
+  NUMBER_OF_KEYS: 3,
+  SCRIPT: `${settle}
+    return now`,
+  parseCommand: pushKeys,
+  transformReply: (reply: string | null) => reply,
+})
+
+const setBeside = defineScript({
+  NUMBER_OF_KEYS: 3,
+  SCRIPT: `${settle}
+    write(ARGV[1], ARGV[2])`,
+  parseCommand(parser: CommandParser, name: string, key: string, value: string, ttlMs: number) {
+    pushKeys(parser, name, key)
+    parser.push(value, String(ttlMs))
+  },
+  transformReply: () => undefined,
+})
+
+const deleteBeside = defineScript({
+  NUMBER_OF_KEYS: 3,
+  SCRIPT: `${settle}
+    remove()
+    return now and 1 or 0`,
+  parseCommand: pushKeys,
+  transformReply: (reply: number): boolean => reply === 1,
+})
+
+const compareAndSetBeside = defineScript({
+  NUMBER_OF_KEYS: 3,
+  SCRIPT: `${settle}
+    local expected = ARGV[1] == '1' and ARGV[2]
+    if now ~= expected then return 0 end
+    if ARGV[3] == '1' then write(ARGV[4], ARGV[5]) else remove() end
+    return 1`,
+  parseCommand(
+    parser: CommandParser,
+    name: string,
+    key: string,
+    expected: string | null,
+    next: string | null,
+    ttlMs: number,
+  ) {
+    pushKeys(parser, name, key)
+    parser.push(...nullable(expected), ...nullable(next), String(ttlMs))
+  },
+  transformReply: (reply: number): boolean => reply === 1,
+})
+
+const incrementBeside = defineScript({
+  NUMBER_OF_KEYS: 3,
+  SCRIPT: `${settle}
+    local count = (now and tonumber(now) or 0) + 1
+    local ttl = now and redis.call('PTTL', own) or ARGV[1]
+    write(string.format('%d', count), ttl)
+    return { count, tonumber(ttl) }`,
+  parseCommand(parser: CommandParser, name: string, key: string, ttlMs: number) {
+    pushKeys(parser, name, key)
+    parser.push(String(ttlMs))
+  },
+  transformReply: ([count, expiresInMs]: [number, number]) => ({ count, expiresInMs }),
+})
+
+export const upgradeScripts = { getBeside, setBeside, deleteBeside, compareAndSetBeside, incrementBeside }
