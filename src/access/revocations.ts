@@ -3,9 +3,12 @@
  * of the last access-token lifetime in memory and polls for new ones twice a second, so checking a token costs no round
  * trip. Redis plays no part: nothing it loses brings a token back to life.
  *
- * A row names a session, a user or a tenant and the epoch below which its tokens are dead. It is written in the
- * transaction of the change that causes it. Rows must outlive refresh tokens: the revocation of a session is also what
- * refuses a refresh when the store could not be reached.
+ * A row names a tenant, a session, user or tenant of it and the epoch below which its tokens are dead. It is written in
+ * the transaction of the change that causes it. Rows must outlive refresh tokens: the revocation of a session is also
+ * what refuses a refresh when the store could not be reached.
+ *
+ * A poll reads the rows of transactions that the snapshot of the poll before did not see, each once, however long its
+ * transaction took to commit.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
@@ -22,11 +25,12 @@ export interface Revocation {
 }
 
 export interface Revocations {
-  covers(subject: string, epoch: number, sessionId: string): boolean
+  /** @param subject a session's, user's or tenant's id; whose tenant is `tenantId` */
+  covers(tenantId: string, subject: string, epoch: number, sessionId: string): boolean
   /** For the instance that made the change: takes effect immediately rather than with the next poll. */
   learn(revocation: Revocation): void
   /** Calls back with each newly revoked subject. @returns a function that stops it */
-  onRevoked(listener: (subject: string) => void): () => void
+  onRevoked(listener: (tenantId: string, subject: string) => void): () => void
   /** Reads all that are still in force. @throws AppError database_unavailable */
   load(): Promise<void>
   /** Polls for new ones every `intervalMs`. @returns a function that stops it */
@@ -49,53 +53,83 @@ export const onRepeatedRevocation: SQL = sql`
   where revocations.minimum_epoch <= excluded.minimum_epoch`
 
 interface Row {
+  tenant_id: string
   subject: string
   minimum_epoch: number
   spared_session: string | null
   spared_epoch: number | null
+  /** What pages are sorted by, before tenant and subject. */
+  place: string
 }
 
-/** A transaction that began earlier may commit later, so each poll looks back this far. */
-const overlapSeconds = 30
+interface Page {
+  /** As text, `xmin:xmax:…`: the transactions that this page saw. */
+  snapshot: string
+  rows: Row[]
+}
+
+/** Larger ones would hold up other work while they are parsed. */
+const pageSize = 1000
+
+/** Another instance's clock may be ahead, and its tokens expire later than they say here. */
+const clockSkewSeconds = 30
+
+/** For maps: the same subject in another tenant is another one. */
+export const subjectKey = (tenantId: string, subject: string): string => `${tenantId}/${subject}`
 
 export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: number): Revocations {
-  const known = new Map<string, Omit<Revocation, 'tenantId' | 'subject'> & { forgetAt: number }>()
+  const inForceSeconds = tokenTtlSeconds + clockSkewSeconds
+  /** In the order in which they may be forgotten. */
+  const known = new Map<string, Pick<Revocation, 'minimumEpoch' | 'exempt'> & { forgetAt: number }>()
+  const listeners = new Set<(tenantId: string, subject: string) => void>()
 
-  const listeners = new Set<(subject: string) => void>()
-
-  const learn = ({ subject, minimumEpoch, exempt }: Omit<Revocation, 'tenantId'>): void => {
-    const before = known.get(subject)
+  const learn = ({ tenantId, subject, minimumEpoch, exempt }: Revocation): void => {
+    const key = subjectKey(tenantId, subject)
+    const before = known.get(key)
     if (before && before.minimumEpoch > minimumEpoch) return
-    const isNew = before?.minimumEpoch !== minimumEpoch
-    known.set(subject, {
-      minimumEpoch,
-      ...(exempt ? { exempt } : {}),
-      forgetAt: Date.now() + (tokenTtlSeconds + overlapSeconds) * 1000,
-    })
-    if (isNew) for (const listener of listeners) listener(subject)
+    const forgetAt = Date.now() + inForceSeconds * 1000
+    known.delete(key)
+    known.set(key, { minimumEpoch, ...(exempt ? { exempt } : {}), forgetAt })
+    if (before?.minimumEpoch !== minimumEpoch) for (const listener of listeners) listener(tenantId, subject)
   }
 
-  const readSince = async (seconds: number): Promise<void> => {
-    const rows = await db.read(
-      'system',
-      sql<Row>`select subject, minimum_epoch, spared_session, spared_epoch from revocations
-        where at > clock_timestamp() - make_interval(secs => ${seconds}::int)`,
-    )
-    for (const row of rows) {
-      const { spared_session: sessionId, spared_epoch: fromEpoch } = row
-      const exempt = sessionId === null || fromEpoch === null ? {} : { exempt: { sessionId, fromEpoch } }
-      learn({ subject: row.subject, minimumEpoch: row.minimum_epoch, ...exempt })
+  const learnRow = (row: Row): void => {
+    const { tenant_id: tenantId, minimum_epoch: minimumEpoch, spared_session, spared_epoch } = row
+    const exempt =
+      spared_session === null || spared_epoch === null
+        ? {}
+        : { exempt: { sessionId: spared_session, fromEpoch: spared_epoch } }
+    learn({ tenantId, subject: row.subject, minimumEpoch, ...exempt })
+  }
+
+  /** @returns the snapshot of the first page: what others did not see yet is new to the next poll */
+  const learnAll = async (pageAfter: (last: Row | null) => SQL<Page>): Promise<string> => {
+    let first: Page | undefined
+    let last: Row | null = null
+    for (;;) {
+      const [page]: Page[] = await db.read('system', pageAfter(last))
+      if (!page) throw new Error('a page of revocations without a snapshot')
+      first ??= page
+      for (const row of page.rows) learnRow(row)
+      last = page.rows.at(-1) ?? null
+      if (page.rows.length < pageSize) return first.snapshot
     }
   }
 
-  const forgetOld = (): void => {
-    const now = Date.now()
-    for (const [subject, { forgetAt }] of known) if (forgetAt < now) known.delete(subject)
+  let seen = ''
+  const load = async (): Promise<void> => {
+    seen = await learnAll((last) => inForce(inForceSeconds, last))
+  }
+  const readUnseen = async (): Promise<void> => {
+    const before = seen
+    seen = await learnAll((last) => unseenIn(before, last))
+    // An older copy of the database took its place and counts transactions anew.
+    if (oldestOf(seen) < oldestOf(before)) await load()
   }
 
   return {
-    covers(subject, epoch, sessionId) {
-      const revocation = known.get(subject)
+    covers(tenantId, subject, epoch, sessionId) {
+      const revocation = known.get(subjectKey(tenantId, subject))
       if (revocation === undefined || epoch >= revocation.minimumEpoch) return false
       const { exempt } = revocation
       return exempt?.sessionId !== sessionId || epoch < exempt.fromEpoch
@@ -105,28 +139,75 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
-    load: () => readSince(tokenTtlSeconds + overlapSeconds),
-    poll(intervalMs) {
-      let isFailing = false
-      let timer: Timer | undefined
-      let stopped = false
-      const pollOnce = async (): Promise<void> => {
-        try {
-          // After an outage everything is read again: more may have happened than the overlap covers.
-          await readSince(isFailing ? tokenTtlSeconds + overlapSeconds : overlapSeconds)
-          isFailing = false
-        } catch (error) {
-          if (!isFailing) log.warn('revocations cannot be read; will try again', { error })
-          isFailing = true
-        }
-        forgetOld()
-        if (!stopped) timer = setTimeout(pollOnce, intervalMs)
-      }
-      timer = setTimeout(pollOnce, intervalMs)
-      return () => {
-        stopped = true
-        clearTimeout(timer)
-      }
-    },
+    load,
+    poll: (intervalMs) => pollEvery(intervalMs, log, { load, readUnseen, forgetOld: () => forgetOld(known) }),
   }
 }
+
+interface Polled {
+  load(): Promise<void>
+  readUnseen(): Promise<void>
+  forgetOld(): void
+}
+
+function pollEvery(intervalMs: number, log: Logger, { load, readUnseen, forgetOld }: Polled): () => void {
+  let isFailing = false
+  let timer: Timer | undefined
+  let stopped = false
+  const pollOnce = async (): Promise<void> => {
+    try {
+      // After an outage everything is read again: it may be another copy of the database that came back.
+      await (isFailing ? load() : readUnseen())
+      isFailing = false
+    } catch (error) {
+      if (!isFailing) log.warn('revocations cannot be read; will try again', { error })
+      isFailing = true
+    }
+    forgetOld()
+    if (!stopped) timer = setTimeout(pollOnce, intervalMs)
+  }
+  timer = setTimeout(pollOnce, intervalMs)
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+  }
+}
+
+function forgetOld(known: Map<string, { forgetAt: number }>): void {
+  const now = Date.now()
+  for (const [key, { forgetAt }] of known) {
+    if (forgetAt >= now) return
+    known.delete(key)
+  }
+}
+
+const oldestOf = (snapshot: string): bigint => BigInt(snapshot.split(':')[0] ?? 0)
+
+const lowestId = '00000000-0000-0000-0000-000000000000'
+
+/** Those of the last `seconds`, by the time they were written. */
+const inForce = (seconds: number, last: Row | null): SQL<Page> => sql<Page>`
+  select pg_current_snapshot()::text as snapshot, coalesce(json_agg(p), '[]') as rows from (
+    select ${columns}, at::text as place from revocations
+    where (at, tenant_id, subject) > (coalesce(${last?.place ?? null}::timestamptz,
+        statement_timestamp() - make_interval(secs => ${seconds}::int)),
+      ${last?.tenant_id ?? lowestId}::uuid, ${last?.subject ?? lowestId}::uuid)
+    order by at, tenant_id, subject limit ${pageSize}::int
+  ) p`
+
+/**
+ * Those of transactions that had not been committed as of `snapshot`, and have been now. A database that was copied to
+ * another server has transaction ids from there, which are in the future here: its rows are read by `inForce`.
+ */
+const unseenIn = (snapshot: string, last: Row | null): SQL<Page> => sql<Page>`
+  select pg_current_snapshot()::text as snapshot, coalesce(json_agg(p), '[]') as rows from (
+    select ${columns}, transaction_id::text as place from revocations
+    where (transaction_id, tenant_id, subject) > (
+        coalesce(${last?.place ?? null}::xid8, pg_snapshot_xmin(${snapshot}::pg_snapshot)),
+        ${last?.tenant_id ?? lowestId}::uuid, ${last?.subject ?? lowestId}::uuid)
+      and transaction_id < pg_snapshot_xmax(pg_current_snapshot())
+      and not pg_visible_in_snapshot(transaction_id, ${snapshot}::pg_snapshot)
+    order by transaction_id, tenant_id, subject limit ${pageSize}::int
+  ) p`
+
+const columns: SQL = sql.raw('tenant_id, subject, minimum_epoch, spared_session, spared_epoch')
