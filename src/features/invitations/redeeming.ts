@@ -38,6 +38,7 @@ export const redeemStatements = ({ id, tenantId }: Invitation, from: SQL) => ({
 
 /** Maps the violated primary key to invitation_spent; any other error is returned as it is. */
 export const alreadyRedeemed = (error: unknown): unknown =>
-  error instanceof ConstraintError && ['spent_invitations_pkey', 'revocations_pkey'].includes(error.constraint)
+  error instanceof ConstraintError &&
+  ['spent_invitations_pkey', 'revocations_pkey'].includes(error.constraint)
     ? refusal('invitation_spent')
     : error
