@@ -10,6 +10,7 @@ import type { SharedBuckets } from './rate-limiter.ts'
 import { connectedNode, createStoreCluster, isCluster, type StoreCluster } from './redis-cluster.ts'
 import { scripts } from './redis-scripts.ts'
 import type { Store } from './store.ts'
+import { createUnfitReports, type ReportUnfit } from './stored-json.ts'
 
 export interface RedisStore extends Store {
   readonly buckets: SharedBuckets
@@ -36,6 +37,7 @@ const singleServer = 'server'
 export async function openRedisStore({ url, log }: { url: string; log: Logger }): Promise<RedisStore> {
   const client = createStoreClient(url)
   const outages = trackOutages(log)
+  const reportUnfit = createUnfitReports(log)
   client.on('error', (error: unknown) => outages.begin(singleServer, error))
   client.on('ready', () => outages.end(singleServer))
   let cluster: StoreCluster | null = null
@@ -59,7 +61,7 @@ export async function openRedisStore({ url, log }: { url: string; log: Logger })
     return cluster ?? client
   })
   return {
-    ...storeCommands(call),
+    ...storeCommands(call, reportUnfit),
     close: async () => {
       outages.close()
       cluster?.destroy()
@@ -69,12 +71,15 @@ export async function openRedisStore({ url, log }: { url: string; log: Logger })
     },
     reconnects: outages.ended,
     buckets: {
-      take: (key, { count, windowSeconds }) =>
-        call(
+      async take(key, { count, windowSeconds }) {
+        const { isUnfit, ...taken } = await call(
           `limit:${key}`,
           (to) => to.takeToken(`limit:${key}`, count, windowSeconds * 1000),
           bucketTimeoutMs,
-        ),
+        )
+        if (isUnfit) reportUnfit('rate limit')
+        return taken
+      },
     },
   }
 }
@@ -101,16 +106,32 @@ const createCalls =
     }
   }
 
-const storeCommands = (call: Call): Omit<Store, 'close'> => ({
-  get: (key) => call(key, (to) => to.get(key)),
+const storeCommands = (call: Call, reportUnfit: ReportUnfit): Omit<Store, 'close'> => ({
+  async get(key) {
+    try {
+      return await call(key, (to) => to.get(key))
+    } catch (error) {
+      if (!(isErrorReply(error) && error.message.startsWith('WRONGTYPE'))) throw error
+      reportUnfit('value')
+      return null
+    }
+  },
   set: async (key, value, ttlSeconds) => {
     const expiration = { type: 'PX', value: toMs(ttlSeconds) } as const
     await call(key, (to) => to.set(key, value, { expiration }))
   },
   delete: async (key) => (await call(key, (to) => to.del(key))) === 1,
-  compareAndSet: (key, expected, next, ttlSeconds) =>
-    call(key, (to) => to.compareAndSet(key, expected, next, next === null ? 0 : toMs(ttlSeconds))),
-  increment: (key, ttlSeconds) => call(key, (to) => to.incrementWithTtl(key, toMs(ttlSeconds))),
+  async compareAndSet(key, expected, next, ttlSeconds) {
+    const ttlMs = next === null ? 0 : toMs(ttlSeconds)
+    const { done, isUnfit } = await call(key, (to) => to.compareAndSet(key, expected, next, ttlMs))
+    if (isUnfit) reportUnfit('value')
+    return done
+  },
+  async increment(key, ttlSeconds) {
+    const { isUnfit, ...counted } = await call(key, (to) => to.incrementWithTtl(key, toMs(ttlSeconds)))
+    if (isUnfit) reportUnfit('counter')
+    return counted
+  },
   ping: async () => {
     await call('', (to) => to.ping())
   },
