@@ -4,7 +4,9 @@ export const cleanedKinds = [
   'events',
   'store_entries',
   'audit_entries',
+  'audit_refusals',
   'revocations',
+  'spent_invitations',
   'unverified_users',
 ] as const
 export type CleanedKind = (typeof cleanedKinds)[number]
@@ -23,7 +25,10 @@ export interface Round {
 
 export const newRound = (): Round => ({
   outcome: 'done',
-  removed: { events: 0, store_entries: 0, audit_entries: 0, revocations: 0, unverified_users: 0 },
+  removed: {
+    ...{ events: 0, store_entries: 0, audit_entries: 0, audit_refusals: 0 },
+    ...{ revocations: 0, spent_invitations: 0, unverified_users: 0 },
+  },
   announced: 0,
   seconds: 0,
 })

@@ -1,4 +1,5 @@
 /** Two tenants with the same data: names, people, lists, items, deleted things, invitations, sessions. */
+import { createClient } from '../../support/client.ts'
 import { join, makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
 import { oncePerBackend, sharedServer, type TestServer } from '../../support/server.ts'
 
@@ -82,6 +83,8 @@ async function makeHalf(server: TestServer, twin: ListIds): Promise<Half> {
   }
   const redeemedInvitation = await invite()
   await outsider.api.post('/invitations/reject', { token: redeemedInvitation })
+  const wrong = { email: viewer.email, password: 'a wrong password' }
+  await createClient(server.url).post('/auth/login', wrong)
   return {
     tenant,
     people,
