@@ -26,7 +26,7 @@ CREATE INDEX "refusal_counts_newest" ON "refusal_counts" USING btree ("tenant_id
 CREATE INDEX "refusal_counts_oldest" ON "refusal_counts" USING btree ("hour");--> statement-breakpoint
 CREATE INDEX "spent_invitations_oldest" ON "spent_invitations" USING btree ("at");--> statement-breakpoint
 CREATE INDEX "audit_log_refusals" ON "audit_log" USING btree ("at") WHERE "audit_log"."action" like '%\_failed';--> statement-breakpoint
-CREATE INDEX "revocations_unseen" ON "revocations" USING btree ("transaction_id","tenant_id","subject");
+CREATE INDEX "revocations_unseen" ON "revocations" USING btree ("transaction_id");
 --> statement-breakpoint
 -- Instances poll for what was committed since they last looked. Times do not tell, as a transaction may commit long
 -- after it wrote; transaction ids and snapshots do. A trigger, since the release before writes revocations as well.

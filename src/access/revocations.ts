@@ -58,17 +58,9 @@ interface Row {
   minimum_epoch: number
   spared_session: string | null
   spared_epoch: number | null
-  /** What pages are sorted by, before tenant and subject. */
-  place: string
 }
 
-interface Page {
-  /** As text, `xmin:xmax:…`: the transactions that this page saw. */
-  snapshot: string
-  rows: Row[]
-}
-
-/** Larger ones would hold up other work while they are parsed. */
+/** Rows for one answer; more are fetched by a cursor. */
 const pageSize = 1000
 
 /** Another instance's clock may be ahead, and its tokens expire later than they say here. */
@@ -93,36 +85,22 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
     if (before?.minimumEpoch !== minimumEpoch) for (const listener of listeners) listener(tenantId, subject)
   }
 
-  const learnRow = (row: Row): void => {
-    const { tenant_id: tenantId, minimum_epoch: minimumEpoch, spared_session, spared_epoch } = row
-    const exempt =
-      spared_session === null || spared_epoch === null
-        ? {}
-        : { exempt: { sessionId: spared_session, fromEpoch: spared_epoch } }
-    learn({ tenantId, subject: row.subject, minimumEpoch, ...exempt })
-  }
-
-  /** @returns the snapshot of the first page: what others did not see yet is new to the next poll */
-  const learnAll = async (pageAfter: (last: Row | null) => SQL<Page>): Promise<string> => {
-    let first: Page | undefined
-    let last: Row | null = null
-    for (;;) {
-      const [page]: Page[] = await db.read('system', pageAfter(last))
-      if (!page) throw new Error('a page of revocations without a snapshot')
-      first ??= page
-      for (const row of page.rows) learnRow(row)
-      last = page.rows.at(-1) ?? null
-      if (page.rows.length < pageSize) return first.snapshot
+  const learnAll = (rows: readonly Row[]): void => {
+    for (const row of rows) {
+      const { tenant_id: tenantId, subject, minimum_epoch: minimumEpoch, spared_session, spared_epoch } = row
+      const isExempting = spared_session !== null && spared_epoch !== null
+      const exempt = isExempting ? { exempt: { sessionId: spared_session, fromEpoch: spared_epoch } } : {}
+      learn({ tenantId, subject, minimumEpoch, ...exempt })
     }
   }
 
   let seen = ''
   const load = async (): Promise<void> => {
-    seen = await learnAll((last) => inForce(inForceSeconds, last))
+    seen = await readRows(db, inForce, String(inForceSeconds), learnAll)
   }
   const readUnseen = async (): Promise<void> => {
     const before = seen
-    seen = await learnAll((last) => unseenIn(before, last))
+    seen = await readRows(db, unseen, before, learnAll)
     // An older copy of the database took its place and counts transactions anew.
     if (oldestOf(seen) < oldestOf(before)) await load()
   }
@@ -181,33 +159,62 @@ function forgetOld(known: Map<string, { forgetAt: number }>): void {
   }
 }
 
+/** The oldest transaction that a snapshot, `xmin:xmax:…`, may not have seen. It never goes back. */
 const oldestOf = (snapshot: string): bigint => BigInt(snapshot.split(':')[0] ?? 0)
 
-const lowestId = '00000000-0000-0000-0000-000000000000'
+/** Conditions on a row of `revocations`, by one parameter. */
+type Which = (parameter: SQL) => SQL
 
-/** Those of the last `seconds`, by the time they were written. */
-const inForce = (seconds: number, last: Row | null): SQL<Page> => sql<Page>`
-  select pg_current_snapshot()::text as snapshot, coalesce(json_agg(p), '[]') as rows from (
-    select ${columns}, at::text as place from revocations
-    where (at, tenant_id, subject) > (coalesce(${last?.place ?? null}::timestamptz,
-        statement_timestamp() - make_interval(secs => ${seconds}::int)),
-      ${last?.tenant_id ?? lowestId}::uuid, ${last?.subject ?? lowestId}::uuid)
-    order by at, tenant_id, subject limit ${pageSize}::int
-  ) p`
+/** Written in the last `seconds`. */
+const inForce: Which = (seconds) => sql`at > statement_timestamp() - make_interval(secs => (${seconds})::int)`
 
 /**
- * Those of transactions that had not been committed as of `snapshot`, and have been now. A database that was copied to
- * another server has transaction ids from there, which are in the future here: its rows are read by `inForce`.
+ * Of transactions that a snapshot did not see, and this one does. A database that was copied to another server has
+ * transaction ids from there, which are in the future here: these rows are read by `inForce`.
  */
-const unseenIn = (snapshot: string, last: Row | null): SQL<Page> => sql<Page>`
-  select pg_current_snapshot()::text as snapshot, coalesce(json_agg(p), '[]') as rows from (
-    select ${columns}, transaction_id::text as place from revocations
-    where (transaction_id, tenant_id, subject) > (
-        coalesce(${last?.place ?? null}::xid8, pg_snapshot_xmin(${snapshot}::pg_snapshot)),
-        ${last?.tenant_id ?? lowestId}::uuid, ${last?.subject ?? lowestId}::uuid)
-      and transaction_id < pg_snapshot_xmax(pg_current_snapshot())
-      and not pg_visible_in_snapshot(transaction_id, ${snapshot}::pg_snapshot)
-    order by transaction_id, tenant_id, subject limit ${pageSize}::int
-  ) p`
+const unseen: Which = (snapshot) => sql`transaction_id >= pg_snapshot_xmin((${snapshot})::pg_snapshot)
+  and transaction_id < pg_snapshot_xmax(pg_current_snapshot())
+  and not pg_visible_in_snapshot(transaction_id, (${snapshot})::pg_snapshot)`
+
+/**
+ * Passes on all such rows, in parts.
+ * @returns the snapshot that they were read in, as text
+ * @throws AppError database_unavailable
+ */
+async function readRows(
+  db: Database,
+  which: Which,
+  parameter: string,
+  pass: (rows: readonly Row[]) => void,
+): Promise<string> {
+  const [page] = await db.read(
+    'system',
+    sql<{ snapshot: string; rows: Row[] }>`
+      select pg_current_snapshot()::text as snapshot, coalesce(json_agg(p), '[]') as rows
+      from (select ${columns} from revocations where ${which(sql`${parameter}::text`)} limit ${pageSize + 1}::int) p`,
+  )
+  if (page && page.rows.length <= pageSize) {
+    pass(page.rows)
+    return page.snapshot
+  }
+  return await db.transaction(
+    'system',
+    async (query) => {
+      const [start] = await query(
+        sql<{ snapshot: string }>`
+          select pg_current_snapshot()::text as snapshot, set_config('app.revocations', ${parameter}, true)`,
+      )
+      // A cursor takes no parameters.
+      const rows = sql`select ${columns} from revocations where ${which(sql`current_setting('app.revocations')`)}`
+      await query(sql`declare revocation_rows no scroll cursor for ${rows}`)
+      for (;;) {
+        const some = await query(sql<Row>`fetch ${sql.raw(String(pageSize))} from revocation_rows`)
+        pass(some)
+        if (some.length < pageSize) return start?.snapshot ?? ''
+      }
+    },
+    'snapshot',
+  )
+}
 
 const columns: SQL = sql.raw('tenant_id, subject, minimum_epoch, spared_session, spared_epoch')

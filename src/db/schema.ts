@@ -322,7 +322,7 @@ export const revocations = pgTable(
     // An instance that starts reads those still in force; housekeeping deletes the oldest first.
     index('revocations_newest').on(table.at),
     // Every instance polls for those of transactions it has not seen, twice a second.
-    index('revocations_unseen').on(table.transactionId, table.tenantId, table.subject),
+    index('revocations_unseen').on(table.transactionId),
   ],
 )
 
