@@ -11,6 +11,25 @@ export interface Logger {
   error(message: string, fields?: LogFields): void
 }
 
+/**
+ * For lines that strangers can cause as many of as they like.
+ * @param report called at the end of each second that left some out
+ * @returns a function to call before each, which says whether it is to be logged: the first `perSecond` of a second
+ */
+export function createSampler(perSecond: number, report: (leftOut: number) => void): () => boolean {
+  let asked = 0
+  const endSecond = (): void => {
+    const leftOut = asked - perSecond
+    asked = 0
+    if (leftOut > 0) report(leftOut)
+  }
+  return () => {
+    if (asked === 0) setTimeout(endSecond, 1000).unref()
+    asked++
+    return asked <= perSecond
+  }
+}
+
 export interface LogOptions {
   level: LogLevel
   format: 'json' | 'pretty'

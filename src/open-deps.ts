@@ -12,6 +12,7 @@ import { completeRestore } from './data-dir/layout.ts'
 import type { Database } from './db/database.ts'
 import { readInstallation } from './db/installation.ts'
 import { openDatabase } from './db/open.ts'
+import { createFailedAttempts } from './features/auth/failed-attempts.ts'
 import { createOtps } from './features/auth/otp.ts'
 import { createPasswordResets } from './features/auth/password-resets.ts'
 import { createPasswords, type HashParameters } from './features/auth/passwords.ts'
@@ -29,6 +30,7 @@ import type { Phase } from './operations/readiness.ts'
 import { createLive } from './realtime/live.ts'
 import { openStore } from './store/open.ts'
 import { createRateLimiter } from './store/rate-limiter.ts'
+import { createUnfitReports } from './store/stored-json.ts'
 import { openTracing } from './tracing/open.ts'
 
 export interface OpenOptions {
@@ -57,8 +59,9 @@ export async function openDeps(
   const backends = await openBackends(config, log, hashParameters)
   const { db, store, mailer } = backends
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
-  const { live, limits } = services
-  const metrics = createMetrics({ mailer, passwords: backends.passwords, live, limits, db, store, phase })
+  const { live, limits, failedAttempts } = services
+  const { passwords } = backends
+  const metrics = createMetrics({ mailer, passwords, live, limits, failedAttempts, db, store, phase })
   const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
   const deps: AppDeps = {
     ...backends,
@@ -151,16 +154,19 @@ function createServices(
   const refresh = keysFor('refresh tokens')
   const codes = keysFor('one-time codes')
   const resets = keysFor('password resets')
+  const reportUnfit = createUnfitReports(log)
+  const refreshTtlSeconds = config.refreshTokenTtlDays * 86_400
   return {
     jwt,
     revocations,
     tokens,
     background: createBackground(log, maxBackgroundTasks),
     live: createLive({ redis: redis && { ...redis, keys: keysFor('broker') }, db, log, tokens, revocations }),
+    failedAttempts: createFailedAttempts(db),
     limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
     cursors: createCursors(keysFor('cursors').key),
-    sessions: createSessions(store, refresh.key, config.refreshTokenTtlDays * 86_400, refresh.previous),
-    otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous),
+    sessions: createSessions(store, refresh.key, refreshTtlSeconds, refresh.previous, reportUnfit),
+    otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous, reportUnfit),
     passwordResets: createPasswordResets(store, resets.key, resets.previous),
   }
 }

@@ -66,9 +66,9 @@ export function createAccessTokens(
       const { actor, userEpoch, tenantEpoch } = read
       const { userId, tenantId, sessionId } = actor
       if (
-        revocations.covers(sessionId, 0, sessionId) ||
-        revocations.covers(userId, userEpoch, sessionId) ||
-        revocations.covers(tenantId, tenantEpoch, sessionId)
+        revocations.covers(tenantId, sessionId, 0, sessionId) ||
+        revocations.covers(tenantId, userId, userEpoch, sessionId) ||
+        revocations.covers(tenantId, tenantId, tenantEpoch, sessionId)
       )
         throw new AppError('token_revoked', 'The access token has been revoked. Refresh it or sign in again.')
       return { actor, expiresAt }

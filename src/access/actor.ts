@@ -13,6 +13,8 @@ export interface Actor {
 export interface Source {
   readonly address: string | null
   readonly requestId: string | null
+  /** Whether the caller chose the request id, which may then be another request's. */
+  readonly choseRequestId?: boolean
 }
 
 export const internalSource: Source = { address: null, requestId: null }

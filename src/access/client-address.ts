@@ -30,6 +30,12 @@ export function networkOf(address: string): string {
   return `${new ipaddr.IPv6([...ipaddr.IPv6.parse(address).parts.slice(0, 4), 0, 0, 0, 0])}/64`
 }
 
+/** The block that refusals are counted by: the /24 of an IPv4 address, the /48 of an IPv6 one, which is a site's. */
+export function blockOf(address: string): string {
+  if (ipaddr.IPv6.isValid(address)) return `${ipaddr.IPv6.networkAddressFromCIDR(`${address}/48`)}/48`
+  return ipaddr.IPv4.isValid(address) ? `${ipaddr.IPv4.networkAddressFromCIDR(`${address}/24`)}/24` : address
+}
+
 /** Unwraps IPv4-mapped IPv6 and drops the port that some proxies append. */
 function canonical(text: string): string {
   const bare = text.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1')

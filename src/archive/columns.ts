@@ -85,7 +85,7 @@ export const passwordHash = checked(
 )
 
 export const integer = (minimum: number, maximum = 2 ** 31 - 1): Column => ({
-  schema: Type.Integer({ minimum, maximum, expects: `must be a whole number from ${minimum}` }),
+  schema: Type.Integer({ minimum, maximum, expects: `must be a whole number from ${minimum} to ${maximum}` }),
   written: asItIs,
 })
 

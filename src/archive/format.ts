@@ -10,8 +10,8 @@
  * every byte before the trailer, which alone has the time of the export: equal data gives equal checksums.
  *
  * Never in an archive: sessions, codes and whatever else is in the store, the keys that sign tokens, the installation's
- * id, and `revocations.at`, which is when an installation learnt of a revocation. An import sets it to its own time, so
- * that running instances notice the row and housekeeping keeps it as long as any token may live.
+ * id, and when an installation learnt of a revocation (`at`, `transaction_id`). An import sets these anew, so that
+ * running instances notice the row and housekeeping keeps it as long as any token may live.
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
@@ -54,7 +54,7 @@ export type TableName = Exclude<Tables['_']['name'], 'store_entries' | 'installa
 
 /** Columns that no archive contains, `tenant_id` aside. */
 interface LeftOut {
-  revocations: 'at'
+  revocations: 'at' | 'transaction_id'
 }
 
 type NameOf<Column> = Column extends { _: { name: infer Name extends string } } ? Name : never
@@ -63,6 +63,10 @@ type ColumnName<Name extends TableName> = Exclude<
   NamesIn<Extract<Tables, { _: { name: Name } }>>,
   'tenant_id' | (Name extends keyof LeftOut ? LeftOut[Name] : never)
 >
+
+/** Leaves room to count on: beyond the largest integer a change would fail. */
+const mostCounted = 1_000_000_000
+const count = integer(0, mostCounted)
 
 /** Types make this name every column of the schema and no other; its order is that of the archive. */
 export const archiveTables = {
@@ -73,7 +77,7 @@ export const archiveTables = {
       name: text(1, 255),
       slug,
       is_active: boolean,
-      epoch: integer(0),
+      epoch: count,
       created_at: time,
       updated_at: time,
     },
@@ -88,8 +92,8 @@ export const archiveTables = {
       password_hash: passwordHash,
       is_active: boolean,
       email_verified: boolean,
-      token_epoch: integer(0),
-      session_epoch: integer(0),
+      token_epoch: count,
+      session_epoch: count,
       removal_announced_at: orNull(time),
       created_at: time,
       updated_at: time,
@@ -106,7 +110,7 @@ export const archiveTables = {
       seq: integer(0, Number.MAX_SAFE_INTEGER),
       mark: orNull(mark),
       mark_seq: orNull(integer(0, Number.MAX_SAFE_INTEGER)),
-      version: integer(1),
+      version: integer(1, mostCounted),
       item_count: integer(0, 5000),
       pending_count: integer(0, 5000),
       created_at: time,
@@ -139,7 +143,7 @@ export const archiveTables = {
       updated_by: uuid,
       purchased_by: orNull(uuid),
       purchased_at: orNull(time),
-      version: integer(1),
+      version: integer(1, mostCounted),
       created_at: time,
       updated_at: time,
       deleted_at: orNull(time),
@@ -174,9 +178,26 @@ export const archiveTables = {
     key: ['subject'],
     columns: {
       subject: uuid,
-      minimum_epoch: integer(0),
+      minimum_epoch: count,
       spared_session: orNull(uuid),
-      spared_epoch: orNull(integer(0)),
+      spared_epoch: orNull(count),
+    },
+  },
+  spent_invitations: {
+    key: ['invitation_id'],
+    columns: { invitation_id: uuid, at: time },
+  },
+  refusal_counts: {
+    key: ['id'],
+    columns: {
+      id: uuid,
+      hour: time,
+      subject: text(1, 255),
+      action,
+      reason: text(0, 64),
+      count,
+      listed: boolean,
+      last_at: time,
     },
   },
   audit_log: {
@@ -240,6 +261,8 @@ export const noRows = (): RowCounts => ({
   list_events: 0,
   keyed_calls: 0,
   revocations: 0,
+  spent_invitations: 0,
+  refusal_counts: 0,
   audit_log: 0,
 })
 

@@ -14,10 +14,13 @@ import { auditStatement } from '../features/audit/entry.ts'
 import { ensureConsistent } from './consistency.ts'
 import { type ArchivedTenant, allRows, columnsOf, type RowCounts, type TableName } from './format.ts'
 import type { Archive, ArchiveRow } from './reader.ts'
+import { ensureOwnRevocations } from './revocations.ts'
 
 export interface ImportOptions {
   /** Replaces the archive's slug. */
   slug?: string | undefined
+  /** Brings every address in as not verified; housekeeping then gives people as long as new ones. */
+  unverified: boolean
   /** Rolls back at the end. */
   dryRun: boolean
   /** For users of an archive without credentials: the hash of a password that nobody knows. */
@@ -29,7 +32,17 @@ export interface ImportOptions {
 export interface Imported {
   tenant: ArchivedTenant
   rows: RowCounts
+  verified: VerifiedAddresses
 }
+
+/** Addresses that count as verified here because the archive says so. */
+export interface VerifiedAddresses {
+  addresses: number
+  /** The most frequent ones. */
+  domains: { domain: string; addresses: number }[]
+}
+
+const domainsShown = 10
 
 /** @throws OperatorError, having changed nothing */
 export async function importTenant(
@@ -40,11 +53,15 @@ export async function importTenant(
   const { tenant: archived, credentials } = archive.header
   const tenant = { ...archived, slug: options.slug ?? archived.slug }
   const rollback = new Error('rolled back: a dry run')
+  let verified: VerifiedAddresses = { addresses: 0, domains: [] }
   try {
     await db.transaction({ tenantId: tenant.id }, async (query) => {
-      await insertAll(query, archive, { tenant, credentials, ...options })
+      const firstLines = await insertAll(query, archive, { tenant, credentials, ...options })
       await ensureConsistent(query, tenant.id)
-      // Last, since running instances look only a few seconds back for new revocations.
+      verified = await countVerified(query, tenant.id)
+      await query(sql`select set_config('app.scope', 'system', true)`)
+      await ensureOwnRevocations(query, tenant.id, firstLines.get('revocations') ?? 0)
+      // Late, since running instances of the first release look only half a minute back for new revocations.
       await query(sql`update revocations set at = clock_timestamp() where tenant_id = ${tenant.id}`)
       await record(query, tenant, { slug: tenant.slug, credentials, rows: allRows(archive.counts) })
       if (options.dryRun) throw rollback
@@ -52,7 +69,18 @@ export async function importTenant(
   } catch (error) {
     if (error !== rollback) throw error
   }
-  return { tenant, rows: archive.counts }
+  return { tenant, rows: archive.counts, verified }
+}
+
+async function countVerified(query: Query, tenantId: string): Promise<VerifiedAddresses> {
+  const domains = await query(sql<VerifiedAddresses['domains'][number] & { total: number }>`
+    select split_part(email, '@', 2) as domain, count(*)::int as addresses, (sum(count(*)) over ())::int as total
+    from users where tenant_id = ${tenantId} and email_verified
+    group by 1 order by 2 desc, 1 limit ${domainsShown}::int`)
+  return {
+    addresses: domains[0]?.total ?? 0,
+    domains: domains.map(({ domain, addresses }) => ({ domain, addresses })),
+  }
 }
 
 interface Target extends ImportOptions {
@@ -60,13 +88,16 @@ interface Target extends ImportOptions {
   credentials: boolean
 }
 
-async function insertAll(query: Query, archive: Archive, target: Target): Promise<void> {
+/** @returns the line of each table's first row */
+async function insertAll(query: Query, archive: Archive, target: Target): Promise<Map<TableName, number>> {
+  const firstLines = new Map<TableName, number>()
   const taken: string[] = []
   const ensureFree = (): void => {
     if (taken.length > 0) throw addressesTaken(taken, archive.counts.users)
   }
   for await (const batch of batchesOf(archive.rows)) {
     if (batch.table !== 'users') ensureFree()
+    if (!firstLines.has(batch.table)) firstLines.set(batch.table, batch.from)
     try {
       if (batch.table === 'users') taken.push(...(await insertUsers(query, batch, target)))
       else await query(insertion(batch, target))
@@ -77,6 +108,7 @@ async function insertAll(query: Query, archive: Archive, target: Target): Promis
   }
   ensureFree()
   if (archive.counts.tenants !== 1) throw new OperatorError('The archive lacks its tenant.')
+  return firstLines
 }
 
 interface Batch {
@@ -114,12 +146,14 @@ async function* batchesOf(rows: AsyncIterable<ArchiveRow>): AsyncGenerator<Batch
   yield* flush()
 }
 
-function insertion({ table, json }: Batch, { tenant, credentials, unusableHash }: Target): SQL {
+function insertion({ table, json }: Batch, { tenant, credentials, unusableHash, unverified }: Target): SQL {
   const names = columnsOf(table, credentials).map(([name]) => name)
   const columns = names.map((name) => sql.raw(`"${name}"`))
-  const values = names.map((name) =>
-    table === 'tenants' && name === 'slug' ? sql`${tenant.slug}::text` : sql.raw(`r."${name}"`),
-  )
+  const replaced: Record<string, SQL> = {
+    ...(table === 'tenants' ? { slug: sql`${tenant.slug}::text` } : {}),
+    ...(table === 'users' && unverified ? asUnverified : {}),
+  }
+  const values = names.map((name) => replaced[name] ?? sql.raw(`r."${name}"`))
   if (table !== 'tenants') {
     columns.push(sql`tenant_id`)
     values.push(sql`${tenant.id}::uuid`)
@@ -130,6 +164,12 @@ function insertion({ table, json }: Batch, { tenant, credentials, unusableHash }
   }
   return sql`insert into ${sql.raw(table)} (${sql.join(columns, sql`, `)})
     select ${sql.join(values, sql`, `)} from ${rowsOf(table, json)}`
+}
+
+const asUnverified = {
+  email_verified: sql`false`,
+  removal_announced_at: sql`null`,
+  updated_at: sql`clock_timestamp()`,
 }
 
 /** @returns the addresses that are taken; the tenant's scope cannot see by whom */
@@ -146,9 +186,8 @@ async function insertUsers(query: Query, batch: Batch, target: Target): Promise<
 const rowsOf = (table: TableName, json: string): SQL =>
   sql`json_populate_recordset(null::${sql.raw(table)}, ${json}::json) r`
 
-/** In the platform's trail, which the tenant's scope cannot write to; the imported trail stays as it was. */
+/** In the platform's trail, in the system's scope; the imported trail stays as it was. */
 async function record(query: Query, tenant: ArchivedTenant, details: Record<string, unknown>): Promise<void> {
-  await query(sql`select set_config('app.scope', 'system', true)`)
   await query(
     auditStatement({
       tenantId: platformTenantId,

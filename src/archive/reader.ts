@@ -100,7 +100,7 @@ async function* readRows(
 
 function ensureComplete(number: number, trailer: object, counts: RowCounts, sha256: string): void {
   if (!Trailer.Check(trailer)) throw refusedLine(number, 'is not a valid end')
-  // An archive of an older format does not count the tables that it does not know.
+  // Releases that did not have a table do not count it.
   if (!tableNames.every((table) => (trailer.rows[table] ?? 0) === counts[table]))
     throw new OperatorError(
       'The archive is incomplete: its numbers of rows do not match those in its last line.',

@@ -171,6 +171,12 @@ export const settings = {
     integer(1, 3650),
     'Days for which entries of the audit log are kept.',
   ),
+  auditRefusalsRetentionDays: setting(
+    'AUDIT_REFUSALS_RETENTION_DAYS',
+    '30',
+    integer(1, 3650),
+    'Days for which refused attempts to sign in, verify or reset are kept in the audit log, AUDIT_RETENTION_DAYS at most.',
+  ),
   workers: setting(
     'WORKERS',
     '1',

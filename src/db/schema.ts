@@ -21,6 +21,7 @@ import {
   primaryKey,
   text,
   timestamp,
+  unique,
   uuid,
 } from 'drizzle-orm/pg-core'
 
@@ -32,6 +33,8 @@ const byteOrderedText = customType<{ data: string }>({ dataType: () => 'text col
 
 const moment = <const Name extends string>(name: Name) =>
   timestamp(name, { withTimezone: true, precision: 3, mode: 'string' })
+/** Text, since it has 64 bits. */
+const transactionId = customType<{ data: string }>({ dataType: () => 'xid8' })
 const createdAt = () => moment('created_at').notNull().default(sql`clock_timestamp()`)
 const updatedAt = () => moment('updated_at').notNull().default(sql`clock_timestamp()`)
 
@@ -260,7 +263,7 @@ export const keyedCalls = pgTable(
 
 /**
  * Who did what, for the tenant's admins; the platform's own actions are under its own tenant. The application may only
- * insert and read entries: they are deleted by the function delete_audit_entries alone. No foreign key to users, since
+ * insert and read entries: they are deleted by the functions delete_audit_entries and delete_audit_refusals alone. No foreign key to users, since
  * an entry outlives the users it names.
  */
 export const auditLog = pgTable(
@@ -287,15 +290,50 @@ export const auditLog = pgTable(
     primaryKey({ name: 'audit_log_pkey', columns: [table.tenantId, table.id] }),
     // GET /audit pages by this key.
     index('audit_log_newest').on(table.tenantId, table.at, table.id),
-    // Housekeeping deletes the oldest first.
+    // Housekeeping deletes the oldest first, and refusals sooner.
     index('audit_log_oldest').on(table.at),
+    index('audit_log_refusals').on(table.at).where(sql`${table.action} like '%\\_failed'`),
   ],
 )
 
 /**
- * Tokens that are revoked before they expire: access tokens by session, user or tenant, invitations by their id. A row
- * must outlive the refresh tokens and invitations issued before it. In the database, not in Redis, so that losing
- * Redis' state never revives a revoked token.
+ * Refusals of sign-in, codes and passwords that have no entry of their own in the audit trail: those for addresses of
+ * nobody, by address block and reason, and those for one account past the first of an hour. Like the trail, they are
+ * deleted by housekeeping alone, through the function delete_audit_refusals.
+ */
+export const refusalCounts = pgTable(
+  'refusal_counts',
+  {
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    /** Of the entry as which GET /audit shows it. */
+    id: uuid('id').notNull(),
+    /** The hour that is counted, by its beginning. */
+    hour: moment('hour').notNull(),
+    /** A user's id, or an address block where there is no such user. */
+    subject: text('subject').notNull(),
+    action: text('action').notNull(),
+    /** The error's code; empty for an account, whose refusals are counted together. */
+    reason: text('reason').notNull(),
+    count: integer('count').notNull(),
+    /** Whether it is shown: not for an account whose refusals have entries of their own. */
+    listed: boolean('listed').notNull(),
+    lastAt: moment('last_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    primaryKey({ name: 'refusal_counts_pkey', columns: [table.tenantId, table.id] }),
+    unique('refusal_counts_key').on(table.tenantId, table.hour, table.subject, table.action, table.reason),
+    // GET /audit pages by this key.
+    index('refusal_counts_newest').on(table.tenantId, table.hour, table.id).where(sql`${table.listed}`),
+    // Housekeeping deletes the oldest first.
+    index('refusal_counts_oldest').on(table.hour),
+  ],
+)
+
+/**
+ * Access tokens that are revoked before they expire, by session, user or tenant. A row must outlive the refresh tokens
+ * issued before it. In the database, not in Redis, so that losing Redis' state never revives a revoked token.
  */
 export const revocations = pgTable(
   'revocations',
@@ -303,7 +341,10 @@ export const revocations = pgTable(
     tenantId: uuid('tenant_id')
       .notNull()
       .references(() => tenants.id),
-    /** A session's, user's, tenant's or invitation's id. */
+    /**
+     * A session's, user's or tenant's id. Also an invitation's, as the release before wrote it and reads it; once that
+     * is gone, they are in `spent_invitations` alone.
+     */
     subject: uuid('subject').notNull(),
     /** Tokens with an epoch below this one are revoked. */
     minimumEpoch: integer('minimum_epoch').notNull(),
@@ -312,11 +353,32 @@ export const revocations = pgTable(
     /** Its tokens are exempt from this epoch on; those revoked earlier, for another reason, stay revoked. */
     sparedEpoch: integer('spared_epoch'),
     at: moment('at').notNull().default(sql`clock_timestamp()`),
+    /** Which transaction last wrote it; set by a trigger. Null: before there was this column. */
+    transactionId: transactionId('transaction_id'),
   },
   (table) => [
     primaryKey({ name: 'revocations_pkey', columns: [table.tenantId, table.subject] }),
-    // Every instance polls the newest ones twice a second.
+    // An instance that starts reads those still in force; housekeeping deletes the oldest first.
     index('revocations_newest').on(table.at),
+    // Every instance polls for those of transactions it has not seen, twice a second.
+    index('revocations_unseen').on(table.transactionId),
+  ],
+)
+
+/** Invitations that were accepted or rejected. A row must outlive the invitation. In the database for the same reason. */
+export const spentInvitations = pgTable(
+  'spent_invitations',
+  {
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    invitationId: uuid('invitation_id').notNull(),
+    at: moment('at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    primaryKey({ name: 'spent_invitations_pkey', columns: [table.tenantId, table.invitationId] }),
+    // Housekeeping deletes the oldest first.
+    index('spent_invitations_oldest').on(table.at),
   ],
 )
 

@@ -69,6 +69,7 @@ export function problemResponse(error: AppError, requestId: string, set: Context
 /** Foreign keys to the caller or their tenant, either gone since the token was issued: an older backup was restored. */
 const referencesToCaller: ReadonlySet<string> = new Set([
   ...['users_tenant_id_tenants_id_fk', 'revocations_tenant_id_tenants_id_fk'],
+  'spent_invitations_tenant_id_tenants_id_fk',
   ...['shopping_lists_tenant_id_tenants_id_fk', 'shopping_lists_owner_fkey', 'shopping_lists_creator_fkey'],
   ...['items_added_by_fkey', 'keyed_calls_user_fkey', 'audit_log_tenant_id_tenants_id_fk'],
 ])

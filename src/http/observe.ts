@@ -7,7 +7,7 @@ import { clientAddress } from '../access/client-address.ts'
 import type { TrustProxy } from '../config/config.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { newId } from '../lib/ids.ts'
-import type { Logger } from '../log.ts'
+import { createSampler, type Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { rememberRequest, requestInfo } from './request-info.ts'
 
@@ -45,17 +45,24 @@ const everywhere = {
 /** For this host only: other hosts of the domain are not ours to decide about. Browsers honour it over TLS only. */
 const onTls = { 'strict-transport-security': 'max-age=31536000' }
 
+/** Of requests that were refused to callers who are not signed in; there is no limit to how many of these there are. */
+const refusalsLoggedPerSecond = 100
+
 /** Ends the connection with the answer (RFC 9112, 9.6): a kept one would be cut under its next request. */
 const whenLeaving = { connection: 'close' }
 
 export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isLeaving }: ObserveDeps) => {
   const defaultHeaders = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
+  const isLoggedRefusal = createSampler(refusalsLoggedPerSecond, (count) =>
+    log.info('refused requests were left out of the log', { count }),
+  )
   const plugin = new Elysia({ name: 'observe' })
   if (tracing !== null) plugin.wrap(tracing.around)
   return plugin
     .onRequest(({ request, server, set }) => {
       const given = request.headers.get('x-request-id')
-      const id = given !== null && wellFormedId.test(given) ? given : newId()
+      const isGivenId = given !== null && wellFormedId.test(given)
+      const id = isGivenId ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
       const answerHeaders = Object.assign(set.headers, defaultHeaders, isLeaving() ? whenLeaving : null, {
@@ -63,6 +70,7 @@ export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isL
       })
       rememberRequest(request, {
         id,
+        isGivenId,
         startedAt: performance.now(),
         address,
         answerHeaders,
@@ -77,6 +85,7 @@ export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isL
       const pattern = route?.replace(/(?<=.)\/$/, '') || 'none'
       countRequest(request.method, pattern, status, milliseconds)
       span?.end(pattern === 'none' ? null : pattern, status)
+      if (actor === null && status >= 400 && status < 500 && !isLoggedRefusal()) return
       const level = pattern === '/healthz' || pattern === '/readyz' ? 'debug' : 'info'
       log[level]('request', {
         method: request.method,

@@ -4,6 +4,8 @@ import type { RequestSpan } from '../tracing/tracing.ts'
 /** What is known about a running request, for the log, the metrics and the errors. */
 export interface RequestInfo {
   readonly id: string
+  /** Whether the caller chose it. */
+  readonly isGivenId: boolean
   /** Milliseconds, monotonic. */
   readonly startedAt: number
   /** The caller's address; what a proxy says of it counts only where TRUST_PROXY allows it. */
@@ -30,6 +32,6 @@ export function requestInfo(request: Request): RequestInfo {
 
 /** For the audit trail. */
 export const sourceOf = (request: Request): Source => {
-  const { address, id } = requestInfo(request)
-  return { address, requestId: id }
+  const { address, id, isGivenId } = requestInfo(request)
+  return { address, requestId: id, choseRequestId: isGivenId }
 }

@@ -12,6 +12,7 @@ export interface MetricsSources extends BackendSources {
   live: LiveSources
   passwords: { load(): { running: number; waiting: number } }
   limits: { refusals(): ReadonlyMap<string, number> }
+  failedAttempts: { counts(): ReadonlyMap<string, number> }
 }
 
 /** The metrics of one process, as a worker sends them to its parent. */
@@ -36,7 +37,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],
   })
-  const { passwords, limits } = sources
+  const { passwords, limits, failedAttempts } = sources
   gauge(
     registry,
     'minimart_password_hashes_running',
@@ -55,6 +56,13 @@ export function createMetrics(sources: MetricsSources): Metrics {
     'Requests refused by a rate limit.',
     'policy',
     limits.refusals,
+  )
+  counters(
+    registry,
+    'minimart_failed_attempts_total',
+    'Refused sign-ins, codes, passwords and resets in the audit trail; nobody: at addresses without an account.',
+    'of',
+    failedAttempts.counts,
   )
   const countHousekeeping = housekeepingMetrics(registry)
   liveMetrics(registry, sources.live)

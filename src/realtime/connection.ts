@@ -41,6 +41,8 @@ export interface ConnectionDeps {
   hub: Hub
   tokens: AccessTokens
   log: Logger
+  /** The connection has a newer token, of another session perhaps. */
+  onNewToken(connection: Connection, before: VerifiedToken): void
 }
 
 export interface Connection {
@@ -66,6 +68,7 @@ interface State {
   /** Whether the expiry of this token has been announced. */
   warned: boolean
   closed: boolean
+  replaceToken(rawToken: string, verified: VerifiedToken): void
   send(message: ServerAnswer, id?: string): void
   fail(code: SocketErrorCode, message: string, id?: string, listId?: string): void
   close(why: CloseCode): void
@@ -83,6 +86,13 @@ export function createConnection(
     rawToken,
     warned: false,
     closed: false,
+    replaceToken(newRawToken, newToken) {
+      const before = state.token
+      state.token = newToken
+      state.rawToken = newRawToken
+      state.warned = false
+      deps.onNewToken(connection, before)
+    },
     send: (message, id) => transport.send(encode(message, id)),
     fail: (code, message, id, listId) =>
       state.send({ type: 'error', payload: { code, message, ...(listId ? { list_id: listId } : {}) } }, id),
@@ -114,7 +124,7 @@ export function createConnection(
     type: 'connected',
     payload: { user_id: actor.userId, protocol: protocolVersion, version, expires_at: iso(expiresAt) },
   })
-  return {
+  const connection: Connection = {
     get token() {
       return state.token
     },
@@ -133,6 +143,7 @@ export function createConnection(
     ended,
     close: state.close,
   }
+  return connection
 }
 
 const iso = (seconds: number): string => new Date(seconds * 1000).toISOString()
@@ -269,9 +280,7 @@ async function authenticate(
     return state.fail('token_invalid', 'Not a newer token of the same user; the current one stays.', id)
   // The subscriptions were allowed to the old role, and its revocation may not have reached this instance yet.
   if (next.actor.role !== actor.role) return state.close(closeCodes.tokenBad)
-  state.token = next
-  state.rawToken = payload.token
-  state.warned = false
+  state.replaceToken(payload.token, next)
   state.send({ type: 'authenticated', payload: { expires_at: iso(next.expiresAt) } }, id)
   await recheckToken(deps, state)
 }

@@ -6,6 +6,7 @@
 import type { Database } from '../db/database.ts'
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import { type HistoryPosition, historyStart, samePosition } from '../lib/history-position.ts'
+import { inParallel } from '../lib/in-parallel.ts'
 import type { Logger } from '../log.ts'
 import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
 import { createHints } from './broker-upgrade.ts'
@@ -197,12 +198,10 @@ function openTopic(list: ListKey, deps: TopicDeps): Topic {
     for (const listener of listeners) if (isTerminalFor(event, listener.userId)) evict(listener)
   }
 
-  const reauthorize = async (): Promise<void> => {
-    const checked = await Promise.all(
-      [...listeners].map(async (listener) => ({ listener, allowed: await listener.isStillAllowed(list) })),
-    )
-    for (const { listener, allowed } of checked) if (!allowed) evict(listener)
-  }
+  const reauthorize = (): Promise<void> =>
+    inParallel(concurrentReads, [...listeners], async (listener) => {
+      if (!(await listener.isStillAllowed(list))) evict(listener)
+    })
 
   const open = async (): Promise<Stream> => {
     // Listening first: what is committed after the head was read arrives.
@@ -240,7 +239,8 @@ function openTopic(list: ListKey, deps: TopicDeps): Topic {
 export const isTerminalFor = ({ type, userId }: ListEvent, reader: string): boolean =>
   type === 'list_deleted' || ((type === 'member_removed' || type === 'member_left') && userId === reader)
 
-const concurrentCatchUps = 8
+/** After an outage there may be thousands of streams, and thousands of listeners to one. */
+const concurrentReads = 8
 
 async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promise<void> {
   if (topics.length === 0) return
@@ -258,14 +258,12 @@ async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promi
     const isOther = head.seq <= before.seq && !samePosition(head, before)
     return isOther || head.seq > stream.head().seq ? [{ stream, seq: head.seq }] : []
   })
-  // After an outage there may be thousands; one that cannot be read must not hold up the others.
-  const work = async (): Promise<void> => {
-    for (let next = differing.pop(); next; next = differing.pop())
-      await next.stream
-        .catchUp(next.seq)
-        .catch((error: unknown) => log.warn('missed events could not be read from the database', { error }))
-  }
-  await Promise.all(Array.from({ length: concurrentCatchUps }, work))
+  // One that cannot be read must not hold up the others.
+  await inParallel(concurrentReads, differing, ({ stream, seq }) =>
+    stream
+      .catchUp(seq)
+      .catch((error: unknown) => log.warn('missed events could not be read from the database', { error })),
+  )
 }
 
 /** By which a change can be traced through the logs of all instances. */

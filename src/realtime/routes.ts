@@ -65,7 +65,7 @@ async function upgrade(
     throw new AppError('forbidden', 'Pages of this origin may not open a socket here. See CORS_ORIGINS.')
   const { token, protocol } = readCredentials(request)
   const verified = await sockets.verify(token)
-  if (verified && sockets.isCrowded(verified.actor.userId))
+  if (verified && sockets.isCrowded(verified.actor))
     throw new AppError(
       'rate_limited',
       `A user may have ${limits.socketsPerUser} open sockets. Close some before opening more.`,

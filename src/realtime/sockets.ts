@@ -1,5 +1,6 @@
 import type { VerifiedToken } from '../access/access-tokens.ts'
-import type { Revocations } from '../access/revocations.ts'
+import type { Actor } from '../access/actor.ts'
+import { type Revocations, subjectKey } from '../access/revocations.ts'
 import { type Connection, type ConnectionDeps, verifyToken } from './connection.ts'
 import { limits } from './limits.ts'
 import { closeCodes } from './protocol.ts'
@@ -17,7 +18,7 @@ export interface Sockets extends ConnectionDeps {
   /** Null when the token is missing, malformed, expired or revoked. */
   verify(token: string): Promise<VerifiedToken | null>
   /** Whether the user has reached the limit of open sockets. */
-  isCrowded(userId: string): boolean
+  isCrowded(user: Actor): boolean
   add(connection: Connection): void
   remove(connection: Connection): void
   countOpened(): void
@@ -34,44 +35,41 @@ const closePauseMs = 20
 /** Ours, and those of RFC 6455 that say something about the service; a client may send any other. */
 const countedCodes = [1000, 1001, 1006, 1009, ...Object.values(closeCodes).map(({ code }) => code)]
 
-export function createSockets(deps: ConnectionDeps & { revocations: Revocations }): Sockets {
+export function createSockets(
+  deps: Omit<ConnectionDeps, 'onNewToken'> & { revocations: Revocations },
+): Sockets {
   const connections = new Set<Connection>()
-  const perUser = new Map<string, number>()
+  const index = createIndex()
   let closing = false
   const timer = setInterval(() => {
     const now = Date.now()
     for (const connection of connections) connection.tick(now)
   }, tickMs)
 
-  const stopListening = deps.revocations.onRevoked((subject) => {
-    for (const connection of connections) {
-      const { userId, tenantId, sessionId } = connection.token.actor
-      if (subject === userId || subject === tenantId || subject === sessionId) void connection.recheckToken()
-    }
+  const stopListening = deps.revocations.onRevoked((tenantId, subject) => {
+    for (const connection of index.of(tenantId, subject)) void connection.recheckToken()
   })
 
-  const countPerUser = ({ token }: Connection, change: 1 | -1): void => {
-    const { userId } = token.actor
-    const count = (perUser.get(userId) ?? 0) + change
-    if (count === 0) perUser.delete(userId)
-    else perUser.set(userId, count)
-  }
-
   const remove = (connection: Connection): void => {
-    if (connections.delete(connection)) countPerUser(connection, -1)
+    if (connections.delete(connection)) index.remove(connection, connection.token.actor)
   }
 
   return {
     ...deps,
     ...countSockets(),
     verify: (token) => verifyToken(deps.tokens, token),
-    isCrowded: (userId) => (perUser.get(userId) ?? 0) >= limits.socketsPerUser,
+    isCrowded: ({ tenantId, userId }) => index.of(tenantId, userId).size >= limits.socketsPerUser,
     add(connection) {
       if (closing) return connection.close(closeCodes.restarting)
       connections.add(connection)
-      countPerUser(connection, 1)
+      index.add(connection, connection.token.actor)
     },
     remove,
+    onNewToken(connection, before) {
+      if (!connections.has(connection)) return
+      index.remove(connection, before.actor)
+      index.add(connection, connection.token.actor)
+    },
     counts: () => ({
       sockets: connections.size,
       subscriptions: [...connections].reduce((sum, connection) => sum + connection.subscriptions(), 0),
@@ -86,6 +84,32 @@ export function createSockets(deps: ConnectionDeps & { revocations: Revocations 
           connection.close(closeCodes.restarting)
         }
         await Bun.sleep(closePauseMs)
+      }
+    },
+  }
+}
+
+/** Connections by what may be revoked: their session, user and tenant. */
+function createIndex() {
+  const bySubject = new Map<string, Set<Connection>>()
+  const none: ReadonlySet<Connection> = new Set()
+  const keysOf = ({ tenantId, userId, sessionId }: Actor): string[] =>
+    [tenantId, userId, sessionId].map((subject) => subjectKey(tenantId, subject))
+  return {
+    of: (tenantId: string, subject: string): ReadonlySet<Connection> =>
+      bySubject.get(subjectKey(tenantId, subject)) ?? none,
+    add(connection: Connection, actor: Actor): void {
+      for (const key of keysOf(actor)) {
+        const found = bySubject.get(key)
+        if (found) found.add(connection)
+        else bySubject.set(key, new Set([connection]))
+      }
+    },
+    remove(connection: Connection, actor: Actor): void {
+      for (const key of keysOf(actor)) {
+        const found = bySubject.get(key)
+        found?.delete(connection)
+        if (found?.size === 0) bySubject.delete(key)
       }
     },
   }

@@ -9,6 +9,7 @@ import type { Store } from './store.ts'
 
 const live = sql`store_entries.expires_at > statement_timestamp()`
 const expired = sql`store_entries.expires_at <= statement_timestamp()`
+const isNoCount = sql`store_entries.value !~ '^[0-9]{1,15}$'`
 const inSeconds = (seconds: number): SQL =>
   sql`statement_timestamp() + ${seconds}::double precision * interval '1 second'`
 
@@ -57,7 +58,7 @@ export function createTableStore(db: Database): Store {
       const [row] = await run(sql<{ count: number; expires_in_ms: number }>`
         insert into store_entries (key, value, expires_at) values (${key}, '1', ${inSeconds(ttlSeconds)})
         on conflict (key) do update set
-          value = case when ${expired} then '1' else (store_entries.value::bigint + 1)::text end,
+          value = case when ${expired} or ${isNoCount} then '1' else (store_entries.value::bigint + 1)::text end,
           expires_at = case when ${expired} then excluded.expires_at else store_entries.expires_at end
         returning value::double precision as count,
           extract(epoch from expires_at - statement_timestamp())::double precision * 1000 as expires_in_ms`)

@@ -4,7 +4,7 @@
  *
  * What this release writes it also writes there, for those instances to read, and keeps a hash of it. What is found
  * there with another hash they have written since, and it counts; what is gone from there they have deleted or used up,
- * and so is ours. Each script is atomic, so that nothing is used up twice or comes back to life. In a cluster all three
+ * and so is ours. A value of another type counts as none, as in redis-scripts.ts. Each script is atomic, so that nothing is used up twice or comes back to life. In a cluster all three
  * keys have one slot (redis.ts).
  */
 import { type CommandParser, defineScript } from 'redis'
@@ -20,13 +20,20 @@ const settle = `
     redis.call('SET', mirrored, redis.sha1hex(value), 'PX', ttl)
   end
   local function remove() redis.call('DEL', own, older, mirrored) end
-  local there, known = redis.call('GET', older), redis.call('GET', mirrored)
+  local unfit = 0
+  local function get(key)
+    local value = redis.pcall('GET', key)
+    if type(value) ~= 'table' then return value end
+    unfit = 1
+    return false
+  end
+  local there, known = get(older), get(mirrored)
   if there and redis.sha1hex(there) ~= known then
     write(there, redis.call('PTTL', older))
   elseif known and not there then
     remove()
   end
-  local now = redis.call('GET', own)`
+  local now = get(own)`
 
 function pushKeys(parser: CommandParser, name: string, key: string): void {
   parser.pushKey(name)
@@ -37,9 +44,9 @@ function pushKeys(parser: CommandParser, name: string, key: string): void {
 const getBeside = defineScript({
   NUMBER_OF_KEYS: 3,
   SCRIPT: `${settle}
-    return now`,
+    return { now, unfit }`,
   parseCommand: pushKeys,
-  transformReply: (reply: string | null) => reply,
+  transformReply: ([value, unfit]: [string | null, number]) => ({ value, isUnfit: unfit === 1 }),
 })
 
 const setBeside = defineScript({
@@ -56,8 +63,9 @@ const setBeside = defineScript({
 const deleteBeside = defineScript({
   NUMBER_OF_KEYS: 3,
   SCRIPT: `${settle}
+    local existed = redis.call('EXISTS', own)
     remove()
-    return now and 1 or 0`,
+    return existed`,
   parseCommand: pushKeys,
   transformReply: (reply: number): boolean => reply === 1,
 })
@@ -66,9 +74,9 @@ const compareAndSetBeside = defineScript({
   NUMBER_OF_KEYS: 3,
   SCRIPT: `${settle}
     local expected = ARGV[1] == '1' and ARGV[2]
-    if now ~= expected then return 0 end
+    if now ~= expected then return { 0, unfit } end
     if ARGV[3] == '1' then write(ARGV[4], ARGV[5]) else remove() end
-    return 1`,
+    return { 1, unfit }`,
   parseCommand(
     parser: CommandParser,
     name: string,
@@ -80,21 +88,28 @@ const compareAndSetBeside = defineScript({
     pushKeys(parser, name, key)
     parser.push(...nullable(expected), ...nullable(next), String(ttlMs))
   },
-  transformReply: (reply: number): boolean => reply === 1,
+  transformReply: ([done, unfit]: [number, number]) => ({ done: done === 1, isUnfit: unfit === 1 }),
 })
 
 const incrementBeside = defineScript({
   NUMBER_OF_KEYS: 3,
   SCRIPT: `${settle}
-    local count = (now and tonumber(now) or 0) + 1
-    local ttl = now and redis.call('PTTL', own) or ARGV[1]
+    local before = now and string.match(now, '^%d+$') and #now < 16 and tonumber(now)
+    if now and not before then unfit = 1 end
+    local count = (before or 0) + 1
+    local ttl = now and redis.call('PTTL', own) or -1
+    if ttl < 0 then ttl = tonumber(ARGV[1]) end
     write(string.format('%d', count), ttl)
-    return { count, tonumber(ttl) }`,
+    return { count, ttl, unfit }`,
   parseCommand(parser: CommandParser, name: string, key: string, ttlMs: number) {
     pushKeys(parser, name, key)
     parser.push(String(ttlMs))
   },
-  transformReply: ([count, expiresInMs]: [number, number]) => ({ count, expiresInMs }),
+  transformReply: ([count, expiresInMs, unfit]: [number, number, number]) => ({
+    count,
+    expiresInMs,
+    isUnfit: unfit === 1,
+  }),
 })
 
 export const upgradeScripts = { getBeside, setBeside, deleteBeside, compareAndSetBeside, incrementBeside }

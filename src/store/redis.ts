@@ -12,6 +12,7 @@ import { connectedNode, createStoreCluster, isCluster, type StoreCluster } from 
 import { scripts } from './redis-scripts.ts'
 import { upgradeScripts } from './redis-upgrade.ts'
 import type { Store } from './store.ts'
+import { createUnfitReports, type ReportUnfit } from './stored-json.ts'
 
 export interface RedisStoreOptions {
   readonly url: string
@@ -43,6 +44,7 @@ const singleServer = 'server'
 export async function openRedisStore({ url, installation, log }: RedisStoreOptions): Promise<RedisStore> {
   const client = createStoreClient(url)
   const outages = trackOutages(log)
+  const reportUnfit = createUnfitReports(log)
   client.on('error', (error: unknown) => outages.begin(singleServer, error))
   client.on('ready', () => outages.end(singleServer))
   let cluster: StoreCluster | null = null
@@ -66,7 +68,7 @@ export async function openRedisStore({ url, installation, log }: RedisStoreOptio
     return cluster ?? client
   })
   return {
-    ...(installation.isUpgraded ? upgradedCommands(call) : storeCommands(call)),
+    ...(installation.isUpgraded ? upgradedCommands : storeCommands)(call, reportUnfit),
     close: async () => {
       outages.close()
       cluster?.destroy()
@@ -76,8 +78,15 @@ export async function openRedisStore({ url, installation, log }: RedisStoreOptio
     },
     reconnects: outages.ended,
     buckets: {
-      take: (key, { count, windowSeconds }) =>
-        call(`limit:${key}`, (to, name) => to.takeToken(name, count, windowSeconds * 1000), bucketTimeoutMs),
+      async take(key, { count, windowSeconds }) {
+        const { isUnfit, ...taken } = await call(
+          `limit:${key}`,
+          (to, name) => to.takeToken(name, count, windowSeconds * 1000),
+          bucketTimeoutMs,
+        )
+        if (isUnfit) reportUnfit('rate limit')
+        return taken
+      },
     },
   }
 }
@@ -119,29 +128,61 @@ const nameOf = (installation: Installation, key: string): string =>
 
 type Commands = Omit<Store, 'close'>
 
-const storeCommands = (call: Call): Commands => ({
-  get: (key) => call(key, (to, name) => to.get(name)),
+const storeCommands = (call: Call, reportUnfit: ReportUnfit): Commands => ({
+  async get(key) {
+    try {
+      return await call(key, (to, name) => to.get(name))
+    } catch (error) {
+      if (!(isErrorReply(error) && error.message.startsWith('WRONGTYPE'))) throw error
+      reportUnfit('value')
+      return null
+    }
+  },
   set: async (key, value, ttlSeconds) => {
     const expiration = { type: 'PX', value: toMs(ttlSeconds) } as const
     await call(key, (to, name) => to.set(name, value, { expiration }))
   },
   delete: async (key) => (await call(key, (to, name) => to.del(name))) === 1,
-  compareAndSet: (key, expected, next, ttlSeconds) =>
-    call(key, (to, name) => to.compareAndSet(name, expected, next, ttlMs(next, ttlSeconds))),
-  increment: (key, ttlSeconds) => call(key, (to, name) => to.incrementWithTtl(name, toMs(ttlSeconds))),
+  async compareAndSet(key, expected, next, ttlSeconds) {
+    const ttl = ttlMs(next, ttlSeconds)
+    const { done, isUnfit } = await call(key, (to, name) => to.compareAndSet(name, expected, next, ttl))
+    if (isUnfit) reportUnfit('value')
+    return done
+  },
+  async increment(key, ttlSeconds) {
+    const { isUnfit, ...counted } = await call(key, (to, name) => to.incrementWithTtl(name, toMs(ttlSeconds)))
+    if (isUnfit) reportUnfit('counter')
+    return counted
+  },
   ping: async () => {
     await call('', (to) => to.ping())
   },
 })
 
-const upgradedCommands = (call: Call): Commands => ({
-  ...storeCommands(call),
-  get: (key) => call(key, (to, name) => to.getBeside(name, key)),
+const upgradedCommands = (call: Call, reportUnfit: ReportUnfit): Commands => ({
+  ...storeCommands(call, reportUnfit),
+  async get(key) {
+    const { value, isUnfit } = await call(key, (to, name) => to.getBeside(name, key))
+    if (isUnfit) reportUnfit('value')
+    return value
+  },
   set: (key, value, ttlSeconds) => call(key, (to, name) => to.setBeside(name, key, value, toMs(ttlSeconds))),
   delete: (key) => call(key, (to, name) => to.deleteBeside(name, key)),
-  compareAndSet: (key, expected, next, ttlSeconds) =>
-    call(key, (to, name) => to.compareAndSetBeside(name, key, expected, next, ttlMs(next, ttlSeconds))),
-  increment: (key, ttlSeconds) => call(key, (to, name) => to.incrementBeside(name, key, toMs(ttlSeconds))),
+  async compareAndSet(key, expected, next, ttlSeconds) {
+    const ttl = ttlMs(next, ttlSeconds)
+    const { done, isUnfit } = await call(key, (to, name) =>
+      to.compareAndSetBeside(name, key, expected, next, ttl),
+    )
+    if (isUnfit) reportUnfit('value')
+    return done
+  },
+  async increment(key, ttlSeconds) {
+    const { isUnfit, ...counted } = await call(key, (to, name) =>
+      to.incrementBeside(name, key, toMs(ttlSeconds)),
+    )
+    if (isUnfit) reportUnfit('counter')
+    return counted
+  },
 })
 
 const ttlMs = (next: string | null, ttlSeconds: number): number => (next === null ? 0 : toMs(ttlSeconds))

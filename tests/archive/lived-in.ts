@@ -1,7 +1,7 @@
 /** A tenant with something of everything an archive must carry, made over the API. */
 import { expect } from 'bun:test'
 import { sql } from 'drizzle-orm'
-import { makeUnverified } from '../support/auth.ts'
+import { login, makeUnverified } from '../support/auth.ts'
 import {
   addItem,
   asPerson,
@@ -92,6 +92,7 @@ export async function liveIn(server: TestServer): Promise<LivedIn> {
   await other.api.post('/auth/logout')
   const passwords = { current_password: goodPassword, new_password: newPassword }
   expect((await ben.api.post('/auth/change-password', passwords)).status).toBe(204)
+  expect((await login(server, eve.email, 'a wrong password')).status).toBe(401)
   return {
     ...{ id, slug: admins.slug, admin, ann, ben, eve, long, deleted, old, open, redeemed },
     deadToken: other.accessToken,

@@ -24,6 +24,7 @@ const labelValues: Record<string, RegExp> = {
   kind: /^(read|write|transaction)$/,
   reason: /^(busy|unavailable|fault)$/,
   code: /^(0|1\d{3}|40\d\d)$/,
+  of: /^(account|nobody)$/,
   policy: /^(auth-address|auth-account|invitations|user)$/,
   part: /^(service|database|migrations|redis)$/,
   version: /^\d+\.\d+\.\d+/,
@@ -87,7 +88,7 @@ describeBackends('the metrics', (backend) => {
       ...['database_failures_total', 'event_loop_lag_seconds', 'heap_used_bytes', 'build_info'],
       ...['password_hashes_running', 'password_hashes_waiting', 'mail_queued', 'mail_sent_total'],
       ...['mail_failed_total', 'mail_dropped_total', 'rate_limit_refusals_total', 'ready'],
-      ...['redis_reconnects_total', 'backend_info'],
+      ...['redis_reconnects_total', 'backend_info', 'failed_attempts_total'],
     ])
       expect(names).toContain(`minimart_${wanted}`)
     for (const wanted of ['cpu_seconds_total', 'resident_memory_bytes', 'start_time_seconds', 'open_fds'])

@@ -1,6 +1,6 @@
 /** What revokes a token closes its sockets with 4001 within a second, on every instance, and no others. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
-import { login, refresh, resetTokenFor } from '../support/auth.ts'
+import { beginSessions, login, refresh, resetTokenFor } from '../support/auth.ts'
 import { createClient } from '../support/client.ts'
 import {
   addItem,
@@ -45,6 +45,10 @@ describeBackends('a revocation', (backend) => {
   const revocations: Record<string, (ann: Person, tenant: Tenant) => Promise<{ status: number }>> = {
     'a logout': (ann) => ann.api.post('/auth/logout'),
     'a password reset': (ann) => resetPassword(ann),
+    'a 51st session': async (ann, own) => {
+      await beginSessions(server, ann, own, 49)
+      return login(server, ann.email)
+    },
     'a deactivation of the user': (ann, { admin }) => admin.api.delete(`/users/${ann.id}`),
     'a deactivation by PATCH': (ann, { admin }) => admin.api.patch(`/users/${ann.id}`, { is_active: false }),
     'a new role': (ann, { admin }) => admin.api.patch(`/users/${ann.id}`, { role: 'tenant_admin' }),

@@ -36,7 +36,7 @@ describeFull('after an upgrade', () => {
     server = await startInstance(base)
     tenant = await makeTenant(server)
     store = await olderStore(base.environment['REDIS_URL'] ?? '')
-    sessions = createSessions(store, keyFor('refresh tokens'), 7 * 86_400)
+    sessions = createSessions(store, keyFor('refresh tokens'), 7 * 86_400, [], () => undefined)
   })
   afterAll(async () => {
     await store?.close()
@@ -75,7 +75,7 @@ describeFull('after an upgrade', () => {
   })
 
   test('codes and reset links of either work once in all', async () => {
-    const otps = createOtps(store, keyFor('one-time codes'), 600)
+    const otps = createOtps(store, keyFor('one-time codes'), 600, [], () => undefined)
     const verify = (email: string, otp: string) =>
       createApi(server.url).post('/auth/verify-email', { email, otp })
     const newcomer = await makeUnverified(server, tenant)
@@ -83,7 +83,7 @@ describeFull('after an upgrade', () => {
     // A newer code kills the older one.
     if (newcomer.code !== code) expect((await verify(newcomer.email, newcomer.code)).status).toBe(400)
     expect((await verify(newcomer.email, code)).status).toBe(200)
-    await expect(otps.consume(newcomer.id, code)).rejects.toThrow('wrong, used or expired')
+    await expect(otps.consume({ userId: newcomer.id }, code)).rejects.toThrow('wrong, used or expired')
 
     const resets = createPasswordResets(store, keyFor('password resets'))
     const reset = (token: string) =>

@@ -35,7 +35,7 @@ export async function importText(
   options: Partial<ImportOptions> = {},
 ): Promise<Imported> {
   const archive = await openArchive(bytesOf(text))
-  return await importTenant(db, archive, { dryRun: false, unusableHash, ...options })
+  return await importTenant(db, archive, { unverified: false, dryRun: false, unusableHash, ...options })
 }
 
 /** In pieces that split lines and characters anywhere. */

@@ -36,6 +36,18 @@ export const refresh = (server: TestServer, refreshToken: string): Promise<Answe
 /** The same person's calls with another token, or on another instance. */
 export const asBearer = (server: TestServer, token: string): Client => createClient(server.url, token)
 
+/** Sessions of someone who signs in on so many more devices. */
+export async function beginSessions(
+  { running }: TestServer,
+  { id: userId }: Pick<Person, 'id'>,
+  { id: tenantId }: Pick<Tenant, 'id'>,
+  count: number,
+): Promise<void> {
+  const origin = { sessionEpoch: 0, tenantEpoch: 0, address: '::1', userAgent: 'x'.repeat(200) }
+  for (let begun = 0; begun < count; begun++)
+    await running.deps.sessions.begin({ userId, tenantId, ...origin })
+}
+
 /** Requests a password reset and returns the token of the mailed link. */
 export async function resetTokenFor(server: TestServer, email: string): Promise<string> {
   const asked = await createClient(server.url).post('/auth/forgot-password', { email })

@@ -6,13 +6,16 @@ import { migrations } from '../../src/db/migrations/migrations.ts'
 import type { OpenStore } from '../../src/store/open.ts'
 import { scripts } from '../../src/store/redis-scripts.ts'
 
+/** How many migrations the release before has. */
+export const migrationsBefore = 4
+
 /** Migrates an empty database as that release did. The URL's user must be allowed to create roles. */
 export async function migrateAsBefore(url: string): Promise<void> {
   const client = postgres(url, { max: 1, onnotice: () => undefined })
   try {
     await client`create table schema_migrations (version integer primary key, name text not null,
       checksum text not null, applied_at timestamptz(3) not null default clock_timestamp())`
-    for (const migration of migrations.slice(0, 4))
+    for (const migration of migrations.slice(0, migrationsBefore))
       await client.begin(async (tx) => {
         await tx.unsafe(migration.up)
         await tx`insert into schema_migrations (version, name, checksum)
@@ -45,8 +48,8 @@ export async function olderStore(url: string): Promise<OpenStore> {
     set: async (key, value, ttlSeconds) =>
       void (await client.set(key, value, { expiration: { type: 'PX', value: toMs(ttlSeconds) } })),
     delete: async (key) => (await client.del(key)) === 1,
-    compareAndSet: (key, expected, next, ttlSeconds) =>
-      client.compareAndSet(key, expected, next, toMs(ttlSeconds)),
+    compareAndSet: async (key, expected, next, ttlSeconds) =>
+      (await client.compareAndSet(key, expected, next, toMs(ttlSeconds))).done,
     increment: (key, ttlSeconds) => client.incrementWithTtl(key, toMs(ttlSeconds)),
     ping: async () => void (await client.ping()),
     close: async () => client.destroy(),

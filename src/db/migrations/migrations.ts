@@ -13,6 +13,8 @@ import keyedCallsDown from '../../../drizzle/0005_keyed_calls.down.sql' with { t
 import keyedCallsUp from '../../../drizzle/0005_keyed_calls.sql' with { type: 'text' }
 import apartDown from '../../../drizzle/0006_apart.down.sql' with { type: 'text' }
 import apartUp from '../../../drizzle/0006_apart.sql' with { type: 'text' }
+import refusalsDown from '../../../drizzle/0007_revocations_and_refusals.down.sql' with { type: 'text' }
+import refusalsUp from '../../../drizzle/0007_revocations_and_refusals.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -32,4 +34,5 @@ export const migrations: readonly Migration[] = [
   { version: 4, name: '0004_positions', up: positionsUp, down: positionsDown },
   { version: 5, name: '0005_keyed_calls', up: keyedCallsUp, down: keyedCallsDown },
   { version: 6, name: '0006_apart', up: apartUp, down: apartDown },
+  { version: 7, name: '0007_revocations_and_refusals', up: refusalsUp, down: refusalsDown },
 ]

@@ -16,6 +16,8 @@ const tableRights: Readonly<Record<string, readonly string[]>> = {
   items: ['SELECT', 'INSERT', 'UPDATE'],
   list_events: ['SELECT', 'INSERT', 'DELETE'],
   keyed_calls: ['SELECT', 'INSERT', 'DELETE'],
+  spent_invitations: ['SELECT', 'INSERT', 'DELETE'],
+  refusal_counts: ['SELECT', 'INSERT', 'UPDATE'],
   audit_log: ['SELECT', 'INSERT'],
   revocations: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   store_entries: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
@@ -24,7 +26,11 @@ const tableRights: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Functions that it alone may call. */
-const functions = ['delete_audit_entries(timestamptz, integer)', 'retire_shared_role()']
+const functions = [
+  'delete_audit_entries(timestamptz, integer)',
+  'delete_audit_refusals(timestamptz, integer)',
+  'retire_shared_role()',
+]
 
 /** The role's name: it stays the same when the database is renamed, and no other database has it. */
 export async function applicationRole(connection: MigrationConnection): Promise<string> {

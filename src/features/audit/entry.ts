@@ -22,6 +22,8 @@ export const auditActions = {
   'auth.password_reset_requested': 'A reset link was mailed.',
   'auth.password_reset': 'A new password was set by a mailed link.',
   'auth.password_reset_failed': 'A reset link was refused.',
+  'auth.refusals_counted':
+    'More attempts for one account were refused in the hour that began then; `details.count` says how many.',
   'user.created': 'A user was added.',
   'user.changed': 'A name was changed.',
   'user.role_changed': 'A user was given another role.',
@@ -44,6 +46,11 @@ export const auditActions = {
 } as const
 
 export type AuditAction = keyof typeof auditActions
+
+/** Refused attempts for one account, in one hour, that have entries of their own. */
+export const listedPerHour = 20
+/** The action under which those beyond are counted. */
+export const countedForAccount: AuditAction = 'auth.refusals_counted'
 
 export interface AuditEntry {
   /** Whose trail it belongs to. */
@@ -76,9 +83,16 @@ export const auditStatement = (entry: AuditEntry, from: SQL = once): SQL => {
     insert into audit_log (tenant_id, id, action, actor_id, actor_role, target_type, target_id, details, address, request_id)
     select ${tenantId}::uuid, ${newId()}::uuid, ${action}::text, ${actor?.userId ?? null}::uuid, ${actor?.role ?? null}::text,
       ${target?.type ?? null}::text, ${target?.id ?? null}::uuid, ${detailsOf(details)}::jsonb,
-      ${source.address}::text, ${source.requestId}::text
+      ${source.address}::text, ${requestIdOf(actor, source)}::text
     from ${from}`
 }
+
+/** A stranger may choose the id of somebody else's request, so theirs are marked as such. */
+export const requestIdOf = (
+  actor: AuditEntry['actor'],
+  { requestId, choseRequestId }: Source,
+): string | null =>
+  actor === null && requestId !== null && choseRequestId ? `given:${requestId}` : requestId
 
 const detailsOf = (details: AuditEntry['details']): SQL =>
   details && 'getSQL' in details ? sql`${details}` : sql`${JSON.stringify(details ?? {})}`

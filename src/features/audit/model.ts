@@ -1,7 +1,7 @@
 import { type Static, t } from 'elysia'
 import { operation } from '../../http/docs/openapi-operation.ts'
 import { Cursor, Limit, pageOf, QueryId, QueryTime } from '../../http/fields.ts'
-import { auditActions } from './entry.ts'
+import { auditActions, listedPerHour } from './entry.ts'
 
 const AuditAction = t.Union(
   Object.keys(auditActions).map((action) => t.Literal(action)),
@@ -44,9 +44,9 @@ export const AuditEntry = t.Object(
     details: t.Object({}, { additionalProperties: true, description: 'Further details of this action.' }),
     address: orNull(
       t.String(),
-      "The client's address; null for what the service, its operator or the platform did.",
+      "The client's address, or the block of addresses that are counted together; null for what the service, its operator or the platform did.",
     ),
-    request_id: orNull(t.String(), 'The X-Request-Id of the call.'),
+    request_id: orNull(t.String(), 'The X-Request-Id of the call; null where several are counted.'),
   },
   { $id: 'AuditEntry' },
 )
@@ -64,7 +64,14 @@ export const listAudit = operation(
     id: 'listAudit',
     summary: 'Who did what',
     description: `The audit trail of your tenant, newest first; a super admin sees the platform's. \`from\` is
-inclusive, \`to\` is not. Entries are kept for AUDIT_RETENTION_DAYS and cannot be changed.\n\n${meanings}`,
+inclusive, \`to\` is not. Entries cannot be changed. They are kept for AUDIT_RETENTION_DAYS, refused attempts for
+AUDIT_REFUSALS_RETENTION_DAYS.
+
+Of the refused attempts for one account, the first ${listedPerHour} of an hour have entries of their own. Those for
+addresses that have no account are counted, in the platform's trail: one entry for an address block (\`address\`, an
+IPv4 /24 or IPv6 /48), hour, action and reason, with \`at\` the beginning of that hour, \`details.count\` and
+\`details.last_at\`. A \`request_id\` that begins with \`given:\` was chosen by a caller who was not signed
+in.\n\n${meanings}`,
     ok: { status: 200, description: 'A page of entries.', schema: AuditPage },
     errors: ['forbidden', 'invalid'],
   },

@@ -65,23 +65,25 @@ export async function findAccountOfSession(
   return rows[0] ?? null
 }
 
-/** @returns whether there was an unverified account at this address */
-export async function markEmailVerified(db: Database, email: string, source: Source): Promise<boolean> {
+/** @returns whether the account was active and not verified yet */
+export async function markEmailVerified(db: Database, account: Account, source: Source): Promise<boolean> {
+  const { tenantId, userId, email } = account
   const rows = await db.write(
-    'system',
+    { tenantId },
     sql<{ id: string }>`with verified as (
         update users set email_verified = true, updated_at = clock_timestamp()
-        where email = ${email} and not email_verified returning tenant_id, id
+        where tenant_id = ${tenantId} and id = ${userId} and email = ${email} and is_active and not email_verified
+        returning id
       ), audited as (${auditStatement(
         {
-          tenantId: sql`v.tenant_id`,
+          tenantId,
           action: 'auth.email_verified',
           actor: null,
           source,
-          target: { type: 'user', id: sql`v.id` },
+          target: { type: 'user', id: userId },
           details: { email },
         },
-        sql`verified v`,
+        sql`verified`,
       )})
       select id from verified`,
   )

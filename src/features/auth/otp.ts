@@ -4,36 +4,38 @@
  * an hour, however many arrive at once.
  *
  * Codes are kept by user id, so that one issued for a user who is then not created belongs to nobody. An unknown
- * address stands for itself and takes the same path in the same time.
+ * address stands for itself and takes the same path in the same time, but leaves nothing in the store: its guesses are
+ * counted in this process.
  */
 import { randomInt } from 'node:crypto'
 import { type Static, Type } from '@sinclair/typebox'
 import { AppError } from '../../errors.ts'
-import { jsonReader } from '../../lib/json.ts'
 import { equalInConstantTime, mac } from '../../lib/keys.ts'
+import { createLocalCounter } from '../../store/local-counter.ts'
 import type { Store } from '../../store/store.ts'
+import { type ReportUnfit, storedJson } from '../../store/stored-json.ts'
 
 export interface Otps {
   /** A new code; the previous one and its count of wrong tries are gone. */
   issue(userId: string): Promise<string>
-  /**
-   * @param subject the user's id, or the address where there is no user
-   * @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429, 20 tries an hour)
-   */
-  consume(subject: string, code: string): Promise<void>
+  /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429, 20 tries an hour) */
+  consume(subject: OtpSubject, code: string): Promise<void>
 }
+
+/** Whose code it is: a user's, or nobody's where the address is unknown. */
+export type OtpSubject = { userId: string } | { unknownEmail: string }
 
 /** A code as it is stored; `version` goes up when a field changes its meaning. */
 const Entry = Type.Object({
   version: Type.Optional(Type.Literal(1)),
   proof: Type.String(),
-  wrongTries: Type.Integer(),
+  wrongTries: Type.Integer({ minimum: 0 }),
   /** Milliseconds since 1970: a wrong try rewrites the entry and must not prolong its life. */
   expiresAt: Type.Number(),
 })
 type Entry = Static<typeof Entry>
 
-const readEntry = jsonReader(Entry)
+const maxEntryBytes = 1024
 
 const maxWrongTriesPerCode = 5
 const maxWrongTriesPerHour = 20
@@ -44,15 +46,17 @@ export function createOtps(
   store: Store,
   key: Buffer,
   ttlSeconds: number,
-  previousKeys: readonly Buffer[] = [],
+  previousKeys: readonly Buffer[],
+  reportUnfit: ReportUnfit,
 ): Otps {
+  const readEntry = storedJson('one-time code', Entry, maxEntryBytes, reportUnfit)
   const keyFor = (signingKey: Buffer, subject: string): string => `otp:${mac(signingKey, subject)}`
   const proofOf = (signingKey: Buffer, subject: string, code: string): string =>
     mac(signingKey, `${subject}\n${code}`)
-  const hourKeyFor = (subject: string): string => `otp-wrong:${mac(key, subject)}`
+  const tries = countTries(store, key)
 
-  const chargeTry = async (subject: string): Promise<void> => {
-    const { count, expiresInMs } = await store.increment(hourKeyFor(subject), hourSeconds)
+  const chargeTry = async (subject: OtpSubject): Promise<void> => {
+    const { count, expiresInMs } = await tries.add(subject)
     if (count > maxWrongTriesPerHour)
       throw new AppError('rate_limited', 'Too many wrong codes for this account. Try again later.', {
         retryAfterSeconds: expiresInMs / 1000,
@@ -60,10 +64,9 @@ export function createOtps(
   }
 
   /** Runs before the code is looked at: a refused try must not use it up. */
-  const refuseExhausted = async (subject: string): Promise<void> => {
-    const tries = Number((await store.get(hourKeyFor(subject))) ?? 0)
+  const refuseExhausted = async (subject: OtpSubject): Promise<void> => {
     // Counting once more reveals when the hour ends, and does not put that off.
-    if (tries >= maxWrongTriesPerHour) await chargeTry(subject)
+    if ((await tries.count(subject)) >= maxWrongTriesPerHour) await chargeTry(subject)
   }
 
   /** Looks under every key whatever it finds, so that its time reveals nothing. */
@@ -107,7 +110,7 @@ export function createOtps(
 
     async consume(subject, code) {
       await refuseExhausted(subject)
-      const isRight = await tryCode(subject, code)
+      const isRight = await tryCode('userId' in subject ? subject.userId : subject.unknownEmail, code)
       // The right code is charged as well, before it is answered: else concurrent guesses could pass the hour's limit.
       await chargeTry(subject)
       if (!isRight) throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
@@ -115,7 +118,30 @@ export function createOtps(
   }
 }
 
+/** Wrong tries of the hour: a user's in the store, those at an unknown address here, with as many calls to the store. */
+function countTries(store: Store, key: Buffer) {
+  const local = createLocalCounter()
+  const keyFor = (userId: string): string => `otp-wrong:${mac(key, userId)}`
+  const nobodys = 'otp-wrong:nobody'
+  return {
+    async count(subject: OtpSubject): Promise<number> {
+      if ('userId' in subject) return Number((await store.get(keyFor(subject.userId))) ?? 0)
+      await store.get(nobodys)
+      return local.count(subject.unknownEmail)
+    },
+    async add(subject: OtpSubject): Promise<{ count: number; expiresInMs: number }> {
+      if ('userId' in subject) return store.increment(keyFor(subject.userId), hourSeconds)
+      await store.increment(nobodys, 1)
+      return local.increment(subject.unknownEmail, hourSeconds)
+    },
+  }
+}
+
 const unexpired = (entry: Entry | null): Entry | null =>
   entry !== null && entry.expiresAt > Date.now() ? entry : null
 
-const secondsLeft = (entry: Entry): number => Math.max(1, Math.ceil((entry.expiresAt - Date.now()) / 1000))
+const maxSeconds = 86_400
+
+/** Of a code's life; no setting gives it more than a day. */
+const secondsLeft = ({ expiresAt }: Entry): number =>
+  Math.min(maxSeconds, Math.max(1, Math.ceil((expiresAt - Date.now()) / 1000)))

@@ -10,7 +10,7 @@ import type { Mailer } from '../../mail/mailer.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
-import { recordingFailure } from './failed-attempts.ts'
+import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
 import { type PasswordResets, resetTtlMinutes } from './password-resets.ts'
 import { checkNewPassword, type Passwords } from './passwords.ts'
 import type { SessionDeps } from './sign-in.ts'
@@ -18,6 +18,7 @@ import type { SessionDeps } from './sign-in.ts'
 export interface PasswordDeps extends SessionDeps {
   passwords: Passwords
   passwordResets: PasswordResets
+  failedAttempts: FailedAttempts
   limits: RateLimits
   mailer: Mailer
   /** Base of the links in mails. */
@@ -34,8 +35,10 @@ export async function changePassword(
   if (!account) throw new AppError('token_revoked', 'This account no longer exists.')
   const { email } = account
   await deps.limits.ofAuth(given.request, email)
-  await recordingFailure(deps.db, { action: 'auth.password_change_failed', email, source: actor }, () =>
-    changeKnownPassword(deps, actor, account, given),
+  await recordingFailure(
+    deps.failedAttempts,
+    { action: 'auth.password_change_failed', email, source: actor },
+    () => changeKnownPassword(deps, actor, account, given),
   )
 }
 
@@ -84,7 +87,7 @@ export const resetPassword = (
   next: string,
   source: Source,
 ): Promise<void> =>
-  recordingFailure(deps.db, { action: 'auth.password_reset_failed', email: null, source }, () =>
+  recordingFailure(deps.failedAttempts, { action: 'auth.password_reset_failed', email: null, source }, () =>
     setForgottenPassword(deps, token, next, source),
   )
 

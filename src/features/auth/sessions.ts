@@ -15,27 +15,30 @@ import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { AppError } from '../../errors.ts'
 import { newId } from '../../lib/ids.ts'
-import { jsonReader } from '../../lib/json.ts'
 import { equalInConstantTime, mac } from '../../lib/keys.ts'
+import { uuidPattern } from '../../lib/patterns.ts'
 import type { Store } from '../../store/store.ts'
+import { type ReportUnfit, storedJson } from '../../store/stored-json.ts'
 
 /**
- * A session as it is stored. `version` goes up when a field changes its meaning, not when one is added. Sessions that
- * this release cannot read are left alone: during an upgrade, instances of two releases share the store.
+ * A session as it is stored. `version` goes up when a field changes its meaning, not when one is added. Sessions of a
+ * later version are left alone: during an upgrade, instances of two releases share the store.
  */
+const Id = Type.RegExp(uuidPattern)
+const Time = Type.RegExp(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
 const Session = Type.Object({
   version: Type.Optional(Type.Literal(1)),
-  id: Type.String(),
-  tenantId: Type.String(),
+  id: Id,
+  tenantId: Id,
   /** Number of the current refresh token. */
   number: Type.Integer(),
   salt: Type.String(),
   /** Epochs of the user's sessions and of the tenant when it began; a later one in the database ends it. */
   sessionEpoch: Type.Integer(),
   tenantEpoch: Type.Integer(),
-  createdAt: Type.String(),
-  lastUsedAt: Type.String(),
-  expiresAt: Type.String(),
+  createdAt: Time,
+  lastUsedAt: Time,
+  expiresAt: Time,
   address: Type.String(),
   userAgent: Type.String(),
 })
@@ -57,8 +60,8 @@ export type Rotation =
 
 /** Each method throws AppError redis_unavailable, database_unavailable or busy (503) when the store fails. */
 export interface Sessions {
-  /** Beyond 50 sessions, the least recently used one ends. */
-  begin(session: NewSession): Promise<{ session: Session; refreshToken: string }>
+  /** Beyond 50 sessions, the least recently used ones end: the caller revokes them in the database as well. */
+  begin(session: NewSession): Promise<{ session: Session; refreshToken: string; pushedOut: Session[] }>
   /** The live session that a token was issued for, whether or not the token was used; null for any other text. */
   find(refreshToken: string): Promise<{ userId: string; session: Session } | null>
   /** Changes nothing when the token was reused: the caller ends the session, in the database as well. */
@@ -79,9 +82,10 @@ export function createSessions(
   store: Store,
   key: Buffer,
   ttlSeconds: number,
-  previousKeys: readonly Buffer[] = [],
+  previousKeys: readonly Buffer[],
+  reportUnfit: ReportUnfit,
 ): Sessions {
-  const stored = storedSessions(store, ttlSeconds)
+  const stored = storedSessions(store, ttlSeconds, reportUnfit)
   const tokens = refreshTokens(key, previousKeys)
   const times = () => ({
     lastUsedAt: new Date().toISOString(),
@@ -96,11 +100,11 @@ export function createSessions(
         ...{ version: 1, id: newId(), number: 1, salt },
         ...{ createdAt: now.lastUsedAt, ...now, ...rest },
       }
-      await stored.update(userId, (sessions) => ({
-        next: [session, ...sessions.toSorted(byLastUse)].slice(0, maxSessionsPerUser),
-        result: null,
-      }))
-      return { session, refreshToken: tokens.tokenOf(userId, session) }
+      const pushedOut = await stored.update(userId, (sessions) => {
+        const all = [session, ...sessions.toSorted(byLastUse)]
+        return { next: all.slice(0, maxSessionsPerUser), result: all.slice(maxSessionsPerUser) }
+      })
+      return { session, refreshToken: tokens.tokenOf(userId, session), pushedOut }
     },
 
     async find(refreshToken) {
@@ -153,20 +157,36 @@ const byLastUse = (a: Session, b: Session): number => b.lastUsedAt.localeCompare
 const wasJustRotated = (session: Session, number: number): boolean =>
   session.number === number + 1 && Date.now() - Date.parse(session.lastUsedAt) < reuseGraceMs
 
-const readArray = jsonReader(Type.Array(Type.Unknown()))
 const sessionCheck = TypeCompiler.Compile(Session)
+const laterCheck = TypeCompiler.Compile(Type.Object({ version: Type.Integer({ minimum: 2 }) }))
+/** More than 50 sessions take, and another one fits into a value of the store. */
+const maxStoredBytes = 56 * 1024
 
 /** The sessions of each user as the store has them, expired ones left out. */
-function storedSessions(store: Store, ttlSeconds: number) {
+function storedSessions(store: Store, ttlSeconds: number, reportUnfit: ReportUnfit) {
   const keyFor = (userId: string): string => `sessions:${userId}`
-  const parse = (text: string | null): { live: Session[]; unreadable: unknown[] } => {
-    const all = readArray(text) ?? []
-    const sessions = all.filter((one) => sessionCheck.Check(one))
+  const read = storedJson('sessions', Type.Array(Type.Unknown()), maxStoredBytes, reportUnfit)
+  const parse = (text: string | null): { live: Session[]; later: unknown[]; fits: boolean } => {
+    const all = read(text)
+    const sessions = all?.filter((one) => sessionCheck.Check(one)) ?? []
+    const later = all?.filter((one) => laterCheck.Check(one)) ?? []
+    if (all && sessions.length + later.length < all.length) reportUnfit('session')
     return {
       live: sessions.filter(({ expiresAt }) => Date.parse(expiresAt) > Date.now()),
-      unreadable: all.filter((one) => !sessionCheck.Check(one)),
+      later,
+      fits: all !== null || text === null,
     }
   }
+
+  /** What does not fit may be no text that could be compared, so it goes before anything takes its place. */
+  const readToChange = async (userId: string) => {
+    const text = await store.get(keyFor(userId))
+    const parsed = parse(text)
+    if (parsed.fits) return { ...parsed, text }
+    await store.delete(keyFor(userId))
+    return { ...parsed, text: null }
+  }
+
   return {
     read: async (userId: string): Promise<Session[]> => parse(await store.get(keyFor(userId))).live,
 
@@ -176,11 +196,10 @@ function storedSessions(store: Store, ttlSeconds: number) {
       change: (sessions: Session[]) => { next: Session[] | null; result: T },
     ): Promise<T> {
       for (let attempt = 0; attempt < maxAttempts; attempt++) {
-        const before = await store.get(keyFor(userId))
-        const { live, unreadable } = parse(before)
+        const { live, later, text: before } = await readToChange(userId)
         const { next, result } = change(live)
         if (next === null) return result
-        const all = [...next, ...unreadable]
+        const all = [...next, ...later]
         const after = all.length === 0 ? null : JSON.stringify(all)
         if (before === after || (await store.compareAndSet(keyFor(userId), before, after, ttlSeconds)))
           return result

@@ -17,7 +17,7 @@ import {
   findAccountOfSession,
   replaceHash,
 } from './accounts.ts'
-import { recordingFailure } from './failed-attempts.ts'
+import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
 import type { Passwords } from './passwords.ts'
 import type { Session, Sessions } from './sessions.ts'
 import { newOtpMail, type OtpDeps } from './verification.ts'
@@ -32,6 +32,7 @@ export interface SessionDeps {
 export interface SignInDeps extends SessionDeps, OtpDeps {
   tokens: AccessTokens
   passwords: Passwords
+  failedAttempts: FailedAttempts
   mailer: Mailer
 }
 
@@ -45,7 +46,7 @@ export interface Device extends Source {
  * @throws AppError invalid_credentials (401), email_not_verified, account_deactivated, tenant_deactivated (403), busy
  */
 export const signIn = (deps: SignInDeps, email: string, password: string, device: Device): Promise<string> =>
-  recordingFailure(deps.db, { action: 'auth.sign_in_failed', email, source: device }, () =>
+  recordingFailure(deps.failedAttempts, { action: 'auth.sign_in_failed', email, source: device }, () =>
     beginSession(deps, email, password, device),
   )
 
@@ -74,7 +75,9 @@ async function beginSession(
     await deps.sessions.end(userId, begun.session.id)
     throw new AppError('invalid_credentials', 'The account changed while signing in. Try again.')
   }
-  await deps.db.write(now, signedInEntry(now, begun.session.id, device))
+  const ended = begun.pushedOut.map(({ id }) => ({ tenantId, subject: id, minimumEpoch: 1 }))
+  await deps.db.write(now, ...ended.map(revocationStatement), signedInEntry(now, begun.session.id, device))
+  for (const revocation of ended) deps.revocations.learn(revocation)
   return tokenAnswer(deps.tokens, now, begun.session.id, begun.refreshToken)
 }
 

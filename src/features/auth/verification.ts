@@ -9,7 +9,7 @@ import type { Mailer } from '../../mail/mailer.ts'
 import { otpMail } from '../../mail/templates.ts'
 import type { Store } from '../../store/store.ts'
 import { findAccountByEmail, markEmailVerified } from './accounts.ts'
-import { recordingFailure } from './failed-attempts.ts'
+import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
 import type { Otps } from './otp.ts'
 
 export interface OtpDeps {
@@ -19,6 +19,7 @@ export interface OtpDeps {
 
 export interface VerificationDeps extends OtpDeps {
   db: Database
+  failedAttempts: FailedAttempts
   mailer: Mailer
 }
 
@@ -64,9 +65,9 @@ export const verifyEmail = (
   code: string,
   source: Source,
 ): Promise<void> =>
-  recordingFailure(deps.db, { action: 'auth.verification_failed', email, source }, async () => {
+  recordingFailure(deps.failedAttempts, { action: 'auth.verification_failed', email, source }, async () => {
     const account = await findAccountByEmail(deps.db, email)
-    await deps.otps.consume(account?.userId ?? email, code)
-    if (!(await markEmailVerified(deps.db, email, source)))
+    await deps.otps.consume(account ? { userId: account.userId } : { unknownEmail: email }, code)
+    if (!account || !(await markEmailVerified(deps.db, account, source)))
       throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
   })

@@ -61,6 +61,17 @@ export const oldKeyedCalls = ({ now, batchSize }: Bounds, retentionDays: number)
     ),
 })
 
+/** Those that are counted too. */
+export const expiredAuditRefusals = ({ now, batchSize }: Bounds, retentionDays: number): CleanupTask => ({
+  what: 'audit_refusals',
+  next: (query) =>
+    counted(
+      query,
+      sql<Removed>`select delete_audit_refusals(${daysBefore(now, retentionDays)}, ${batchSize}::int) as removed`,
+      batchSize,
+    ),
+})
+
 export const oldRevocations = ({ now, batchSize }: Bounds): CleanupTask => ({
   what: 'revocations',
   next: (query) =>
@@ -71,6 +82,21 @@ export const oldRevocations = ({ now, batchSize }: Bounds): CleanupTask => ({
           select tenant_id, subject from revocations where at < ${daysBefore(now, revocationLifeDays)}
           order by at limit ${batchSize}::int for update skip locked
         ) o where r.tenant_id = o.tenant_id and r.subject = o.subject returning 1
+      ) select count(*)::int as removed from gone`,
+      batchSize,
+    ),
+})
+
+export const oldSpentInvitations = ({ now, batchSize }: Bounds): CleanupTask => ({
+  what: 'spent_invitations',
+  next: (query) =>
+    counted(
+      query,
+      sql<Removed>`with gone as (
+        delete from spent_invitations s using (
+          select tenant_id, invitation_id from spent_invitations where at < ${daysBefore(now, revocationLifeDays)}
+          order by at limit ${batchSize}::int
+        ) o where s.tenant_id = o.tenant_id and s.invitation_id = o.invitation_id returning 1
       ) select count(*)::int as removed from gone`,
       batchSize,
     ),

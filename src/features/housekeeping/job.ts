@@ -1,6 +1,6 @@
 /**
- * Deletes what has expired: events too old to be replayed, store entries, old audit entries and revocations, and users
- * who never verified their address. Every instance runs this job, one at a time. A round is bounded; the next one goes
+ * Deletes what has expired: events too old to be replayed, store entries, old audit entries, revocations and spent
+ * invitations, and users who never verified their address. Every instance runs this job, one at a time. A round is bounded; the next one goes
  * on from there.
  */
 import { type SQL, sql } from 'drizzle-orm'
@@ -13,9 +13,11 @@ import {
   type Bounds,
   type CleanupTask,
   expiredAuditEntries,
+  expiredAuditRefusals,
   expiredStoreEntries,
   oldKeyedCalls,
   oldRevocations,
+  oldSpentInvitations,
 } from './expired-rows.ts'
 import { createLock, LockedElsewhere } from './lock.ts'
 import { announceRemovals, type NoticeDeps } from './removal-notices.ts'
@@ -24,7 +26,7 @@ import { retireSharedRole } from './shared-role.ts'
 import { removeUnverifiedUsers } from './unverified-users.ts'
 
 export interface HousekeepingOptions {
-  config: Pick<Config, 'eventRetentionDays' | 'auditRetentionDays'>
+  config: Pick<Config, 'eventRetentionDays' | 'auditRetentionDays' | 'auditRefusalsRetentionDays'>
   db: Database
   store: NoticeDeps['store']
   mailer: NoticeDeps['mailer']
@@ -81,11 +83,14 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
 
   const runTasks = async (round: Round): Promise<void> => {
     const bounds: Bounds = { now, batchSize }
+    const refusalsDays = Math.min(config.auditRefusalsRetentionDays, config.auditRetentionDays)
     await runTask(expiredEvents(bounds, config.eventRetentionDays), round)
     await runTask(oldKeyedCalls(bounds, config.eventRetentionDays), round)
     await runTask(expiredStoreEntries(bounds), round)
+    await runTask(expiredAuditRefusals(bounds, refusalsDays), round)
     await runTask(expiredAuditEntries(bounds, config.auditRetentionDays), round)
     await runTask(oldRevocations(bounds), round)
+    await runTask(oldSpentInvitations(bounds), round)
     if (!stopping) await retireSharedRole(underLock, log)
     await removeUnverifiedUsers({ db, underLock, now, isStopping }, () => {
       round.removed.unverified_users += 1

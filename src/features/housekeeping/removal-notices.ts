@@ -49,7 +49,8 @@ export async function announceRemovals(
 
 const isDue = (now: SQL): SQL => sql`
   not u.email_verified and u.role <> 'super_admin' and u.removal_announced_at is null
-  and u.created_at <= ${daysBefore(now, announcedAfterDays)}`
+  and u.created_at <= ${daysBefore(now, announcedAfterDays)}
+  and u.updated_at <= ${daysBefore(now, announcedAfterDays)}`
 
 async function underLease(store: NoticeDeps['store'], key: string, work: () => Promise<void>): Promise<void> {
   const holder = newId()

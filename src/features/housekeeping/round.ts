@@ -5,7 +5,9 @@ export const cleanedKinds = [
   'keyed_calls',
   'store_entries',
   'audit_entries',
+  'audit_refusals',
   'revocations',
+  'spent_invitations',
   'unverified_users',
 ] as const
 export type CleanedKind = (typeof cleanedKinds)[number]
@@ -25,12 +27,8 @@ export interface Round {
 export const newRound = (): Round => ({
   outcome: 'done',
   removed: {
-    events: 0,
-    keyed_calls: 0,
-    store_entries: 0,
-    audit_entries: 0,
-    revocations: 0,
-    unverified_users: 0,
+    ...{ events: 0, keyed_calls: 0, store_entries: 0, audit_entries: 0, audit_refusals: 0 },
+    ...{ revocations: 0, spent_invitations: 0, unverified_users: 0 },
   },
   announced: 0,
   seconds: 0,

@@ -1,5 +1,5 @@
 /**
- * Removes users who have not verified their address for a week, but only a day after a mail server accepted an
+ * Removes users who have not verified their address for a week since their account was made or changed, but only a day after a mail server accepted an
  * announcement to an admin (removal-notices.ts). Where no admin can be notified nobody is removed, so that a tenant
  * keeps its admins. Deactivated tenants are left alone.
  */
@@ -21,6 +21,7 @@ export const notifiableAdmins: SQL = sql`
 
 const isDue = (now: SQL): SQL => sql`
   not u.email_verified and u.role <> 'super_admin' and u.created_at <= ${daysBefore(now, removedAfterDays)}
+  and u.updated_at <= ${daysBefore(now, removedAfterDays)}
   and u.removal_announced_at <= ${daysBefore(now, noticeDays)} and exists (${notifiableAdmins})`
 
 export interface Person {

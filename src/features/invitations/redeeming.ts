@@ -1,7 +1,9 @@
 /**
- * An invitation can be redeemed once. Redeemed ones are kept beside the revoked tokens in the database, not in the
- * store: nothing that Redis loses may let a removed member back in. Accepting records it in the transaction that makes
- * the membership, so that both are true or neither.
+ * An invitation can be redeemed once. Redeemed ones are kept in the database, not in the store: nothing that Redis loses
+ * may let a removed member back in. Accepting records it in the transaction that makes the membership, so that both are
+ * true or neither.
+ *
+ * The release before kept them in `revocations`, and may run beside this one: both tables are read and written.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
@@ -19,15 +21,24 @@ export async function refuseRedeemed(db: Database, invitation: Invitation): Prom
   if (row?.redeemed) throw refusal('invitation_spent')
 }
 
-export const isRedeemed = ({ id, tenantId }: Invitation): SQL =>
-  sql`exists (select from revocations r where r.tenant_id = ${tenantId} and r.subject = ${id})`
+export const isRedeemed = ({ id, tenantId }: Invitation): SQL => sql`(
+  exists (select from spent_invitations s where s.tenant_id = ${tenantId} and s.invitation_id = ${id})
+  or exists (select from revocations r where r.tenant_id = ${tenantId} and r.subject = ${id}))`
 
-/** Marks the invitation as redeemed, once for each row of `from`; a second time violates the primary key. */
-export const redeemStatement = ({ id, tenantId }: Invitation, from: SQL): SQL => sql`
-  insert into revocations (tenant_id, subject, minimum_epoch) select ${tenantId}::uuid, ${id}::uuid, 1 from ${from}`
+/**
+ * Statements or steps of one that mark the invitation as redeemed, once for each row of `from`; a second time violates
+ * a primary key.
+ */
+export const redeemStatements = ({ id, tenantId }: Invitation, from: SQL) => ({
+  spent: sql`
+    insert into spent_invitations (tenant_id, invitation_id) select ${tenantId}::uuid, ${id}::uuid from ${from}`,
+  revoked: sql`
+    insert into revocations (tenant_id, subject, minimum_epoch) select ${tenantId}::uuid, ${id}::uuid, 1 from ${from}`,
+})
 
 /** Maps the violated primary key to invitation_spent; any other error is returned as it is. */
 export const alreadyRedeemed = (error: unknown): unknown =>
-  error instanceof ConstraintError && error.constraint === 'revocations_pkey'
+  error instanceof ConstraintError &&
+  ['spent_invitations_pkey', 'revocations_pkey'].includes(error.constraint)
     ? refusal('invitation_spent')
     : error

@@ -14,7 +14,7 @@ import { refusal } from '../list-changes/refusals.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { listJson, memberJson } from '../list-changes/wire.ts'
 import type { ListAnswer } from '../lists/service.ts'
-import { alreadyRedeemed, isRedeemed, redeemStatement, refuseRedeemed } from './redeeming.ts'
+import { alreadyRedeemed, isRedeemed, redeemStatements, refuseRedeemed } from './redeeming.ts'
 import { type Invitation, type InvitedRole, readInvitation, signInvitation } from './token.ts'
 
 export interface InvitationDeps extends ListWriter {
@@ -170,10 +170,12 @@ export async function acceptInvitation(
 export async function rejectInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<void> {
   const invitation = await readOwnInvitation(deps, actor, token)
   await getInvitedTo(deps, invitation)
+  const { spent, revoked } = redeemStatements(invitation, sql`(select) once`)
   await deps.db
     .write(
       actor,
-      redeemStatement(invitation, sql`(select) once`),
+      spent,
+      revoked,
       auditStatement({ ...by(actor), ...invitationEntry('invitation.rejected', invitation) }),
     )
     .catch((error: unknown) => {
@@ -210,12 +212,7 @@ const joining = (actor: Caller, invitation: Invitation) => ({
     invitation_void: sql`t.deleted_at is not null or not ${mayStillInvite(invitation)}`,
     already_member: sql`t.member_role is not null`,
   },
-  steps: sql`, joined as (
-      insert into list_members (tenant_id, list_id, user_id, role)
-      select ok.tenant_id, ok.id, ${actor.userId}::uuid, ${invitation.role}::text from ok returning *
-    ), redeemed as (${redeemStatement(invitation, sql`joined`)}), newcomer as (
-      select j.*, u.full_name, u.email from joined j join users u on u.tenant_id = j.tenant_id and u.id = j.user_id
-    )`,
+  steps: joiningSteps(actor, invitation),
   events: {
     type: 'member_joined' as const,
     payload: { member: memberJson('n', 'n') },
@@ -233,4 +230,14 @@ const summaryOf = (l: string, role: SQL, newcomers: SQL): SQL => {
   const list = sql.raw(l)
   return sql`${role} as role, ${list}.item_count, ${list}.pending_count, ${newcomers} + (
     select count(*) from list_members c where c.tenant_id = ${list}.tenant_id and c.list_id = ${list}.id) as member_count`
+}
+
+function joiningSteps(actor: Caller, invitation: Invitation): SQL {
+  const { spent, revoked } = redeemStatements(invitation, sql`joined`)
+  return sql`, joined as (
+      insert into list_members (tenant_id, list_id, user_id, role)
+      select ok.tenant_id, ok.id, ${actor.userId}::uuid, ${invitation.role}::text from ok returning *
+    ), spent as (${spent}), revoked as (${revoked}), newcomer as (
+      select j.*, u.full_name, u.email from joined j join users u on u.tenant_id = j.tenant_id and u.id = j.user_id
+    )`
 }

@@ -20,6 +20,7 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     users: ['reads', 'adds', 'changes', 'locks'],
     revocations: ['reads', 'adds', 'changes', 'locks', 'clears'],
     audit_log: ['adds'],
+    refusal_counts: ['reads', 'adds', 'changes', 'locks'],
   },
   streams: { shopping_lists: ['reads'], list_events: ['reads'] },
   housekeeping: {
@@ -29,7 +30,9 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     list_events: ['reads', 'clears'],
     keyed_calls: ['reads', 'clears'],
     revocations: ['reads', 'locks', 'clears'],
+    spent_invitations: ['reads', 'clears'],
     audit_log: ['reads', 'adds'],
+    refusal_counts: ['reads'],
   },
 }
 type Right = 'reads' | 'adds' | 'changes' | 'locks' | 'clears'
@@ -122,8 +125,8 @@ describeBackends("the database, for the service's role", (backend) => {
   test("every table with tenants' rows has row-level security, forced on its owner too", async () => {
     expect(tables.map(({ name }) => name)).toEqual(
       expect.arrayContaining([
-        ...['items', 'list_events', 'list_members', 'revocations'],
-        ...['shopping_lists', 'tenants', 'users'],
+        ...['items', 'list_events', 'list_members', 'refusal_counts', 'revocations'],
+        ...['shopping_lists', 'spent_invitations', 'tenants', 'users'],
       ]),
     )
     const open = await owner(

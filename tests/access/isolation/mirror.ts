@@ -1,4 +1,5 @@
 /** Two tenants with the same data: names, people, lists, items, deleted things, invitations, sessions. */
+import { sql } from 'drizzle-orm'
 import { join, makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
 import { oncePerBackend, sharedServer, type TestServer } from '../../support/server.ts'
 
@@ -82,6 +83,11 @@ async function makeHalf(server: TestServer, twin: ListIds): Promise<Half> {
   }
   const redeemedInvitation = await invite()
   await outsider.api.post('/invitations/reject', { token: redeemedInvitation })
+  await server.running.deps.db.write(
+    'system',
+    sql`insert into refusal_counts (tenant_id, id, hour, subject, action, reason, count, listed) values
+      (${tenant.id}, ${Bun.randomUUIDv7()}, '2026-01-02', '203.0.113.0/24', 'auth.sign_in_failed', '', 1, true)`,
+  )
   return {
     tenant,
     people,

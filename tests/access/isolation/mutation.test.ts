@@ -84,7 +84,7 @@ const weakened = (senders: Setup['senders']) =>
  */
 const harmless = [
   /^\s*select from (shopping_lists|tenants) where [^()]* for no key update$/,
-  /^select exists \(select from revocations r where r.tenant_id = \$1 and r.subject = \$2\) as redeemed$/,
+  /^select \(\s*exists \(select from spent_invitations s [^()]*\)\s*or exists \(select from revocations r [^()]*\)\) as redeemed$/,
   /as "passwordHash".* where u.tenant_id = \$1 and u.id = \$2$/s,
   /from jsonb_to_recordset\(\$1::jsonb\) as w \("tenantId" uuid, "listId" uuid\)/,
 ]

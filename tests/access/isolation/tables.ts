@@ -30,9 +30,10 @@ export const findTenantTables = (server: TestServer): Promise<TenantTable[]> =>
 
 const together = (parts: SQL[], by = sql` union all `): SQL => sql.join(parts, by)
 
-/** Anonymous attempts to sign in or verify at an address are recorded for that address's tenant. */
+/** Anonymous attempts to sign in or verify at an address are recorded and counted for that address's tenant. */
 const butFor: Record<string, SQL> = {
   audit_log: sql`and not (t.actor_id is null and t.action like 'auth.%')`,
+  refusal_counts: sql`and t.action <> 'auth.refusals_counted'`,
 }
 
 /** Checksum and row count of each table of the tenant, and of its users' sessions. */

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import {
   asBearer,
+  beginSessions,
   claimsOf,
   endsWithinASecond,
   isAlive,
@@ -75,6 +76,14 @@ describeBackends('within a second', (backend) => {
         const second = await refresh(one, ann.refreshToken)
         await refresh(one, second.body.refresh_token)
         return refresh(one, ann.refreshToken)
+      },
+    ],
+    [
+      'the 51st session',
+      async (ann, at) => {
+        await beginSessions(one, ann, at, 49)
+        const { status } = await login(one, ann.email)
+        return { status: status === 200 ? 204 : status }
       },
     ],
     ['deactivation', (ann) => tenant.admin.api.delete(`/users/${ann.id}`)],

@@ -58,6 +58,18 @@ describeBackends('a one-time code', (backend) => {
     expect((await verify(server, email, code)).status).toBe(200)
   })
 
+  test('verifies no account while it is deactivated', async () => {
+    const newcomer = await makeUnverified(server, tenant)
+    const change = (is_active: boolean) => tenant.admin.api.patch(`/users/${newcomer.id}`, { is_active })
+    expect((await change(false)).status).toBe(200)
+    const refused = await verify(server, newcomer.email, newcomer.code)
+    expect([refused.status, refused.body.code]).toEqual([400, 'otp_invalid'])
+    const user = await tenant.admin.api.get(`/users/${newcomer.id}`)
+    expect(user.body).toMatchObject({ email_verified: false, is_active: false })
+    expect((await change(true)).status).toBe(200)
+    expect((await verify(server, newcomer.email, await resend(server, newcomer.email))).status).toBe(200)
+  })
+
   test('works once', async () => {
     const { email, code } = await makeUnverified(server, tenant)
     expect((await verify(server, email, code)).status).toBe(200)

@@ -1,6 +1,6 @@
 /** The caller's sessions: listed, ended one by one, and signed out. */
 import { beforeAll, expect, test } from 'bun:test'
-import { asBearer, claimsOf, login, refresh } from '../../support/auth.ts'
+import { asBearer, beginSessions, claimsOf, login, refresh } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
 import {
   goodPassword,
@@ -118,16 +118,19 @@ describeBackends('sessions', (backend) => {
     expect(answer.body.data).toMatchObject([{ current: true }])
   })
 
-  test('are limited to 50: a new one ends the least recently used', async () => {
+  test('are limited to 50: a new one ends the least recently used, its access token too', async () => {
     const ann = await makeUser(server, tenant)
-    const { begin } = server.running.deps.sessions
+    const { body: second } = await login(server, ann.email)
+    await beginSessions(server, ann, tenant, 48)
+    expect((await ann.api.get('/auth/me')).status).toBe(200)
     const { body: newest } = await login(server, ann.email)
-    const epochs = { sessionEpoch: 0, tenantEpoch: 0, address: '::1', userAgent: 'x'.repeat(200) }
-    for (let count = 0; count < 49; count++) await begin({ userId: ann.id, tenantId: tenant.id, ...epochs })
     const sessions: { id: string }[] = await server.running.deps.sessions.list(ann.id)
     expect(sessions).toHaveLength(50)
-    expect(sessions.map(({ id }) => id)).toContain(String(claimsOf(newest.access_token)['sid']))
-    expect((await refresh(server, ann.refreshToken)).body.code).toBe('refresh_token_invalid')
+    for (const { access_token } of [second, newest]) {
+      expect(sessions.map(({ id }) => id)).toContain(String(claimsOf(access_token)['sid']))
+      expect((await asBearer(server, access_token).get('/auth/me')).status).toBe(200)
+    }
+    await expectEnded({ access_token: ann.accessToken, refresh_token: ann.refreshToken })
   })
 
   test('callers may change their own name and nothing else of the account', async () => {

@@ -22,7 +22,7 @@ const setUp = (step: () => Promise<void> = async () => undefined) => {
     close: async () => undefined,
   }
   const housekeeping = createHousekeeping({
-    config: { eventRetentionDays: 30, auditRetentionDays: 365 },
+    config: { eventRetentionDays: 30, auditRetentionDays: 365, auditRefusalsRetentionDays: 30 },
     db,
     store: { compareAndSet: async () => true },
     mailer: { deliver: async () => true },

@@ -13,7 +13,7 @@ import {
   type TestServer,
 } from '../../support/server.ts'
 import { until } from '../../support/until.ts'
-import { roundIn, rowsOf } from './setup.ts'
+import { housekeepingOf, roundIn, rowsOf } from './setup.ts'
 
 const figuresOf = async (url: string): Promise<(name: string) => number> => {
   const text = await (await fetch(`${url}/metrics`)).text()
@@ -99,18 +99,63 @@ describeBackends('expired rows', (backend) => {
     ).toEqual([{ ...round.removed, announced_removals: 0 }])
   })
 
+  test('of refused attempts go sooner, counted ones too, and those of spent invitations when none can be alive', async () => {
+    const id = (age: number) => `00000000-0000-7000-9000-${String(age).padStart(12, '0')}`
+    const at = (age: number) =>
+      sql`clock_timestamp() - make_interval(days => ${age}::int) + interval '1 hour'`
+    for (const age of [1, 29, 30, 31, 32, 400]) {
+      await rowsOf(
+        server,
+        'housekeeping',
+        sql`insert into audit_log (tenant_id, id, action, at)
+          values (${tenant.id}, ${id(age)}, 'auth.test_failed', ${at(age)})`,
+      )
+      await rowsOf(
+        server,
+        'system',
+        sql`insert into refusal_counts (tenant_id, id, hour, subject, action, reason, count, listed)
+          values (${tenant.id}, ${id(age)}, ${at(age)}, '192.0.2.0/24', 'auth.test_failed', '', 1, true)`,
+      )
+    }
+    for (const age of [1, 365, 366, 367, 400])
+      await rowsOf(
+        server,
+        { tenantId: tenant.id },
+        sql`insert into spent_invitations (tenant_id, invitation_id, at) values (${tenant.id}, ${id(age)}, ${at(age)})`,
+      )
+    expect((await housekeepingOf(server, { batchSize: 2 }).run()).removed).toMatchObject({
+      audit_refusals: 6,
+      spent_invitations: 2,
+      audit_entries: 0,
+    })
+    const ages = (names: string[]) => names.map((name) => Number(name.slice(-3))).sort((a, b) => a - b)
+    for (const [table, name, kept] of [
+      ['audit_log', 'id', [1, 29, 30]],
+      ['refusal_counts', 'id', [1, 29, 30]],
+      ['spent_invitations', 'invitation_id', [1, 365, 366]],
+    ] as const) {
+      const column = sql.raw(`${name}::text`)
+      const left = await subjects(
+        sql`select ${column} as subject from ${sql.raw(table)} where ${column} like '%-9000-%'`,
+      )
+      expect([table, ages(left)]).toEqual([table, [...kept]])
+    }
+  })
+
   test('never include the last day of the audit trail, even when the clock is a year off', async () => {
     await rowsOf(
       server,
       'housekeeping',
-      sql`insert into audit_log (tenant_id, id, action) values (${tenant.id}, gen_random_uuid(), 'fresh')`,
+      sql`insert into audit_log (tenant_id, id, action) values (${tenant.id}, gen_random_uuid(), 'fresh'),
+        (${tenant.id}, gen_random_uuid(), 'auth.fresh_failed')`,
     )
     await roundIn(server, 400)
     expect(
       await subjects(
-        sql`select action as subject from audit_log where action in ('fresh', 'test') order by 1`,
+        sql`select action as subject from audit_log
+          where action in ('fresh', 'test', 'auth.fresh_failed') order by 1`,
       ),
-    ).toEqual(['fresh', 'test'])
+    ).toEqual(['auth.fresh_failed', 'fresh', 'test'])
   })
 
   test('give housekeeping no way to change a tenant, and nobody else a way to delete a user', async () => {

@@ -18,7 +18,7 @@ export const housekeepingOf = (
   options: Partial<HousekeepingOptions> = {},
 ): Housekeeping => {
   const { db, store, mailer } = deps
-  const config = { eventRetentionDays: 30, auditRetentionDays: 365 }
+  const config = { eventRetentionDays: 30, auditRetentionDays: 365, auditRefusalsRetentionDays: 30 }
   return createHousekeeping({ config, db, store, mailer, log, ...options })
 }
 

@@ -28,6 +28,9 @@ function breach(statement: string, added: ReadonlySet<string>): string | null {
   if (/^ALTER TABLE [\w.]+ ALTER COLUMN \w+ SET DEFAULT [^,]*$/i.test(text)) return null
   if (/^CREATE INDEX /i.test(text)) return null
   if (/^CREATE FUNCTION /i.test(text)) return null
+  // Its function is new, so it is there to fill in what is new.
+  if (/^CREATE TRIGGER \w+ BEFORE INSERT OR UPDATE ON \w+ FOR EACH ROW EXECUTE FUNCTION /i.test(text))
+    return onNew(/EXECUTE FUNCTION (\w+)/i) ? null : 'a trigger of a function that it has'
   if (/^CREATE POLICY /i.test(text))
     return !/\bAS RESTRICTIVE\b/i.test(text) || onNew(/ ON ([\w.]+)/i) || /\bFOR DELETE\b/i.test(text)
       ? null
@@ -80,6 +83,8 @@ test.each([
   'REVOKE SELECT ON users FROM minimart_app',
   "DO $$ BEGIN EXECUTE 'ALTER TABLE users RENAME TO people'; END $$",
   'DELETE FROM users',
+  'CREATE TRIGGER late AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION new_table()',
+  'CREATE TRIGGER old BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION wire_time()',
 ])('that would be noticed: %s', (statement) => {
   expect(breach(statement, new Set(['new_table']))).not.toBeNull()
 })
@@ -91,6 +96,7 @@ test.each([
   'ALTER TABLE users ADD COLUMN phone text',
   "ALTER TABLE users ADD COLUMN phone text NOT NULL DEFAULT ''",
   'CREATE INDEX more ON users (full_name)',
+  'CREATE TRIGGER fill BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION new_table()',
 ])('that is harmless: %s', (statement) => {
   expect(breach(statement, new Set(['new_table']))).toBeNull()
 })

@@ -4,13 +4,14 @@ import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import type { MigrationConnection } from '../../../src/db/database.ts'
 import { migrateDown, migrateUp } from '../../../src/db/migrations/migrate.ts'
+import { migrations } from '../../../src/db/migrations/migrations.ts'
 import { applicationRole } from '../../../src/db/migrations/role.ts'
 import { revokeSharedRole, sharedRoleSeenAt } from '../../../src/db/migrations/shared-role.ts'
 import { openDatabase, withMigrationConnection } from '../../../src/db/open.ts'
 import { createHousekeeping } from '../../../src/features/housekeeping/job.ts'
 import { createTableStore } from '../../../src/store/database.ts'
 import { recordingLogger } from '../../support/log.ts'
-import { migrateAsBefore, serveAsBefore } from '../../support/older-release.ts'
+import { migrateAsBefore, migrationsBefore, serveAsBefore } from '../../support/older-release.ts'
 import { describePrivatePostgres, type PrivatePostgres, startPostgres } from '../../support/postgres.ts'
 import { createList, createTenant, failureOf, optionsFor, silentLog, type Tenant } from '../setup.ts'
 
@@ -208,10 +209,10 @@ describePrivatePostgres('databases of one server', () => {
     const { [role]: own = [], ...shared } = await rightsIn(url)
     expect(shared).toEqual(before)
     // What is listed in role.ts is what the migrations gave until then.
-    const keyedCalls = ['DELETE', 'INSERT', 'SELECT'].map((right) => `keyed_calls ${right}`)
-    const added = ['installation SELECT', 'retire_shared_role EXECUTE', ...keyedCalls]
-    expect(own.filter((right) => !added.includes(right))).toEqual(before['minimart_app'] ?? [])
-    expect(own).toEqual(expect.arrayContaining(added))
+    const thing = (right: string) => right.split(' ')[0]
+    const things = new Set(before['minimart_app']?.map(thing))
+    expect(own.filter((right) => things.has(thing(right)))).toEqual(before['minimart_app'] ?? [])
+    expect(own).toEqual(expect.arrayContaining(['installation SELECT', 'retire_shared_role EXECUTE']))
     await db.close()
   })
 
@@ -221,7 +222,7 @@ describePrivatePostgres('databases of one server', () => {
     const log = recordingLogger()
     const db = await openDatabase(optionsFor(url))
     const housekeeping = createHousekeeping({
-      config: { eventRetentionDays: 30, auditRetentionDays: 365 },
+      config: { eventRetentionDays: 30, auditRetentionDays: 365, auditRefusalsRetentionDays: 30 },
       db,
       store: createTableStore(db),
       mailer: { deliver: async () => true },
@@ -306,7 +307,8 @@ describePrivatePostgres('databases of one server', () => {
       const before = await rightsIn(url)
       await (await openDatabase(optionsFor(url))).close()
       if (state === 'finished') await withConnection(url, revokeSharedRole)
-      await withConnection(url, (connection) => migrateDown(connection, { log: silentLog }))
+      const added = migrations.length - migrationsBefore
+      await withConnection(url, (connection) => migrateDown(connection, { log: silentLog }, added))
       expect(await rightsIn(url)).toEqual(before)
       const older = serveAsBefore(url)
       clients.push(older)
