@@ -3,6 +3,7 @@ import postgres from 'postgres'
 import { createClient } from 'redis'
 import { migrationChecksum } from '../../src/db/migrations/apply.ts'
 import { migrations } from '../../src/db/migrations/migrations.ts'
+import { firstWithoutIt } from '../../src/db/migrations/shared-role.ts'
 import type { OpenStore } from '../../src/store/open.ts'
 import { scripts } from '../../src/store/redis-scripts.ts'
 
@@ -12,7 +13,7 @@ export async function migrateAsBefore(url: string): Promise<void> {
   try {
     await client`create table schema_migrations (version integer primary key, name text not null,
       checksum text not null, applied_at timestamptz(3) not null default clock_timestamp())`
-    for (const migration of migrations.slice(0, 4))
+    for (const migration of migrations.slice(0, firstWithoutIt))
       await client.begin(async (tx) => {
         await tx.unsafe(migration.up)
         await tx`insert into schema_migrations (version, name, checksum)

@@ -211,6 +211,9 @@ describePrivatePostgres('databases of one server', () => {
     const added = ['installation SELECT', 'retire_shared_role EXECUTE']
     expect(own.filter((right) => !added.includes(right))).toEqual(before['minimart_app'] ?? [])
     expect(own).toEqual(expect.arrayContaining(added))
+    const tables = await connect(url)`select relname::text as name from pg_class
+      where relnamespace = 'public'::regnamespace and relkind = 'r'`
+    for (const { name } of tables) expect(own).toContain(`${name} SELECT`)
     await db.close()
   })
 
