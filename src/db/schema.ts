@@ -4,7 +4,8 @@
  * the hand-written parts of migrations.
  *
  * A change here takes a migration, up and down (README, "Changing the schema"). A new column also goes into
- * archive/format.ts, a new table there too and into the row-level security of its migration.
+ * archive/format.ts, a new table there too, into the row-level security of its migration, and into the rights of the
+ * service's role (migrations/role.ts).
  */
 import { sql } from 'drizzle-orm'
 import {

@@ -3,10 +3,12 @@
  * beside this one. They are sent what they expect. Anybody can write to those channels, so what they publish is only
  * taken as a hint that the database has something new. To be removed with Installation.isUpgraded.
  */
+import { Type } from '@sinclair/typebox'
 import type { ListKey } from '../features/list-changes/events.ts'
+import { jsonReader } from '../lib/json.ts'
 import type { Logger } from '../log.ts'
 import { topicOf } from './broker.ts'
-import { type Message, messageText, readMessage } from './broker-messages.ts'
+import { type Message, messageText } from './broker-messages.ts'
 
 export const olderChannelOf = (list: ListKey): string => `minimart:${topicOf(list)}`
 
@@ -15,10 +17,18 @@ export const olderText = (message: Message): string => messageText({ ...message,
 
 const mark = { sealed: true }
 
+/** Of its messages no more than that: their events lack what this release adds to its own. */
+const readHint = jsonReader(
+  Type.Object({
+    list: Type.Object({ tenantId: Type.String(), listId: Type.String() }),
+    sealed: Type.Optional(Type.Boolean()),
+  }),
+)
+
 /** The list that an instance of the release before has changed; null for any other text, and for our own messages. */
 export function hintIn(text: string): ListKey | null {
-  const message = readMessage(text)
-  return message === null || 'sealed' in message ? null : message.list
+  const hint = readHint(text)
+  return hint === null || hint.sealed === true ? null : hint.list
 }
 
 const pauseMs = 50

@@ -26,7 +26,8 @@ async function freshSettings(
   return { ...common, DATABASE_URL: url, REDIS_URL: redisUrl, JWT_SECRET_KEY: secret }
 }
 
-const allChecks = ['settings', 'data folder', 'temporary', 'database', 'role', 'migrations', 'redis', 'mail']
+const inDatabase = ['role', 'migrations', 'neighbours']
+const allChecks = ['settings', 'data folder', 'temporary', 'database', ...inDatabase, 'redis', 'mail']
 
 describeExecutable('operating', (program) => {
   describeBackends('with', (backend) => {
@@ -165,7 +166,7 @@ describeExecutable('operating', (program) => {
       ['mail', 'SMTP_'],
     ] as const)
       expect(of(name)).toMatchObject({ ok: false, remedy: expect.stringContaining(remedy) })
-    for (const name of ['role', 'migrations']) expect(of(name)).toMatchObject({ ok: null })
+    for (const name of inDatabase) expect(of(name)).toMatchObject({ ok: null })
     for (const name of ['settings', 'data folder', 'temporary']) expect(of(name)).toMatchObject({ ok: true })
     expect(stdout).not.toContain('sesame')
 

@@ -3,11 +3,9 @@ import postgres from 'postgres'
 import { createClient } from 'redis'
 import { migrationChecksum } from '../../src/db/migrations/apply.ts'
 import { migrations } from '../../src/db/migrations/migrations.ts'
+import { firstWithoutIt } from '../../src/db/migrations/shared-role.ts'
 import type { OpenStore } from '../../src/store/open.ts'
 import { scripts } from '../../src/store/redis-scripts.ts'
-
-/** How many migrations the release before has. */
-export const migrationsBefore = 4
 
 /** Migrates an empty database as that release did. The URL's user must be allowed to create roles. */
 export async function migrateAsBefore(url: string): Promise<void> {
@@ -15,7 +13,7 @@ export async function migrateAsBefore(url: string): Promise<void> {
   try {
     await client`create table schema_migrations (version integer primary key, name text not null,
       checksum text not null, applied_at timestamptz(3) not null default clock_timestamp())`
-    for (const migration of migrations.slice(0, migrationsBefore))
+    for (const migration of migrations.slice(0, firstWithoutIt))
       await client.begin(async (tx) => {
         await tx.unsafe(migration.up)
         await tx`insert into schema_migrations (version, name, checksum)

@@ -7,8 +7,8 @@ import type { MigrationConnection } from '../database.ts'
 
 const sharedRole = 'minimart_app'
 
-/** Migrations before this one name it. */
-const firstWithoutIt = 4
+/** The first migration that does not name it: this one and later ones grant nothing (role.ts). */
+export const firstWithoutIt = 4
 
 /**
  * What stands for it in migrations: itself in a database that a release before began to use, else the database's own

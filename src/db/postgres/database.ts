@@ -165,7 +165,7 @@ async function onLease<T>(
 function sessionSettings({ role, deadlineMs }: PostgresOptions): Record<string, string> {
   const statementTimeoutMs = String(Math.ceil(deadlineMs * 0.9))
   return {
-    // Not only `minimart`, which is how migration 0004 tells the sessions of earlier releases.
+    // Not `minimart` alone, by which the function retire_shared_role knows the sessions of earlier releases.
     application_name: `minimart ${version}`,
     default_transaction_read_only: 'on',
     statement_timeout: statementTimeoutMs,

@@ -10,7 +10,7 @@ import { openSocket, type SocketTarget } from './socket.ts'
 
 export interface ConnectionOptions {
   readonly url: string
-  /** Of the session. */
+  /** Of the session, whose first statement makes them (connection.ts). */
   readonly settings: Readonly<Record<string, string>>
   /** For connecting and signing in. */
   readonly connectTimeoutSeconds: number

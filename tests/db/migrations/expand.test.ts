@@ -5,6 +5,7 @@
  */
 import { expect, test } from 'bun:test'
 import { migrations } from '../../../src/db/migrations/migrations.ts'
+import { firstWithoutIt } from '../../../src/db/migrations/shared-role.ts'
 
 /** Migrations from this version on are installed somewhere. */
 const firstHeld = 3
@@ -62,6 +63,11 @@ test('the previous release can run on each migration’s schema', () => {
     })
     expect(breaches).toEqual([])
   }
+})
+
+test('what the service may do is listed in role.ts, and granted by no migration', () => {
+  const granting = migrations.filter(({ version, up }) => version >= firstWithoutIt && /\bGRANT\b/i.test(up))
+  expect(granting.map(({ name }) => name)).toEqual([])
 })
 
 test.each([

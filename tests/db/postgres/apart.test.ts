@@ -6,12 +6,12 @@ import type { MigrationConnection } from '../../../src/db/database.ts'
 import { migrateDown, migrateUp } from '../../../src/db/migrations/migrate.ts'
 import { migrations } from '../../../src/db/migrations/migrations.ts'
 import { applicationRole } from '../../../src/db/migrations/role.ts'
-import { revokeSharedRole, sharedRoleSeenAt } from '../../../src/db/migrations/shared-role.ts'
+import { firstWithoutIt, revokeSharedRole, sharedRoleSeenAt } from '../../../src/db/migrations/shared-role.ts'
 import { openDatabase, withMigrationConnection } from '../../../src/db/open.ts'
 import { createHousekeeping } from '../../../src/features/housekeeping/job.ts'
 import { createTableStore } from '../../../src/store/database.ts'
 import { recordingLogger } from '../../support/log.ts'
-import { migrateAsBefore, migrationsBefore, serveAsBefore } from '../../support/older-release.ts'
+import { migrateAsBefore, serveAsBefore } from '../../support/older-release.ts'
 import { describePrivatePostgres, type PrivatePostgres, startPostgres } from '../../support/postgres.ts'
 import { createList, createTenant, failureOf, optionsFor, silentLog, type Tenant } from '../setup.ts'
 
@@ -213,6 +213,9 @@ describePrivatePostgres('databases of one server', () => {
     const things = new Set(before['minimart_app']?.map(thing))
     expect(own.filter((right) => things.has(thing(right)))).toEqual(before['minimart_app'] ?? [])
     expect(own).toEqual(expect.arrayContaining(['installation SELECT', 'retire_shared_role EXECUTE']))
+    const tables = await connect(url)`select relname::text as name from pg_class
+      where relnamespace = 'public'::regnamespace and relkind = 'r'`
+    for (const { name } of tables) expect(own).toContain(`${name} SELECT`)
     await db.close()
   })
 
@@ -307,7 +310,7 @@ describePrivatePostgres('databases of one server', () => {
       const before = await rightsIn(url)
       await (await openDatabase(optionsFor(url))).close()
       if (state === 'finished') await withConnection(url, revokeSharedRole)
-      const added = migrations.length - migrationsBefore
+      const added = migrations.length - firstWithoutIt
       await withConnection(url, (connection) => migrateDown(connection, { log: silentLog }, added))
       expect(await rightsIn(url)).toEqual(before)
       const older = serveAsBefore(url)
