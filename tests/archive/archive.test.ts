@@ -132,7 +132,7 @@ describeFull('a tenant moved from the embedded database into a running PostgreSQ
       'the revoked token to be refused',
       2000,
     )
-    // Running instances of the first release read only the last half minute, however long the import took.
+    // Running instances of the release before read only the last half minute, however long the import took.
     const [learnt] = await large.running.deps.db.read(
       { tenantId: moved.id },
       sql<{ at: string }>`select wire_time(min(at)) as at from revocations where tenant_id = ${moved.id}`,

@@ -76,8 +76,11 @@ describeExecutable('archives', (program) => {
         ...{ DATABASE_URL: url, REDIS_URL: redisUrl, JWT_SECRET_KEY: secret },
       }
       const second = await (await program.start([], { env: large })).ready()
-      const tried = await program.run(['import', 'house.jsonl.gz', '--dry-run'], { cwd, env: large })
+      const dry = ['import', 'house.jsonl.gz', '--dry-run']
+      const tried = await program.run(dry, { cwd, env: large })
       expect(tried).toMatchObject({ code: 0, stdout: expect.stringContaining('can be imported') })
+      const doubted = await program.run([...dry, '--unverified', '--json'], { cwd, env: large })
+      expect(JSON.parse(doubted.stdout)).toMatchObject({ verified: { addresses: 0, domains: [] } })
       const imported = await program.run(['import', 'house.jsonl.gz'], { cwd, env: large })
       expect(imported).toMatchObject({
         code: 0,
