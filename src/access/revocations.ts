@@ -3,9 +3,9 @@
  * of the last access-token lifetime in memory and polls for new ones twice a second, so checking a token costs no round
  * trip. Redis plays no part: nothing it loses brings a token back to life.
  *
- * A row names a tenant, a session, user or tenant of it and the epoch below which its tokens are dead. It is written in
- * the transaction of the change that causes it. Rows must outlive refresh tokens: the revocation of a session is also
- * what refuses a refresh when the store could not be reached.
+ * A row names a tenant, a subject (a session or user of it, or the tenant itself) and the epoch below which the
+ * subject's tokens are dead. It is written in the transaction of the change that causes it. Rows must outlive refresh
+ * tokens: the revocation of a session is also what refuses a refresh when the store could not be reached.
  *
  * A poll reads the rows of transactions that the snapshot of the poll before did not see, each once, however long its
  * transaction took to commit.
@@ -25,7 +25,7 @@ export interface Revocation {
 }
 
 export interface Revocations {
-  /** @param subject a session's, user's or tenant's id; whose tenant is `tenantId` */
+  /** @param subject a session or user of the tenant, or the tenant itself */
   covers(tenantId: string, subject: string, epoch: number, sessionId: string): boolean
   /** For the instance that made the change: takes effect immediately rather than with the next poll. */
   learn(revocation: Revocation): void

@@ -61,7 +61,7 @@ export async function importTenant(
       verified = await countVerified(query, tenant.id)
       await query(sql`select set_config('app.scope', 'system', true)`)
       await ensureOwnRevocations(query, tenant.id, firstLines.get('revocations') ?? 0)
-      // Late, since running instances of the first release look only half a minute back for new revocations.
+      // Late, since running instances of the release before look only half a minute back for new revocations.
       await query(sql`update revocations set at = clock_timestamp() where tenant_id = ${tenant.id}`)
       await record(query, tenant, { slug: tenant.slug, credentials, rows: allRows(archive.counts) })
       if (options.dryRun) throw rollback

@@ -1,7 +1,7 @@
 /**
  * What an archive may revoke: tokens of its own tenant and users, up to the epoch it gives them, and sessions and
- * invitations, of which nothing else is known. Instances keep revocations by tenant, but those of the first release go
- * by the subject alone.
+ * invitations, of which nothing else is known. Instances keep revocations by tenant, but those of the release before
+ * go by the subject alone.
  */
 
 import { sql } from 'drizzle-orm'

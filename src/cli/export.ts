@@ -15,7 +15,7 @@ export const exportCommand: Command = {
   minimart export --tenant corner-house - | ssh elsewhere minimart import -
 
 The archive contains the whole tenant as of one moment: users, lists, members, items (deleted ones too), events,
-redeemed invitations and revoked tokens, the audit trail. People can keep working during the export. Nothing is lost
+spent invitations and revoked tokens, the audit trail. People can keep working during the export. Nothing is lost
 between the embedded database and PostgreSQL, so this is also the way to grow: export from the small installation,
 import into the large one.
 
@@ -34,7 +34,7 @@ The format, JSON Lines in UTF-8:
   first line   {"minimart":"archive","version":2,"program":…,"tenant":{"id","slug","name"},"credentials":false}
   rows         {"table":"items","id":…,"list_id":…, …}: every column by name, times in UTC with milliseconds,
                quantities as text. Tables in the order tenants, users, shopping_lists, list_members, items,
-               list_events, revocations, audit_log, each sorted by primary key
+               list_events, revocations, spent_invitations, refusal_counts, audit_log, each sorted by primary key
   last line    {"minimart":"end","rows":{"items":…, …},"sha256":…,"exported_at":…}
                the checksum covers all lines before it: head -n -1 FILE | sha256sum`,
   options: {

@@ -156,6 +156,20 @@ describeBackends('an archive', (backend) => {
     }
   })
 
+  test('with a count of refusals for whatever it likes leaves the trail readable', async () => {
+    const email = `${crypto.randomUUID()}@five.example`
+    const entries = await withPeople(email)
+    const at = '2026-11-22T07:00:00.000Z'
+    const row = {
+      ...{ table: 'refusal_counts', id: Bun.randomUUIDv7(), hour: at, subject: 'nobody in particular' },
+      ...{ action: 'auth.refusals_counted', reason: '', count: 21, listed: true, last_at: at },
+    }
+    await imported(entries.toSpliced(-1, 0, row))
+    const { api } = await asPerson(server, email, goodPassword)
+    const { body } = await api.get('/audit?action=auth.refusals_counted')
+    expect(body.data).toMatchObject([{ id: row.id, target_id: null, address: row.subject }])
+  })
+
   test('brings verified addresses, which are counted by domain', async () => {
     const tag = crypto.randomUUID()
     const emails = ['a@one.example', 'b@one.example', 'c@two.example'].map((email) => `${tag}-${email}`)

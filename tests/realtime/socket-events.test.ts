@@ -75,7 +75,15 @@ describeBackends('events on the socket', (backend) => {
     expect(live.events(id)).toEqual(stored)
     expect(replayed.events(id)).toEqual(stored)
     for (const event of live.events(id)) {
-      expect(Object.keys(event)).toEqual(['type', 'payload', 'seq', 'at', 'actor_id'])
+      expect(Object.keys(event)).toEqual([
+        'type',
+        'payload',
+        'seq',
+        'position',
+        'action_id',
+        'at',
+        'actor_id',
+      ])
       expect(event.payload.list_id).toBe(id)
     }
   })

@@ -1,5 +1,6 @@
 /** Who may open a socket, and its first message. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
+import { version } from '../../src/version.ts'
 import { claimsOf, forge } from '../support/auth.ts'
 import { makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../support/people.ts'
 import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
@@ -25,7 +26,7 @@ describeBackends('opening a socket', (backend) => {
     const expires = new Date(Number(claimsOf(ann.accessToken)['exp']) * 1000).toISOString()
     expect(await socket.next('connected')).toEqual({
       type: 'connected',
-      payload: { user_id: ann.id, protocol: 1, expires_at: expires },
+      payload: { user_id: ann.id, protocol: 1, version, expires_at: expires },
     })
     expect(socket.protocol).toBe(via === 'subprotocol' ? 'minimart.v1' : '')
     await socket.settled()

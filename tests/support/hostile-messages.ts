@@ -32,9 +32,28 @@ export const idFieldsOf = (type: Type): string[] =>
 
 /** As JSON texts, because `JSON.stringify` cannot produce all of them. */
 const wrongForAny = ['null', 'true', '[]', '{}', '[1]', '{"$ne":null}', '{"__proto__":{"x":1}}', '""']
+const wrongNumbers = [
+  '-1',
+  '1.5',
+  '1e-7',
+  '1e400',
+  '-1e400',
+  '9007199254740993',
+  '1e300',
+  '"1"',
+  '"NaN"',
+  '"0x10"',
+]
+const wrongMarks = ['', '.', '.9f3ac01', '.9f3ac01bb', '.9F3AC01B', '-9f3ac01b', '.9f3ac01b\\n']
 const wrongByType: Record<string, readonly string[]> = {
   string: ['7', '-1.5', '1e400', '["a"]'],
-  integer: ['-1', '1.5', '1e-7', '1e400', '-1e400', '9007199254740993', '1e300', '"1"', '"NaN"', '"0x10"'],
+  integer: wrongNumbers,
+  'integer or string': [
+    ...wrongNumbers,
+    ...wrongMarks.map((mark) => `"7${mark}"`),
+    '"0.9f3ac01b"',
+    '"07.9f3ac01b"',
+  ],
 }
 const wrongIds = [
   '"groceries"',
@@ -51,9 +70,15 @@ const wrongIds = [
   `"' or 1=1 --"`,
 ]
 
+/** A field that takes one of several kinds has them all. */
+function kindOf({ type, anyOf }: Fields): string {
+  const kinds = Array.isArray(anyOf) ? anyOf.map((branch) => String(branch.type)) : [String(type)]
+  return kinds.toSorted().join(' or ')
+}
+
 /** @throws Error for a kind of field without hostile values: add some here */
 function wrongValues(type: Type, name: string, schema: Fields): string[] {
-  const kind = String(schema['type'])
+  const kind = kindOf(schema)
   const own = wrongByType[kind]
   if (!own) throw new Error(`there are no hostile values for ${type}.${name}, which is a ${kind}`)
   const long =

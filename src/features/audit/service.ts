@@ -5,10 +5,14 @@ import type { Database } from '../../db/database.ts'
 import { auditLog } from '../../db/schema.ts'
 import { rowJson, wireColumns } from '../../db/wire-json.ts'
 import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
+import { uuidPattern } from '../../lib/patterns.ts'
 import { countedForAccount, listedPerHour } from './entry.ts'
 import type { AuditQuery } from './model.ts'
 
-const isOfAccount: SQL = sql.raw(`(e.action = '${countedForAccount}')`)
+/** An import may bring any subject. */
+const isOfAccount: SQL = sql.raw(
+  `(e.action = '${countedForAccount}' and e.subject ~ '${uuidPattern.source}')`,
+)
 
 export interface AuditDeps {
   db: Database

@@ -2,8 +2,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { createClient as createRedis } from 'redis'
+import type { Database } from '../../../src/db/database.ts'
 import { compileStatement } from '../../../src/db/statement.ts'
+import { AppError } from '../../../src/errors.ts'
 import { listedPerHour } from '../../../src/features/audit/entry.ts'
+import { createFailedAttempts } from '../../../src/features/auth/failed-attempts.ts'
 import { login } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
 import {
@@ -201,6 +204,20 @@ describeBackends('refused attempts', (backend) => {
     expect(Number(headers.get('retry-after'))).toBeWithin(3500, 3601)
     expect((await verify('127.0.0.1', freshEmail('nobody'))).body.code).toBe('otp_invalid')
   })
+})
+
+test('a refused attempt that finds a thousand waiting to be recorded is answered 503', async () => {
+  const written = Promise.withResolvers<never[]>()
+  const db = { write: () => written.promise } as unknown as Database
+  const { record } = createFailedAttempts(db)
+  const source = { address: '192.0.2.1', requestId: null }
+  const attempt = { action: 'auth.sign_in_failed' as const, email: null, source }
+  // The first is being written.
+  const recorded = Array.from({ length: 1001 }, () => record(attempt, 'invalid_credentials'))
+  expect(() => record(attempt, 'invalid_credentials')).toThrow(AppError)
+  written.resolve([])
+  await Promise.all(recorded)
+  await record(attempt, 'invalid_credentials')
 })
 
 describeFull('refused attempts on two instances', () => {

@@ -47,7 +47,7 @@ describeBackends('in the store,', (backend) => {
     await redis.connect()
     close = () => redis.destroy()
     overwrite = async (pattern, value) => {
-      const keys = await redis.keys(`*${pattern}`)
+      const keys = await redis.keys(`*${pattern}*`)
       expect(keys).not.toEqual([])
       for (const key of keys) {
         await redis.del(key)

@@ -101,6 +101,23 @@ describeBackends('users who never verified their address', (backend) => {
     expect((await tenant.admin.api.post('/users', again)).status).toBe(201)
   })
 
+  test('have a week from the last change of their account, as after an import', async () => {
+    const tenant = await makeTenant(server)
+    const [changed, old] = [await makeUnverified(server, tenant), await makeUnverified(server, tenant)]
+    await rowsOf(
+      server,
+      'system',
+      sql`update users set created_at = now() - interval '30 days',
+          updated_at = case when id = ${changed.id} then now() else now() - interval '30 days' end
+        where id in (${changed.id}, ${old.id})`,
+    )
+    expect((await roundIn(server, 1)).outcome).toBe('done')
+    expect([await isAnnounced(server, changed), await isAnnounced(server, old)]).toEqual([false, true])
+    expect((await roundIn(server, 3)).removed.unverified_users).toBe(1)
+    const left = await addressesOf(tenant)
+    expect([left.includes(changed.email), left.includes(old.email)]).toEqual([true, false])
+  })
+
   test('stay where no admin can be notified, in a deactivated tenant, and where other rows refer to them', async () => {
     const root = await superAdmin(server)
     const email = freshEmail('alone')

@@ -1,6 +1,8 @@
 /** Invitations that do not work: the error for each reason, and which reason comes first. */
 import { beforeAll, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
+import { sql } from 'drizzle-orm'
+import { claimsOf } from '../../support/auth.ts'
 import { eventsOf, outcome } from '../../support/history.ts'
 import {
   join,
@@ -54,6 +56,33 @@ describeBackends('refused invitations', (backend) => {
       .map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()))
     return signed(head, { ...claims, ...change }, key)
   }
+
+  test('one that the release before redeemed is spent, and one redeemed here is spent there as well', async () => {
+    const { db } = server.running.deps
+    const { id } = await makeList(owner)
+    const before = await invitedBy(owner, id)
+    const jti = (token: string) => String(claimsOf(token)['jti'])
+    await db.write(
+      { tenantId: tenant.id },
+      sql`insert into revocations (tenant_id, subject, minimum_epoch) values (${tenant.id}, ${jti(before)}, 1)`,
+    )
+    expect(await everywhere(before)).toEqual(new Set(['409 invitation_spent']))
+
+    const [accepted, rejected] = [
+      await invitedBy(owner, id),
+      await invitedBy(owner, (await makeList(owner)).id),
+    ]
+    expect([await accepting(accepted), await rejecting(rejected)]).toEqual(['200', '204'])
+    for (const token of [accepted, rejected]) {
+      const gone = await db.write(
+        { tenantId: tenant.id },
+        sql`delete from revocations where tenant_id = ${tenant.id} and subject = ${jti(token)} returning 1`,
+      )
+      expect(gone).toHaveLength(1)
+      // Once no release writes there any more.
+      expect(await everywhere(token)).toEqual(new Set(['409 invitation_spent']))
+    }
+  })
 
   test('anything but an invitation of this service is invalid', async () => {
     const { id } = await makeList(owner)
