@@ -34,7 +34,8 @@ The format, JSON Lines in UTF-8:
   first line   {"minimart":"archive","version":2,"program":…,"tenant":{"id","slug","name"},"credentials":false}
   rows         {"table":"items","id":…,"list_id":…, …}: every column by name, times in UTC with milliseconds,
                quantities as text. Tables in the order tenants, users, shopping_lists, list_members, items,
-               list_events, revocations, spent_invitations, refusal_counts, audit_log, each sorted by primary key
+               list_events, keyed_calls, revocations, spent_invitations, refusal_counts, audit_log, each sorted by
+               primary key
   last line    {"minimart":"end","rows":{"items":…, …},"sha256":…,"exported_at":…}
                the checksum covers all lines before it: head -n -1 FILE | sha256sum`,
   options: {
