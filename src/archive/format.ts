@@ -10,8 +10,8 @@
  * every byte before the trailer, which alone has the time of the export: equal data gives equal checksums.
  *
  * Never in an archive: sessions, codes and whatever else is in the store, the keys that sign tokens, the installation's
- * id, and when an installation learnt of a revocation (`at`, `transaction_id`). An import sets these anew, so that
- * running instances notice the row and housekeeping keeps it as long as any token may live.
+ * id, and when an installation learnt of a revocation (`at`, `transaction_id`), which an import sets anew: so running
+ * instances notice the row, and housekeeping keeps it for the life of the longest token.
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'

@@ -46,20 +46,8 @@ export const expiredAuditEntries = ({ now, batchSize }: Bounds, retentionDays: n
 })
 
 /** A repeat is recognised for as long as events are kept. */
-export const oldKeyedCalls = ({ now, batchSize }: Bounds, retentionDays: number): CleanupTask => ({
-  what: 'keyed_calls',
-  next: (query) =>
-    counted(
-      query,
-      sql<Removed>`with gone as (
-        delete from keyed_calls k using (
-          select tenant_id, key, user_id from keyed_calls where at < ${daysBefore(now, retentionDays)}
-          order by at limit ${batchSize}::int
-        ) o where k.tenant_id = o.tenant_id and k.key = o.key and k.user_id = o.user_id returning 1
-      ) select count(*)::int as removed from gone`,
-      batchSize,
-    ),
-})
+export const oldKeyedCalls = (bounds: Bounds, retentionDays: number): CleanupTask =>
+  oldRows('keyed_calls', ['key', 'user_id'], bounds, retentionDays)
 
 /** Those that are counted too. */
 export const expiredAuditRefusals = ({ now, batchSize }: Bounds, retentionDays: number): CleanupTask => ({
@@ -72,35 +60,30 @@ export const expiredAuditRefusals = ({ now, batchSize }: Bounds, retentionDays: 
     ),
 })
 
-export const oldRevocations = ({ now, batchSize }: Bounds): CleanupTask => ({
-  what: 'revocations',
-  next: (query) =>
-    counted(
-      query,
-      sql<Removed>`with gone as (
-        delete from revocations r using (
-          select tenant_id, subject from revocations where at < ${daysBefore(now, revocationLifeDays)}
-          order by at limit ${batchSize}::int for update skip locked
-        ) o where r.tenant_id = o.tenant_id and r.subject = o.subject returning 1
-      ) select count(*)::int as removed from gone`,
-      batchSize,
-    ),
-})
+export const oldRevocations = (bounds: Bounds): CleanupTask =>
+  // One that is revoked anew at this moment is no longer old.
+  oldRows('revocations', ['subject'], bounds, revocationLifeDays, sql`for update skip locked`)
 
-export const oldSpentInvitations = ({ now, batchSize }: Bounds): CleanupTask => ({
-  what: 'spent_invitations',
-  next: (query) =>
-    counted(
-      query,
-      sql<Removed>`with gone as (
-        delete from spent_invitations s using (
-          select tenant_id, invitation_id from spent_invitations where at < ${daysBefore(now, revocationLifeDays)}
-          order by at limit ${batchSize}::int
-        ) o where s.tenant_id = o.tenant_id and s.invitation_id = o.invitation_id returning 1
-      ) select count(*)::int as removed from gone`,
-      batchSize,
-    ),
-})
+export const oldSpentInvitations = (bounds: Bounds): CleanupTask =>
+  oldRows('spent_invitations', ['invitation_id'], bounds, revocationLifeDays)
+
+/** @param key the columns of the primary key besides `tenant_id` */
+function oldRows(
+  table: Extract<CleanedKind, 'keyed_calls' | 'revocations' | 'spent_invitations'>,
+  key: readonly string[],
+  { now, batchSize }: Bounds,
+  days: number,
+  locking = sql``,
+): CleanupTask {
+  const columns = sql.raw(['tenant_id', ...key].join(', '))
+  const statement = sql<Removed>`with gone as (
+      delete from ${sql.raw(table)} where (${columns}) in (
+        select ${columns} from ${sql.raw(table)} where at < ${daysBefore(now, days)}
+        order by at limit ${batchSize}::int ${locking}
+      ) returning 1
+    ) select count(*)::int as removed from gone`
+  return { what: table, next: (query) => counted(query, statement, batchSize) }
+}
 
 interface Removed {
   removed: number

@@ -26,15 +26,15 @@ export const isRedeemed = ({ id, tenantId }: Invitation): SQL => sql`(
   or exists (select from revocations r where r.tenant_id = ${tenantId} and r.subject = ${id}))`
 
 /**
- * Statements or steps of one that mark the invitation as redeemed, once for each row of `from`; a second time violates
- * a primary key.
+ * CTEs that mark the invitation as redeemed, once for each row of `from`; a second time violates a primary key. The
+ * second insert reads the first, so that everybody makes them in that order and nobody waits in a circle.
  */
-export const redeemStatements = ({ id, tenantId }: Invitation, from: SQL) => ({
-  spent: sql`
-    insert into spent_invitations (tenant_id, invitation_id) select ${tenantId}::uuid, ${id}::uuid from ${from}`,
-  revoked: sql`
-    insert into revocations (tenant_id, subject, minimum_epoch) select ${tenantId}::uuid, ${id}::uuid, 1 from ${from}`,
-})
+export const redeemSteps = ({ id, tenantId }: Invitation, from: SQL): SQL => sql`spent as (
+    insert into spent_invitations (tenant_id, invitation_id)
+    select ${tenantId}::uuid, ${id}::uuid from ${from} returning tenant_id, invitation_id
+  ), revoked as (
+    insert into revocations (tenant_id, subject, minimum_epoch) select tenant_id, invitation_id, 1 from spent
+  )`
 
 /** Maps the violated primary key to invitation_spent; any other error is returned as it is. */
 export const alreadyRedeemed = (error: unknown): unknown =>

@@ -12,9 +12,9 @@ import { changeList, type ListWriter } from '../list-changes/change.ts'
 import { findEarlierCall, isKeyed } from '../list-changes/keyed-calls.ts'
 import { refusal } from '../list-changes/refusals.ts'
 import { visible } from '../list-changes/visible-lists.ts'
-import { listJson, memberJson } from '../list-changes/wire.ts'
+import { listJson, memberJson, summaryFields } from '../list-changes/wire.ts'
 import type { ListAnswer } from '../lists/service.ts'
-import { alreadyRedeemed, isRedeemed, redeemStatements, refuseRedeemed } from './redeeming.ts'
+import { alreadyRedeemed, isRedeemed, redeemSteps, refuseRedeemed } from './redeeming.ts'
 import { type Invitation, type InvitedRole, readInvitation, signInvitation } from './token.ts'
 
 export interface InvitationDeps extends ListWriter {
@@ -170,12 +170,10 @@ export async function acceptInvitation(
 export async function rejectInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<void> {
   const invitation = await readOwnInvitation(deps, actor, token)
   await getInvitedTo(deps, invitation)
-  const { spent, revoked } = redeemStatements(invitation, sql`(select) once`)
   await deps.db
     .write(
       actor,
-      spent,
-      revoked,
+      sql`with ${redeemSteps(invitation, sql`(select) once`)} select from spent`,
       auditStatement({ ...by(actor), ...invitationEntry('invitation.rejected', invitation) }),
     )
     .catch((error: unknown) => {
@@ -184,8 +182,10 @@ export async function rejectInvitation(deps: InvitationDeps, actor: Caller, toke
 }
 
 async function readOwnInvitation(deps: InvitationDeps, actor: Caller, token: string): Promise<Invitation> {
-  const invitation = await readInvitation(deps.jwt, token)
-  // The change itself looks at the key first.
+  const earlier = await findEarlierCall(deps.db, actor)
+  // Whoever repeats the call that accepted it may come late.
+  const invitation = await readInvitation(deps.jwt, token, { evenExpired: earlier?.same === true })
+  // Where there is a key, the change itself looks at that first.
   if (!isKeyed(actor)) await refuseRedeemed(deps.db, invitation)
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   const isTheirs =
@@ -205,7 +205,8 @@ const joining = (actor: Caller, invitation: Invitation) => ({
   reach: sql`true`,
   gone: {
     code: 'not_found' as const,
-    when: sql`t.deleted_at is not null or (t.member_role is null and not ${actor.role === 'tenant_admin'}::boolean)`,
+    when: sql`not exists (select from target l left join list_members m
+      on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId} where ${visible(actor)})`,
   },
   refuse: {
     invitation_spent: isRedeemed(invitation),
@@ -220,24 +221,16 @@ const joining = (actor: Caller, invitation: Invitation) => ({
   },
   audit: { ...invitationEntry('invitation.accepted', invitation), from: sql`joined` },
   answer: sql<ListAnswer>`coalesce(
-      (select ${listJson('b', summaryOf('b', sql`j.role`, sql`1`))} from bumped b, joined j),
-      (select ${listJson('t', summaryOf('t', sql`coalesce(t.member_role, 'tenant_admin')`, sql`0`))} from target t)
+      (select ${listJson('b', summaryFields('b', sql`j.role`, 1))} from bumped b, joined j),
+      (select ${listJson('t', summaryFields('t', sql`coalesce(t.member_role, 'tenant_admin')`))} from target t)
     )::text as body, coalesce((select version from bumped), (select version from target)) as tag`,
 })
 
-/** What a summary adds to a list. @param newcomers members whom the statement makes, so that it cannot count them yet */
-const summaryOf = (l: string, role: SQL, newcomers: SQL): SQL => {
-  const list = sql.raw(l)
-  return sql`${role} as role, ${list}.item_count, ${list}.pending_count, ${newcomers} + (
-    select count(*) from list_members c where c.tenant_id = ${list}.tenant_id and c.list_id = ${list}.id) as member_count`
-}
-
 function joiningSteps(actor: Caller, invitation: Invitation): SQL {
-  const { spent, revoked } = redeemStatements(invitation, sql`joined`)
   return sql`, joined as (
       insert into list_members (tenant_id, list_id, user_id, role)
       select ok.tenant_id, ok.id, ${actor.userId}::uuid, ${invitation.role}::text from ok returning *
-    ), spent as (${spent}), revoked as (${revoked}), newcomer as (
+    ), ${redeemSteps(invitation, sql`joined`)}, newcomer as (
       select j.*, u.full_name, u.email from joined j join users u on u.tenant_id = j.tenant_id and u.id = j.user_id
     )`
 }

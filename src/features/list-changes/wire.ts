@@ -21,6 +21,11 @@ export const listJson = (l: string, more?: SQL): SQL => {
   return rowJson(more ? sql`${columns}, ${more}` : columns)
 }
 
+/** What a summary adds to a list. @param newcomers members made by the statement itself, which it cannot count yet */
+export const summaryFields = (l: string, role: SQL, newcomers = 0): SQL =>
+  sql`${role} as role, ${sql.raw(`${l}.item_count, ${l}.pending_count, ${newcomers} + (select count(*) from list_members c
+    where c.tenant_id = ${l}.tenant_id and c.list_id = ${l}.id) as member_count`)}`
+
 /** @param m a membership @param u its user */
 export const memberJson = (m: string, u: string): SQL =>
   rowJson(sql`${wireColumns(listMembers, m, 'userId')}, ${wireColumns(users, u, 'fullName', 'email')},

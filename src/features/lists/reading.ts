@@ -7,7 +7,15 @@ import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { heldIn, historyStart, readSince } from '../../lib/history-position.ts'
 import type { KnownPositions } from '../list-changes/precondition.ts'
 import { visible } from '../list-changes/visible-lists.ts'
-import { eventJson, itemJson, listJson, listPosition, markAt, memberJson } from '../list-changes/wire.ts'
+import {
+  eventJson,
+  itemJson,
+  listJson,
+  listPosition,
+  markAt,
+  memberJson,
+  summaryFields,
+} from '../list-changes/wire.ts'
 import type { EventsQuery, ListsQuery, PageQuery } from './model.ts'
 
 /** The reader's role on the list `l`, over their membership `m`. */
@@ -15,10 +23,6 @@ const ownRole = sql.raw(`coalesce(m.role, 'tenant_admin')`)
 
 const membership = (actor: Actor): SQL => sql`list_members m
   on m.tenant_id = l.tenant_id and m.list_id = l.id and m.user_id = ${actor.userId}`
-
-/** What a summary adds to the list `l`, over the reader's membership `m`. */
-export const summaryFields: SQL = sql`${ownRole} as role, l.item_count, l.pending_count,
-  (select count(*) from list_members c where c.tenant_id = l.tenant_id and c.list_id = l.id) as member_count`
 
 /**
  * When the list `l` had last changed as of the moment at which the first page was read. A list that has changed since
@@ -54,7 +58,7 @@ export async function listLists(
       select p.body, json_build_array(
         wire_time(coalesce(${asOf}::timestamptz, max(p.changed_at) over ())), wire_time(p.changed_at), p.id)::text as key
       from (
-        select ${listJson('l', summaryFields)}::text as body, l.id, c.changed_at
+        select ${listJson('l', summaryFields('l', ownRole))}::text as body, l.id, c.changed_at
         from shopping_lists l ${source} ${membership(actor)}, lateral (${changedAsOf(asOf)}) c
         where l.tenant_id = ${actor.tenantId} and ${only}
           and (${asOf}::timestamptz is null or (l.created_at <= ${asOf}::timestamptz

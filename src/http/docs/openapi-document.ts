@@ -149,7 +149,8 @@ function conditionalHeaders(operation: JsonObject): JsonObject[] {
     description,
     schema: { type: 'string' },
   })
-  const takesKeys = JSON.stringify(responses['409'] ?? null).includes('idempotency_conflict')
+  const conflicts = objectIn(objectIn(objectIn(responses, '409'), 'content'), 'application/problem+json')
+  const takesKeys = 'idempotency_conflict' in objectIn(conflicts, 'examples')
   return [
     ...(takesKeys ? [header('Idempotency-Key', 'A UUIDv7; the call can then be repeated safely.')] : []),
     ...(responses['412'] ? [header('If-Match', 'Only if its `ETag` is still this, like `"3"`.')] : []),

@@ -1,5 +1,6 @@
 /** Calls with an `Idempotency-Key`, whose answers were lost and that are sent again. */
 import { beforeAll, expect, test } from 'bun:test'
+import { signInvitation } from '../../../src/features/invitations/token.ts'
 import { newId } from '../../../src/lib/ids.ts'
 import type { Answer } from '../../support/client.ts'
 import { eventsOf, outcome, refusedFields } from '../../support/history.ts'
@@ -13,6 +14,7 @@ import {
   type Tenant,
 } from '../../support/people.ts'
 import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
+import { until } from '../../support/until.ts'
 
 describeBackends('a keyed call', (backend) => {
   let server: TestServer
@@ -114,6 +116,24 @@ describeBackends('a keyed call', (backend) => {
     )
     await join(ann, id, eve)
     await twice((key) => ann.api.delete(path, withKey(key)))
+  })
+
+  test('that joined is recognised after the invitation has expired', async () => {
+    const eve = await makeUser(server, tenant)
+    const invited = {
+      tenantId: tenant.id,
+      listId: id,
+      email: eve.email,
+      role: 'editor',
+      inviterId: ann.id,
+    } as const
+    const token = await signInvitation(server.running.deps.jwt, invited, 2)
+    const key = newId()
+    const accept = (options = {}) => eve.api.post('/invitations/accept', { token }, options)
+    expect((await accept(withKey(key))).status).toBe(200)
+    await until(async () => outcome(await accept()) === '410 invitation_expired', 'the end of the invitation')
+    expect(outcome(await accept(withKey(newId())))).toBe('410 invitation_expired')
+    expect((await accept(withKey(key))).status).toBe(200)
   })
 
   test('by somebody who may no longer see the list finds nothing', async () => {
