@@ -86,7 +86,7 @@ async function makeHalf(server: TestServer, twin: ListIds): Promise<Half> {
   await server.running.deps.db.write(
     'system',
     sql`insert into refusal_counts (tenant_id, id, hour, subject, action, reason, count, listed) values
-      (${tenant.id}, ${Bun.randomUUIDv7()}, '2026-01-02', '203.0.113.0/24', 'auth.sign_in_failed', '', 1, true)`,
+      (${tenant.id}, ${Bun.randomUUIDv7()}, date_trunc('hour', now()), '203.0.113.0/24', 'auth.sign_in_failed', '', 1, true)`,
   )
   return {
     tenant,

@@ -164,7 +164,7 @@ async function follow({ server, mine }: Mirror, listIds: ListIds): Promise<Outco
   const { list } = listIds
   const socket = await openSocket(server, mine.people.viewer.accessToken)
   const { payload } = await socket.follow(list, 0)
-  await until(() => socket.seqs(list).length >= payload.seq, 'all events')
+  await until(() => socket.seqs(list).length >= payload.seq, 'all events', 10_000)
   socket.send('unsubscribe', { list_id: list })
   await socket.next('unsubscribed')
   socket.close()

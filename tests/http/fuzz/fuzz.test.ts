@@ -18,7 +18,7 @@ import { digestOf, fillIn, makeWorld, type World } from './world.ts'
 
 const seed = seedOf('FUZZ')
 /** Enough that each status below occurs. The embedded database, where a request costs three times as much, gets a share. */
-const suiteRuns = { full: 1000, embedded: 250 }
+const suiteRuns = { full: 600, embedded: 150 }
 const answerWithinMs = 5000
 const unreadBytes = 64 * 1024
 /** Successful requests wear the world out: users are deactivated, lists deleted, sessions ended. */
