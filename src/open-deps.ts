@@ -19,11 +19,12 @@ import { createJwtSigner } from './http/jwt-signer.ts'
 import { createBackground } from './lib/background.ts'
 import { createCursors } from './lib/cursor.ts'
 import { deriveKey } from './lib/keys.ts'
+import { remembered } from './lib/remembered.ts'
 import type { Logger } from './log.ts'
 import { createMailer } from './mail/mailer.ts'
 import { createMetrics, type Metrics } from './operations/metrics.ts'
 import { type MetricsServer, startMetricsServer } from './operations/metrics-server.ts'
-import type { Phase } from './operations/readiness.ts'
+import { createReadiness, type Phase } from './operations/readiness.ts'
 import { createLive } from './realtime/live.ts'
 import { openStore } from './store/open.ts'
 import { createRateLimiter } from './store/rate-limiter.ts'
@@ -38,6 +39,8 @@ export interface OpenOptions {
 
 const maxWaitingHashes = 64
 const maxBackgroundTasks = 500
+/** However often it is scraped: making it takes longer than serving it. */
+const metricsEveryMs = 1000
 const sendMailsMs = 2500
 const sendTracesMs = 1000
 
@@ -56,8 +59,9 @@ export async function openDeps(
   const { db, store, mailer } = backends
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
   const { live, limits } = services
-  const metrics = createMetrics({ mailer, passwords: backends.passwords, live, limits, db, store, phase })
-  const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
+  const readiness = createReadiness({ db, store, live, phase })
+  const metrics = createMetrics({ mailer, passwords: backends.passwords, live, limits, db, store, readiness })
+  const served = { ...metrics, text: remembered(metricsEveryMs, gatherMetrics?.(metrics) ?? metrics.text) }
   const deps: AppDeps = {
     ...backends,
     ...services,
@@ -65,6 +69,7 @@ export async function openDeps(
     config,
     log,
     phase,
+    readiness,
     metrics,
     servedMetrics: config.metricsPort === null ? served : null,
     publicUrl: config.publicUrl ?? '',

@@ -70,13 +70,13 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
     known.set(subject, {
       minimumEpoch,
       ...(exempt ? { exempt } : {}),
-      forgetAt: Date.now() + (tokenTtlSeconds + overlapSeconds) * 1000,
+      forgetAt: performance.now() + (tokenTtlSeconds + overlapSeconds) * 1000,
     })
     if (isNew) for (const listener of listeners) listener(subject)
   }
 
   const readSince = async (seconds: number): Promise<void> => {
-    const rows = await db.read(
+    const rows = await db.readUrgent(
       'system',
       sql<Row>`select subject, minimum_epoch, spared_session, spared_epoch from revocations
         where at > clock_timestamp() - make_interval(secs => ${seconds}::int)`,
@@ -89,7 +89,7 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
   }
 
   const forgetOld = (): void => {
-    const now = Date.now()
+    const now = performance.now()
     for (const [subject, { forgetAt }] of known) if (forgetAt < now) known.delete(subject)
   }
 

@@ -11,7 +11,14 @@ import type { SQL } from 'drizzle-orm'
  * A Caller (access/actor.ts) is a tenant's scope that also names its request.
  */
 export type Scope =
-  | { readonly tenantId: string; readonly requestId?: string | null }
+  | {
+      readonly tenantId: string
+      readonly requestId?: string | null
+      /** Of a write: the id of the row that it locks first. Those of one row wait here, not each on a connection. */
+      readonly row?: string
+      /** Of a write: a lock that takes longer fails it (isLockTimeout). The embedded database has none to wait for. */
+      readonly lockTimeoutMs?: number
+    }
   | 'system'
   | 'streams'
   | 'housekeeping'
@@ -32,6 +39,8 @@ export interface Database {
   readonly kind: 'embedded' | 'postgres'
   /** One read-only statement, prepared, in one round trip; retried once when its connection breaks. */
   read<Row>(scope: Scope, statement: SQL<Row>): Promise<Row[]>
+  /** The same ahead of all other calls, for those on whom the service itself depends: at most a few at a time. */
+  readUrgent<Row>(scope: Scope, statement: SQL<Row>): Promise<Row[]>
   /**
    * Statements in one transaction, prepared, in one round trip; none can use another's result. Never retried.
    * Each sees what was committed before it started, so when the first locks a row the next ones get a fresh view.
@@ -49,9 +58,7 @@ export interface Database {
 export interface PoolStats {
   connections: number
   connectionLimit: number
-  /** Calls in progress, the waiting ones included. */
-  calls: number
-  /** Calls that wait for a connection: transactions, or any of the embedded database's one session. */
+  /** Calls that wait in this process for a connection, or for the embedded database's one session. */
   waiting: number
 }
 

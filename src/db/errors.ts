@@ -79,6 +79,14 @@ export const isStalePlan = (error: unknown): boolean =>
   errorCode(error) === '26000' ||
   (errorCode(error) === '0A000' && textField(error, 'routine') === 'RevalidateCachedQuery')
 
+/** As `databaseError` maps it. */
+export const isDiskFull = (error: unknown): boolean =>
+  error instanceof AppError && errorCode(error.extras.cause) === diskFull
+
+/** A write that waited for a lock longer than its scope's lockTimeoutMs; nothing of it has happened. */
+export const isLockTimeout = (error: unknown): boolean =>
+  error instanceof AppError && errorCode(error.extras.cause) === '55P03'
+
 /** The SQLSTATE, or the driver's or operating system's code; empty when there is none. */
 export const errorCode = (error: unknown): string => textField(error, 'code')
 

@@ -7,6 +7,7 @@ import type { Statement } from './statement.ts'
 
 const forSession = `select set_config('app.tenant_id', $1, false), set_config('app.scope', $2, false)`
 const forTransaction = `select set_config('app.tenant_id', $1, true), set_config('app.scope', $2, true)`
+const withLockTimeout = `${forTransaction}, set_config('lock_timeout', $3, true)`
 
 /** Lasts until the connection's next call, which sets its own. */
 export const scopeForSession = (scope: Scope): Statement => ({
@@ -15,10 +16,10 @@ export const scopeForSession = (scope: Scope): Statement => ({
 })
 
 /** Ends with the transaction. */
-export const scopeForTransaction = (scope: Scope): Statement => ({
-  text: forTransaction,
-  parameters: scopeSettings(scope),
-})
+export const scopeForTransaction = (scope: Scope): Statement =>
+  typeof scope === 'string' || scope.lockTimeoutMs === undefined
+    ? { text: forTransaction, parameters: scopeSettings(scope) }
+    : { text: withLockTimeout, parameters: [...scopeSettings(scope), String(scope.lockTimeoutMs)] }
 
 export const scopeSettings = (scope: Scope): [tenantId: string, name: string] =>
   typeof scope === 'string' ? ['', scope] : [scope.tenantId, '']

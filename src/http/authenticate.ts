@@ -6,6 +6,7 @@ import { Elysia } from 'elysia'
 import type { AccessTokens } from '../access/access-tokens.ts'
 import type { Caller, Role } from '../access/actor.ts'
 import type { RateLimits } from '../access/rate-limits.ts'
+import { nameCaller } from '../db/shares.ts'
 import { AppError } from '../errors.ts'
 import { requestInfo } from './request-info.ts'
 
@@ -39,6 +40,7 @@ export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience) =>
     const { actor } = await tokens.read(bearer(request))
     const info = requestInfo(request)
     info.actor = actor
+    nameCaller(actor.userId)
     await limits.ofUser(info, actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusals[audience])
     const caller: Caller = { ...actor, address: info.address, requestId: info.id }

@@ -13,8 +13,9 @@ import pTimeout from 'p-timeout'
 import { createClient, createCluster } from 'redis'
 import { jsonReader } from '../lib/json.ts'
 import type { Logger } from '../log.ts'
+import { isErrorReply } from '../store/redis.ts'
 import { accessOf, isCluster } from '../store/redis-cluster.ts'
-import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
+import { type Broker, type BrokerHandlers, type BrokerState, topicOf } from './broker.ts'
 
 const prefix = 'minimart:'
 const canaryMs = 1000
@@ -69,6 +70,7 @@ export function createRedisBroker(
       channels.delete(channel)
       link.unsubscribe(channel)
     },
+    state: link.state,
     close: link.close,
   }
 }
@@ -113,7 +115,7 @@ function createLink(options: LinkOptions) {
   let publisher: RedisConnection | null = null
   let subscriber: Subscriber | null = null
   let closed = false
-  let down = false
+  let state: BrokerState = 'up'
   let connecting = false
 
   const disconnect = (): void => {
@@ -131,14 +133,16 @@ function createLink(options: LinkOptions) {
       publisher = pair.publisher
       subscriber = pair.subscriber
       await subscribeAll(pair.subscriber, options)
+      // May be refused where subscribing is not.
+      for (const channel of pair.subscriber.canaries.keys()) await pair.publisher.publish(channel, '')
       if (closed) return disconnect()
-      if (down) options.log.info('Redis relays live events between instances again')
-      down = false
+      if (state !== 'up') options.log.info('Redis relays live events between instances again')
+      state = 'up'
       options.onReconnect()
     } catch (error) {
       disconnect()
-      if (!down && !closed) options.log.warn(outageMessage, { error })
-      down = true
+      if (state === 'up' && !closed) options.log.warn(outageMessage, { error })
+      state = isErrorReply(error) ? 'refused' : 'down'
     } finally {
       connecting = false
     }
@@ -161,7 +165,7 @@ function createLink(options: LinkOptions) {
   const checkCanaries = async (): Promise<void> => {
     if (connecting) return
     const canaries = [...(subscriber?.canaries ?? [])]
-    if (publisher && subscriber && canaries.every(([, seenAt]) => Date.now() - seenAt <= silenceMs))
+    if (publisher && subscriber && canaries.every(([, seenAt]) => performance.now() - seenAt <= silenceMs))
       await Promise.all(canaries.map(([channel]) => publish(channel, '')))
     else {
       disconnect()
@@ -174,6 +178,7 @@ function createLink(options: LinkOptions) {
 
   return {
     publish,
+    state: (): BrokerState => state,
     async subscribe(channel: string): Promise<void> {
       const on = subscriber?.connection
       if (on) await on.subscribe(channel, options.receive).catch(() => replace(on))
@@ -198,7 +203,7 @@ async function subscribeAll(
   { channels, receive }: LinkOptions,
 ): Promise<void> {
   for (const channel of channels) await connection.subscribe(channel, receive)
-  for (const channel of canaries.keys()) canaries.set(channel, Date.now())
+  for (const channel of canaries.keys()) canaries.set(channel, performance.now())
 }
 
 const outageMessage =
@@ -206,7 +211,7 @@ const outageMessage =
 
 interface Subscriber {
   connection: RedisConnection
-  /** When each canary was last received. */
+  /** When each canary was last received, by performance.now(). */
   canaries: Map<string, number>
 }
 
@@ -232,8 +237,8 @@ async function openPair(
     const connection = await open()
     const canaries = new Map<string, number>()
     for (const channel of await connection.canaryChannels(canaryName)) {
-      canaries.set(channel, Date.now())
-      await connection.subscribe(channel, () => canaries.set(channel, Date.now()))
+      canaries.set(channel, performance.now())
+      await connection.subscribe(channel, () => canaries.set(channel, performance.now()))
     }
     return { publisher: publishing, subscriber: { connection, canaries } }
   } catch (error) {

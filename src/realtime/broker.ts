@@ -13,8 +13,12 @@ export interface Broker {
   /** Once it resolves, events published anywhere reach `onEvents`, unless the connection is down. */
   listen(list: ListKey): Promise<void>
   unlisten(list: ListKey): void
+  state(): BrokerState
   close(): Promise<void>
 }
+
+/** `refused`: the backend answers, but does not let this user subscribe or publish. */
+export type BrokerState = 'up' | 'down' | 'refused'
 
 export interface BrokerHandlers {
   onEvents(list: ListKey, events: readonly ListEvent[], requestId: string | null): void
@@ -37,6 +41,7 @@ export function createLocalBroker({ onEvents }: BrokerHandlers): Broker {
     unlisten: (list) => {
       listened.delete(topicOf(list))
     },
+    state: () => 'up',
     close: async () => undefined,
   }
 }

@@ -4,9 +4,10 @@
  * taken off the topic in the same synchronous step, after that event and before the next.
  */
 import type { Database } from '../db/database.ts'
+import { forService } from '../db/shares.ts'
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
-import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
+import { type Broker, type BrokerHandlers, type BrokerState, topicOf } from './broker.ts'
 import { readEvents, readHeads } from './event-log.ts'
 import { createStream, type Stream } from './stream.ts'
 
@@ -42,6 +43,7 @@ export interface Hub {
   /** Compares the heads of all streams with the database and reads what is missing. @throws AppError database_unavailable */
   reconcileHeads(): Promise<void>
   counts(): HubCounts
+  brokerState(): BrokerState
   /** Observes the seconds from an event's commit to its delivery here; events without listeners are left out. */
   onDelivery(observer: (seconds: number) => void): void
   close(): Promise<void>
@@ -67,20 +69,15 @@ export function createHub(deps: HubDeps): Hub {
     topics.get(topicOf(list))?.enqueue(events)
 
   const reconcileHeads = (): Promise<void> => catchUpAll(deps, [...topics.values()])
-  const reconcileInBackground = (): void => {
-    reconcileHeads().catch((error: unknown) =>
-      log.warn('streams could not be compared with the database; trying again', { error }),
-    )
-  }
+  const reconciling = createReconciling(deps, reconcileHeads)
 
   const broker = deps.makeBroker({
     onEvents(list, events, requestId) {
       log.debug('events arrived', logFields(list, events, requestId))
       enqueue(list, events)
     },
-    onReconnect: reconcileInBackground,
+    onReconnect: reconciling.start,
   })
-  const timer = setInterval(reconcileInBackground, deps.reconcileMs)
 
   const onDelivered = (event: ListEvent, listeners: number): void => {
     counts.delivered += listeners
@@ -133,11 +130,45 @@ export function createHub(deps: HubDeps): Hub {
       observeDelivery = observer
     },
     counts: () => ({ ...counts, streams: topics.size }),
+    brokerState: broker.state,
     async close() {
-      clearInterval(timer)
+      reconciling.stop()
       for (const topic of topics.values()) topic.stream()?.close()
       topics.clear()
       await broker.close()
+    },
+  }
+}
+
+/** The first retry comes after this, each next one after twice as long. */
+const firstRetryMs = 50
+
+/** Reconciles at regular intervals and, where that fails, again as soon as it may work. */
+function createReconciling({ log, reconcileMs }: HubDeps, reconcileHeads: () => Promise<void>) {
+  let failures = 0
+  let retry: Timer | undefined
+  let isStopped = false
+  const start = (): void => {
+    clearTimeout(retry)
+    void reconcileHeads().then(
+      () => {
+        failures = 0
+      },
+      (error: unknown) => {
+        if (failures === 0) log.warn('streams could not be compared with the database; trying again', { error })
+        failures += 1
+        clearTimeout(retry)
+        if (!isStopped) retry = setTimeout(start, Math.min(firstRetryMs * 2 ** (failures - 1), reconcileMs))
+      },
+    )
+  }
+  const timer = setInterval(start, reconcileMs)
+  return {
+    start,
+    stop(): void {
+      isStopped = true
+      clearInterval(timer)
+      clearTimeout(retry)
     },
   }
 }
@@ -194,9 +225,10 @@ function openTopic(list: ListKey, deps: TopicDeps): Topic {
     const head = (await readHeads(db, [list])).get(name) ?? 0
     stream = createStream(head, {
       log,
-      read: (cursor) => readEvents(db, list, cursor),
+      // Everybody's, whoever's event or subscription it was that found them missing.
+      read: (cursor) => forService(() => readEvents(db, list, cursor)),
       deliver,
-      reauthorize,
+      reauthorize: () => forService(reauthorize),
       resync: (seq) => publishToTopic(name, deps.resyncText(list, seq)),
       onGapFilled(count, firstSeq) {
         deps.onGapFilled(count)
@@ -211,7 +243,7 @@ function openTopic(list: ListKey, deps: TopicDeps): Topic {
     list,
     listeners,
     users: 0,
-    opened: open(),
+    opened: forService(open),
     stream: () => stream,
     enqueue(events) {
       if (stream) stream.enqueue(events)
@@ -226,7 +258,7 @@ export const isTerminalFor = ({ type, userId }: ListEvent, reader: string): bool
 
 const concurrentCatchUps = 8
 
-async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promise<void> {
+async function catchUpAll({ db }: HubDeps, topics: readonly Topic[]): Promise<void> {
   if (topics.length === 0) return
   const heads = await readHeads(
     db,
@@ -238,13 +270,13 @@ async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promi
     return stream && seq > stream.head() ? [{ stream, seq }] : []
   })
   // After an outage there may be thousands; one that cannot be read must not hold up the others.
+  const failures: unknown[] = []
   const work = async (): Promise<void> => {
     for (let next = behind.pop(); next; next = behind.pop())
-      await next.stream
-        .catchUp(next.seq)
-        .catch((error: unknown) => log.warn('missed events could not be read from the database', { error }))
+      await next.stream.catchUp(next.seq).catch((error: unknown) => failures.push(error))
   }
   await Promise.all(Array.from({ length: concurrentCatchUps }, work))
+  if (failures.length > 0) throw failures[0]
 }
 
 /** By which a change can be traced through the logs of all instances. */

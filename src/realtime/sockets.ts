@@ -39,8 +39,8 @@ export function createSockets(deps: ConnectionDeps & { revocations: Revocations 
   const perUser = new Map<string, number>()
   let closing = false
   const timer = setInterval(() => {
-    const now = Date.now()
-    for (const connection of connections) connection.tick(now)
+    const [now, uptime] = [Date.now(), performance.now()]
+    for (const connection of connections) connection.tick(now, uptime)
   }, tickMs)
 
   const stopListening = deps.revocations.onRevoked((subject) => {

@@ -9,6 +9,7 @@ import type { Logger } from '../log.ts'
 import type { SharedBuckets } from './rate-limiter.ts'
 import { connectedNode, createStoreCluster, isCluster, type StoreCluster } from './redis-cluster.ts'
 import { scripts } from './redis-scripts.ts'
+import { createSilenceWatch, type Reconnectable } from './redis-silence.ts'
 import type { Store } from './store.ts'
 
 export interface RedisStore extends Store {
@@ -53,11 +54,12 @@ export async function openRedisStore({ url, log }: { url: string; log: Logger })
   })
   await pTimeout(connected, { milliseconds: answerTimeoutMs, message: false })
 
-  const call = createCalls(async (key, timeoutMs) => {
-    const node = cluster === null ? singleServer : await connectedNode(cluster, keyPrefix + key, timeoutMs)
-    if (outages.isOlderThan(timeoutMs, node)) throw new Error('Redis has been unavailable for longer')
-    return cluster ?? client
-  })
+  const singleTarget: Target = { to: client, node: { address: singleServer, client } }
+  const call = createCalls(outages, async (key, timeoutMs) =>
+    cluster === null
+      ? singleTarget
+      : { to: cluster, node: await connectedNode(cluster, keyPrefix + key, timeoutMs) },
+  )
   return {
     ...storeCommands(call),
     close: async () => {
@@ -87,12 +89,28 @@ type Call = <T>(
   timeoutMs?: number,
 ) => Promise<T>
 
-/** @param clientFor resolves once a command for `key` can be sent, and rejects after the timeout at the latest */
-const createCalls =
-  (clientFor: (key: string, timeoutMs: number) => Promise<Client | StoreCluster>): Call =>
-  async (key, command, timeoutMs = answerTimeoutMs) => {
+/** Where a command goes: in a cluster to the node that owns its key. */
+interface Target {
+  to: Client | StoreCluster
+  node: { address: string; client: Reconnectable }
+}
+
+/** @param targetFor resolves once a command for `key` can be sent, and rejects after the timeout at the latest */
+function createCalls(outages: Outages, targetFor: (key: string, timeoutMs: number) => Promise<Target>): Call {
+  const watched = createSilenceWatch()
+  const send = async <T>(
+    key: string,
+    command: (to: Target['to']) => Promise<T>,
+    timeoutMs: number,
+  ): Promise<T> => {
+    const { to, node } = await targetFor(key, Math.min(timeoutMs, sendTimeoutMs))
+    if (outages.isOlderThan(timeoutMs, node.address)) throw new Error('Redis has been unavailable for longer')
+    const onSilent = (error: Error): void => outages.begin(node.address, error)
+    return await watched(node.client, () => command(to), onSilent)
+  }
+  return async (key, command, timeoutMs = answerTimeoutMs) => {
     try {
-      return await pTimeout(clientFor(key, Math.min(timeoutMs, sendTimeoutMs)).then(command), {
+      return await pTimeout(send(key, command, timeoutMs), {
         milliseconds: timeoutMs,
         message: `Redis did not answer within ${timeoutMs} ms`,
       })
@@ -100,6 +118,7 @@ const createCalls =
       throw isFault(error) ? error : unavailable(error)
     }
   }
+}
 
 const storeCommands = (call: Call): Omit<Store, 'close'> => ({
   get: (key) => call(key, (to) => to.get(key)),
@@ -112,9 +131,13 @@ const storeCommands = (call: Call): Omit<Store, 'close'> => ({
     call(key, (to) => to.compareAndSet(key, expected, next, next === null ? 0 : toMs(ttlSeconds))),
   increment: (key, ttlSeconds) => call(key, (to) => to.incrementWithTtl(key, toMs(ttlSeconds))),
   ping: async () => {
-    await call('', (to) => to.ping())
+    await call(probeKey, (to) => to.set(probeKey, '', { condition: 'XX', expiration: probeExpiration }))
   },
 })
+
+/** Writes nothing, as there is no such key; but a server that is full or takes no writes refuses it like any write. */
+const probeKey = 'probe'
+const probeExpiration = { type: 'PX', value: 1 } as const
 
 const toMs = (seconds: number): number => Math.ceil(seconds * 1000)
 
@@ -217,5 +240,16 @@ const transient =
 
 /** Whether the server answered with an error. */
 export const isErrorReply = (error: unknown): error is ErrorReply => error instanceof ErrorReply
+
+/** Why a server that answers refused to write; null where that is not the cause. */
+export function writeRefusal(error: unknown): 'full' | 'read_only' | null {
+  const reply = error instanceof AppError ? error.extras.cause : error
+  if (!isErrorReply(reply)) return null
+  return /^OOM\b/.test(reply.message)
+    ? 'full'
+    : /^(READONLY|MISCONF|NOPERM)\b/.test(reply.message)
+      ? 'read_only'
+      : null
+}
 
 const isFault = (error: unknown): boolean => isErrorReply(error) && !transient.test(error.message)

@@ -16,6 +16,7 @@ import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
 import type { EventType, eventFields, ListEvent, ListKey } from './events.ts'
 import type { Precondition } from './precondition.ts'
 import { isRefusal, type Refusal, refusal } from './refusals.ts'
+import { writeInTurn } from './turns.ts'
 import { visible } from './visible-lists.ts'
 import { eventJson, listJson } from './wire.ts'
 
@@ -89,7 +90,7 @@ export async function changeList<Answer>(
 ): Promise<Answer> {
   const { tenantId } = change.actor
   const lock = sql`select from shopping_lists where tenant_id = ${tenantId} and id = ${change.list} for no key update`
-  const [row] = await db.write(change.actor, lock, statement(change))
+  const row = await writeInTurn(db, change.actor, change.list, [lock, statement(change)])
   if (!row || row.refusal === 'not_found') throw notFound(change.what)
   if (isRefusal(row.refusal)) throw refusal(row.refusal, row.current)
   if (row.events) publish({ tenantId, listId: row.listId }, row.events, change.actor.requestId)
