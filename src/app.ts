@@ -45,7 +45,7 @@ export interface AppDeps extends Deps {
 export type App = ReturnType<typeof createApp>
 
 export function createApp(deps: AppDeps) {
-  const isShortOfDescriptors = createDescriptorWatch()
+  const descriptors = createDescriptorWatch()
   const app = new Elysia({
     normalize: false,
     systemRouter: false,
@@ -60,7 +60,7 @@ export function createApp(deps: AppDeps) {
         trustProxy: deps.config.trustProxy,
         publicUrl: deps.config.publicUrl,
         countRequest: deps.metrics.countRequest,
-        endsConnections: () => deps.phase() === 'leaving' || isShortOfDescriptors(),
+        endsConnections: () => deps.phase() === 'leaving' || descriptors.wasShort(),
       }),
     )
     .use(crossOrigin(deps.config.corsOrigins))
@@ -71,7 +71,7 @@ export function createApp(deps: AppDeps) {
     .use(
       socketRoutes({
         sockets: deps.live?.sockets,
-        isShortOfDescriptors,
+        isShortOfDescriptors: descriptors.isShort,
         isOriginAllowed: originCheck(deps.config.corsOrigins, () => deps.publicUrl),
         version,
       }),

@@ -49,7 +49,14 @@ const onTls = { 'strict-transport-security': 'max-age=31536000' }
 /** Ends the connection with the answer (RFC 9112, 9.6): a kept one would be cut under its next request. */
 const ending = { connection: 'close' }
 
-export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, endsConnections }: ObserveDeps) => {
+export const observe = ({
+  log,
+  countRequest,
+  trustProxy,
+  publicUrl,
+  tracing,
+  endsConnections,
+}: ObserveDeps) => {
   const defaultHeaders = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
   const plugin = new Elysia({ name: 'observe' })
   plugin.wrap(aroundRequest)

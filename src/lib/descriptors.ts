@@ -30,17 +30,23 @@ export function descriptorShortage(limit = descriptorLimit()): string | null {
 const reserve = 64
 const lookEveryMs = 100
 
-/** @returns whether only the reserve is left */
-export function createDescriptorWatch(limit = descriptorLimit()): () => boolean {
-  if (limit === null) return () => false
-  let isShort = false
+export interface DescriptorWatch {
+  /** Whether only the reserve is left. */
+  isShort(): boolean
+  /** The same as of a moment ago, for those who ask often. */
+  wasShort(): boolean
+}
+
+export function createDescriptorWatch(limit = descriptorLimit()): DescriptorWatch {
+  if (limit === null) return { isShort: () => false, wasShort: () => false }
+  let last = false
   let lookedAt = Number.NEGATIVE_INFINITY
-  return () => {
-    if (performance.now() - lookedAt < lookEveryMs) return isShort
+  const isShort = (): boolean => {
     lookedAt = performance.now()
-    isShort = lowestFree(limit) >= limit - reserve
-    return isShort
+    last = lowestFree(limit) >= limit - reserve
+    return last
   }
+  return { isShort, wasShort: () => (performance.now() - lookedAt < lookEveryMs ? last : isShort()) }
 }
 
 /** A new one gets the lowest number that is free. Counting them would take milliseconds where there are thousands. */

@@ -155,7 +155,8 @@ function createReconciling({ log, reconcileMs }: HubDeps, reconcileHeads: () => 
         failures = 0
       },
       (error: unknown) => {
-        if (failures === 0) log.warn('streams could not be compared with the database; trying again', { error })
+        if (failures === 0)
+          log.warn('streams could not be compared with the database; trying again', { error })
         failures += 1
         clearTimeout(retry)
         if (!isStopped) retry = setTimeout(start, Math.min(firstRetryMs * 2 ** (failures - 1), reconcileMs))

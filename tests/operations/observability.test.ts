@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { startCollector } from '../support/collector.ts'
-import { scrape, scrapeAnew, sumOf } from '../support/metrics.ts'
+import { scrape, sumOf } from '../support/metrics.ts'
 import { testPostgres } from '../support/postgres.ts'
 import { createProgram, environmentFor, executableBuilt, type Running } from '../support/program.ts'
 import { testRedis } from '../support/redis.ts'
@@ -145,10 +145,11 @@ describeFull('workers', () => {
       await both(`${shared.url}/metrics`)
       for (let count = 0; count < 8; count++)
         expect(await workersIn(`${shared.url}/metrics`)).toEqual(['1', '2'])
-      const counted = await scrapeAnew(`${shared.url}/metrics`)
-      expect(
-        sumOf(counted, 'minimart_http_request_duration_seconds_count', { route: '/metrics' }),
-      ).toBeGreaterThanOrEqual(8)
+      const counted = await until(async () => {
+        const families = await scrape(`${shared.url}/metrics`)
+        const route = { route: '/metrics' }
+        return sumOf(families, 'minimart_http_request_duration_seconds_count', route) >= 8 && families
+      }, 'the scrapes of both workers')
       expect(sumOf(counted, 'process_start_time_seconds', { worker: '1' })).not.toBe(
         sumOf(counted, 'process_start_time_seconds', { worker: '2' }),
       )

@@ -84,9 +84,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   const beginOrWait = (job: Job): void => {
     const ahead = job.row === null ? 0 : waiting.filter(({ row }) => row === job.row).length
     const place = ahead === 0 ? findPlace(slots, loads, options, job) : null
-    if (place && 'connection' in place) return begin(job, place.connection)
-    if (ahead >= maxWaitingPerRow) throw databaseBusy()
-    waiting.push(job)
+    if (place && 'connection' in place) begin(job, place.connection)
+    else if (ahead >= maxWaitingPerRow) throw databaseBusy()
+    else waiting.push(job)
   }
 
   /** What was sent cannot be taken back, and others may wait behind it; once nobody does, the connection is cut. */
