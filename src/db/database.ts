@@ -14,14 +14,19 @@ export type Scope =
   | {
       readonly tenantId: string
       readonly requestId?: string | null
-      /** Of a write: the id of the row that it locks first. Those of one row wait here, not each on a connection. */
-      readonly row?: string
-      /** Of a write: a lock that takes longer fails it (isLockTimeout). The embedded database has none to wait for. */
-      readonly lockTimeoutMs?: number
+      /** Of a write: the row that it locks first. Writes of one row wait for each other here, not on connections. */
+      readonly row?: LockedRow
     }
   | 'system'
   | 'streams'
   | 'housekeeping'
+
+export interface LockedRow {
+  /** Its id; or, with `find`, what stands for it until the lock turns out to be taken. */
+  readonly name: string
+  /** Asks for its id. */
+  readonly find?: () => Promise<string>
+}
 
 export type TransactionKind = 'read write' | 'snapshot'
 

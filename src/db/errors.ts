@@ -83,9 +83,8 @@ export const isStalePlan = (error: unknown): boolean =>
 export const isDiskFull = (error: unknown): boolean =>
   error instanceof AppError && errorCode(error.extras.cause) === diskFull
 
-/** A write that waited for a lock longer than its scope's lockTimeoutMs; nothing of it has happened. */
-export const isLockTimeout = (error: unknown): boolean =>
-  error instanceof AppError && errorCode(error.extras.cause) === '55P03'
+/** Of the driver: a lock was not to be had within lock_timeout. */
+export const isLockTimeout = (error: unknown): boolean => errorCode(error) === '55P03'
 
 /** The SQLSTATE, or the driver's or operating system's code; empty when there is none. */
 export const errorCode = (error: unknown): string => textField(error, 'code')

@@ -9,7 +9,7 @@ import type { Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import type { Database, DatabaseAdapter, Query, Scope } from './database.ts'
 import type { EmbeddedDatabase } from './embedded/database.ts'
-import { ConstraintError, isDiskFull, isLockTimeout } from './errors.ts'
+import { ConstraintError, isDiskFull } from './errors.ts'
 import type { SharedDatabase } from './shares.ts'
 import { compileStatement } from './statement.ts'
 
@@ -121,9 +121,8 @@ const recording =
     return query(statement)
   }
 
-/** A refused row is a result, and so are what the transaction's own work refuses and a lock not waited for. */
+/** A refused row is a result, and so is what the transaction's own work refuses. */
 function failureOf(error: unknown): CallFailure | null {
-  if (isLockTimeout(error)) return null
   if (error instanceof AppError)
     return error.code === 'busy' ? 'busy' : error.code === 'database_unavailable' ? 'unavailable' : null
   return error instanceof ConstraintError || error instanceof OperatorError ? null : 'fault'

@@ -2,12 +2,12 @@
  * The Database on a PostgreSQL server. Reads and writes are pipelined (connection.ts, pipeline.ts). Sessions are
  * read-only but for what stands between `begin read write` and its end, so that a statement which lost its BEGIN, for
  * whatever reason, can change nothing.
- * What may wait for a lock keeps away from what does not: writes, reads and urgent reads each have connections of their
- * own. So have interactive transactions: one that holds a row's lock must never queue behind a batch that waits for it.
+ * What may wait for a lock keeps away from what does not (scheduler.ts). Urgent reads have a connection of their own. So
+ * have interactive transactions: one that holds a row's lock must never queue behind a batch that waits for it.
  */
 import type { SQL } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
-import type { DatabaseAdapter, Query, Scope, TransactionKind } from '../database.ts'
+import type { DatabaseAdapter, LockedRow, Query, Scope, TransactionKind } from '../database.ts'
 import {
   databaseClosing,
   databaseError,
@@ -41,22 +41,11 @@ const urgentDeadlineMs = 2000
 
 export function createPostgresDatabase(options: PostgresOptions): DatabaseAdapter {
   const { deadlineMs, poolSize } = options
-  const readConnections = Math.max(1, Math.floor(poolSize * 0.4))
-  const ofDefault = connectionOptions(options, deadlineMs)
   const urgentMs = Math.min(deadlineMs, urgentDeadlineMs)
-  const reads = createScheduler({ connection: ofDefault, maxConnections: readConnections, apart: false })
-  const writes = createScheduler({
-    connection: ofDefault,
-    maxConnections: Math.max(1, poolSize - readConnections),
-    apart: true,
-  })
-  const urgent = createScheduler({
-    connection: connectionOptions(options, urgentMs),
-    maxConnections: 1,
-    apart: false,
-  })
-  const interactive = createLeasePool(ofDefault, transactionConnections)
-  const pools = [reads, writes, urgent, interactive]
+  const shared = createScheduler(connectionOptions(options, deadlineMs), poolSize)
+  const urgent = createScheduler(connectionOptions(options, urgentMs), 1)
+  const interactive = createLeasePool(connectionOptions(options, deadlineMs), transactionConnections)
+  const pools = [shared, urgent, interactive]
   let closed = false
 
   const open = async <T>(call: () => Promise<T>): Promise<T> => {
@@ -70,18 +59,10 @@ export function createPostgresDatabase(options: PostgresOptions): DatabaseAdapte
 
   return {
     kind: 'postgres',
-    read: readOn(reads, deadlineMs),
+    read: readOn(shared, deadlineMs),
     readUrgent: readOn(urgent, urgentMs),
     write: <Row>(scope: Scope, ...statements: SQL[]) =>
-      open(async () => {
-        const compiled = statements.map(compileStatement)
-        const call = { tenant: tenantOf(scope), row: rowOf(scope), timeoutMs: deadlineMs }
-        try {
-          return (await writes.run(call, (connection) => sendWrite(connection, scope, compiled))) as Row[]
-        } catch (error) {
-          throw databaseError(error, compiled.map(({ text }) => text).join('; '))
-        }
-      }),
+      open(async () => (await write(shared, deadlineMs, scope, statements)) as Row[]),
     transaction: (scope, work, kind) => open(() => onLease(interactive, deadlineMs, scope, work, kind)),
     stats: () => ({
       connections: pools.reduce((sum, { size }) => sum + size, 0),
@@ -96,7 +77,28 @@ export function createPostgresDatabase(options: PostgresOptions): DatabaseAdapte
 }
 
 const tenantOf = (scope: Scope): string => (typeof scope === 'string' ? scope : scope.tenantId)
-const rowOf = (scope: Scope): string | null => (typeof scope === 'string' ? null : (scope.row ?? null))
+const rowOf = (scope: Scope): LockedRow | null => (typeof scope === 'string' ? null : (scope.row ?? null))
+
+/** For so long a write may keep those waiting that were sent behind it. */
+const lockTimeoutMs = 100
+
+/** A write that finds a lock taken is undone by the server, and sent again where it can wait without holding up others. */
+async function write(
+  pool: Scheduler,
+  timeoutMs: number,
+  scope: Scope,
+  statements: SQL[],
+): Promise<Record<string, unknown>[]> {
+  const compiled = statements.map(compileStatement)
+  const call = { kind: 'write', tenant: tenantOf(scope), row: rowOf(scope), timeoutMs } as const
+  try {
+    return await pool.run(call, (connection, isPatient) =>
+      sendWrite(connection, scope, compiled, isPatient ? 0 : lockTimeoutMs),
+    )
+  } catch (error) {
+    throw databaseError(error, compiled.map(({ text }) => text).join('; '))
+  }
+}
 
 async function readWithRetry(
   pool: Scheduler,
@@ -109,12 +111,8 @@ async function readWithRetry(
   const startedAt = performance.now()
   const attempt = (connectedSince?: number) => {
     const timeoutMs = Math.max(1, startedAt + deadlineMs - performance.now())
-    const call = {
-      tenant: tenantOf(scope),
-      row: null,
-      timeoutMs,
-      ...(connectedSince === undefined ? {} : { connectedSince }),
-    }
+    const call = { kind: 'read', tenant: tenantOf(scope), row: null, timeoutMs } as const
+    if (connectedSince !== undefined) pool.retireBefore(connectedSince)
     return pool.run(call, (connection) => sendRead(connection, scope, compiled))
   }
   const retry = (error: unknown) => {

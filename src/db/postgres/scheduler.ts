@@ -1,65 +1,77 @@
 /**
  * Decides which call goes over which of a few pipelining connections, and which waits in the process. What waits here
  * can be overtaken and given up; what has been sent can be neither, and holds up whatever is sent after it. So
- *   - a connection carries few calls, and none is added while it makes no progress;
- *   - calls that lock the same row share a connection, two at a time: more would only wait there for each other;
- *   - a tenant never holds all connections, and of those who wait the one with the least under way goes first.
+ *   - a connection carries few calls at a time, and none is added while it makes no progress;
+ *   - what may wait for a lock, a write, shares its connection with no read and with no other tenant's write;
+ *   - writes that lock the same row share a connection, two at a time: more would only wait there for each other;
+ *   - neither reads nor writes nor one tenant's calls hold all connections;
+ *   - of those who wait the tenant with the least under way goes first.
  * Whatever one tenant's calls wait for, another's find a connection.
  */
 import pTimeout from 'p-timeout'
-import { databaseBusy, databaseClosing, databaseTimedOut } from '../errors.ts'
+import type { LockedRow } from '../database.ts'
+import { databaseBusy, databaseClosing, databaseTimedOut, isLockTimeout } from '../errors.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionOptions } from './driver.ts'
+import { createLoads, createPlaces, type Job } from './places.ts'
 import { createSlots, type Pool } from './slots.ts'
 
-export interface SchedulerOptions {
-  connection: ConnectionOptions
-  maxConnections: number
-  /** Whether tenants never share a connection: where one's call may wait for a lock, so would another's behind it. */
-  apart: boolean
-}
-
 export interface ScheduledCall {
+  kind: 'read' | 'write'
   /** Or the name of a scope beyond tenants. */
   tenant: string
-  /** The id of the row that the call locks first. */
-  row: string | null
+  /** What a write locks first. */
+  row: LockedRow | null
   /** Waiting included. */
   timeoutMs: number
-  /** performance.now(); older connections are retired, because others of their age were lost */
-  connectedSince?: number
 }
 
 export interface Scheduler extends Pool {
   /**
-   * @param send called once, as soon as there is a place
+   * @param send called as soon as there is a place; and again, with patience, where it has failed because it found a lock
+   *   taken. A patient call may wait for it: nothing is sent behind that but what locks the same row.
    * @throws AppError `database_unavailable` after the timeout, and where connecting has just failed and no connection
    *   is left; `busy` where too many wait for the same row
    */
-  run<T>(call: ScheduledCall, send: (connection: Connection) => Promise<T>): Promise<T>
-}
-
-interface Job extends ScheduledCall {
-  start(connection: Connection): void
-  reject(error: unknown): void
-  /** Null while it waits. */
-  connection: Connection | null
-  isGivenUp: boolean
+  run<T>(call: ScheduledCall, send: (connection: Connection, isPatient: boolean) => Promise<T>): Promise<T>
+  /** Lets connections that were opened before this performance.now() finish: others of their age were lost. */
+  retireBefore(time: number): void
 }
 
 const maxWaitingPerRow = 200
-const retireTimeoutSeconds = 10
 
-export function createScheduler(options: SchedulerOptions): Scheduler {
-  const slots = createSlots(options.connection, options.maxConnections)
+export function createScheduler(options: ConnectionOptions, maxConnections: number): Scheduler {
+  const slots = createSlots(options, maxConnections)
   const loads = createLoads()
+  const findPlace = createPlaces(slots, loads, maxConnections)
   const waiting: Job[] = []
-  const dequeue = (job: Job): void => void waiting.splice(waiting.indexOf(job), 1)
+  const dequeue = (job: Job): void => {
+    const index = waiting.indexOf(job)
+    if (index >= 0) waiting.splice(index, 1)
+  }
 
-  const begin = (job: Job, connection: Connection): void => {
+  const begin = async (job: Job, connection: Connection): Promise<void> => {
     job.connection = connection
     loads.add(connection, job)
-    job.start(connection)
+    const isLocked = await job.send(connection)
+    loads.remove(connection, job)
+    job.connection = null
+    if (isLocked) await beginAgain(job)
+    beginWaiting()
+  }
+
+  const beginAgain = async (job: Job): Promise<void> => {
+    job.isPatient = true
+    if (job.findRow) {
+      beginWaiting()
+      try {
+        job.row = await job.findRow()
+      } catch (error) {
+        return job.reject(error)
+      }
+    }
+    // The first of all, since those who wait came later.
+    if (!job.isGivenUp) waiting.unshift(job)
   }
 
   const beginWaiting = (): void => {
@@ -68,11 +80,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       const job = loads.mostDeserving(waiting, blocked)
       if (job === undefined) return
       try {
-        const place = findPlace(slots, loads, options, job)
+        const place = findPlace(job)
         if ('blocked' in place) blocked.add(place.blocked)
         else {
           dequeue(job)
-          begin(job, place.connection)
+          void begin(job, place.connection)
         }
       } catch (error) {
         dequeue(job)
@@ -83,8 +95,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   const beginOrWait = (job: Job): void => {
     const ahead = job.row === null ? 0 : waiting.filter(({ row }) => row === job.row).length
-    const place = ahead === 0 ? findPlace(slots, loads, options, job) : null
-    if (place && 'connection' in place) begin(job, place.connection)
+    const place = ahead === 0 ? findPlace(job) : null
+    if (place && 'connection' in place) void begin(job, place.connection)
     else if (ahead >= maxWaitingPerRow) throw databaseBusy()
     else waiting.push(job)
   }
@@ -96,14 +108,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     else if (loads.of(job.connection).every(({ isGivenUp }) => isGivenUp)) job.connection.destroy()
   }
 
-  const retireBefore = (connectedSince: number): void => {
-    for (const connection of slots.live()) {
-      if (connection.openedAt >= connectedSince) continue
-      slots.remove(connection)
-      connection.end(retireTimeoutSeconds).catch(() => connection.destroy())
-    }
-  }
-
   return {
     get size() {
       return slots.live().length
@@ -111,18 +115,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     get waiting() {
       return waiting.length
     },
-    run: async <T>(call: ScheduledCall, send: (connection: Connection) => Promise<T>) => {
-      const { promise, resolve, reject } = Promise.withResolvers<T>()
-      const start = (connection: Connection): void => {
-        void send(connection)
-          .then(resolve, reject)
-          .finally(() => {
-            loads.remove(connection, job)
-            beginWaiting()
-          })
-      }
-      const job: Job = { ...call, start, reject, connection: null, isGivenUp: false }
-      if (call.connectedSince !== undefined) retireBefore(call.connectedSince)
+    run: async (call, send) => {
+      const { job, promise } = createJob(call, send)
       beginOrWait(job)
       const fallback = (): never => {
         giveUp(job)
@@ -130,6 +124,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       }
       return await pTimeout(promise, { milliseconds: call.timeoutMs, fallback })
     },
+    retireBefore: slots.retireBefore,
     end: async (timeoutSeconds) => {
       for (const job of waiting.splice(0)) job.reject(databaseClosing())
       await slots.end(timeoutSeconds)
@@ -137,90 +132,29 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   }
 }
 
-/** Calls of a connection at a time: enough to hide the way to the server and back. */
-const maxJobs = 4
-const maxJobsPerRow = 2
-/** A connection without an answer for this long gets no further calls. */
-const stalledMs = 50
-
-type Loads = ReturnType<typeof createLoads>
-
-/** What each connection carries. */
-function createLoads() {
-  const loads = new WeakMap<Connection, { jobs: readonly Job[]; progressAt: number }>()
-  const perTenant = new Map<string, number>()
-  const of = (connection: Connection): readonly Job[] => loads.get(connection)?.jobs ?? []
-  const count = (tenant: string, change: 1 | -1): void => {
-    const jobs = (perTenant.get(tenant) ?? 0) + change
-    if (jobs > 0) perTenant.set(tenant, jobs)
-    else perTenant.delete(tenant)
-  }
-  return {
-    of,
-    add: (connection: Connection, job: Job): void => {
-      const before = loads.get(connection)
-      const isIdle = before === undefined || before.jobs.length === 0
-      const progressAt = isIdle ? performance.now() : before.progressAt
-      loads.set(connection, { jobs: [...of(connection), job], progressAt })
-      count(job.tenant, 1)
-    },
-    remove: (connection: Connection, job: Job): void => {
-      const jobs = of(connection).filter((other) => other !== job)
-      loads.set(connection, { jobs, progressAt: performance.now() })
-      count(job.tenant, -1)
-    },
-    isStalled: (connection: Connection): boolean => {
-      const load = loads.get(connection)
-      return load !== undefined && load.jobs.length > 0 && performance.now() - load.progressAt > stalledMs
-    },
-    /** The longest waiting of those whose tenant has the fewest under way. */
-    mostDeserving: (waiting: readonly Job[], blocked: ReadonlySet<string>): Job | undefined => {
-      let best: Job | undefined
-      let fewest = Number.POSITIVE_INFINITY
-      for (const job of waiting) {
-        const jobs = perTenant.get(job.tenant) ?? 0
-        if (jobs >= fewest || blocked.has(job.tenant) || (job.row !== null && blocked.has(job.row))) continue
-        best = job
-        fewest = jobs
+function createJob<T>(
+  { kind, tenant, row }: ScheduledCall,
+  send: (connection: Connection, isPatient: boolean) => Promise<T>,
+): { job: Job; promise: Promise<T> } {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  const job: Job = {
+    kind,
+    tenant,
+    row: row?.name ?? null,
+    findRow: row?.find,
+    isPatient: false,
+    connection: null,
+    isGivenUp: false,
+    reject,
+    send: async (connection) => {
+      try {
+        resolve(await send(connection, job.isPatient))
+      } catch (error) {
+        if (!job.isPatient && isLockTimeout(error)) return true
+        reject(error)
       }
-      return best
+      return false
     },
   }
-}
-
-/** A connection, or who has to wait until an answer arrives: all who lock the same row, or the whole tenant. */
-type Place = { connection: Connection } | { blocked: string }
-
-/** @throws AppError `database_unavailable` where connecting has just failed and no connection is left */
-function findPlace(
-  slots: ReturnType<typeof createSlots>,
-  loads: Loads,
-  { maxConnections, apart }: SchedulerOptions,
-  { tenant, row }: Job,
-): Place {
-  const live = slots.live()
-  const isTenants = (job: Job): boolean => job.tenant === tenant
-  const hasRoom = (connection: Connection): boolean => {
-    const jobs = loads.of(connection)
-    return (
-      jobs.length < maxJobs && !loads.isStalled(connection) && (!apart || jobs.every((job) => isTenants(job)))
-    )
-  }
-  if (row !== null) {
-    const holder = live.find((connection) => loads.of(connection).some((job) => job.row === row))
-    if (holder) {
-      const held = loads.of(holder).filter((job) => job.row === row).length
-      return held < maxJobsPerRow && hasRoom(holder) ? { connection: holder } : { blocked: row }
-    }
-  }
-  const held = live.filter((connection) => loads.of(connection).some(isTenants))
-  const mayTakeMore = held.length < Math.max(1, maxConnections - 1)
-  const candidates = (mayTakeMore ? live : held).filter(hasRoom)
-  const [first, ...others] = candidates
-  const best =
-    first &&
-    others.reduce((least, other) => (loads.of(other).length < loads.of(least).length ? other : least), first)
-  if (best && loads.of(best).length === 0) return { connection: best }
-  if (live.length === 0 || (mayTakeMore && slots.mayOpen())) return { connection: slots.open() }
-  return best ? { connection: best } : { blocked: tenant }
+  return { job, promise }
 }

@@ -13,6 +13,9 @@ export interface Pool {
 
 /** Connecting is not tried again for this long after it failed. */
 const coolDownMs = 100
+const retireTimeoutSeconds = 10
+
+export type Slots = ReturnType<typeof createSlots>
 
 export function createSlots(options: ConnectionOptions, maxSize: number) {
   let connections: Connection[] = []
@@ -34,8 +37,11 @@ export function createSlots(options: ConnectionOptions, maxSize: number) {
       connections.push(connection)
       return connection
     },
-    remove: (connection: Connection): void => {
-      connections = connections.filter((other) => other !== connection)
+    /** Lets connections opened before this performance.now() finish what they carry, and counts them no longer. */
+    retireBefore: (time: number): void => {
+      const retired = live().filter(({ openedAt }) => openedAt < time)
+      connections = connections.filter((connection) => !retired.includes(connection))
+      for (const connection of retired) connection.end(retireTimeoutSeconds).catch(() => connection.destroy())
     },
     end: async (timeoutSeconds: number): Promise<void> => {
       await Promise.all(live().map((connection) => connection.end(timeoutSeconds)))

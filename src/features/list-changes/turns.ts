@@ -1,15 +1,14 @@
 /**
  * Writers of one list take turns in this process (db/postgres/scheduler.ts), so they have to say which list they change
- * before the database does. A change of an item knows only the item: its list is remembered from its last change here.
- * Where it is not known, the write does not wait for the list's lock for long, and asks first when it finds it taken.
+ * before the database does. A change of an item knows only the item: its list is remembered from its last change here,
+ * and asked for where it is not known and the list turns out to be locked.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Caller } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
-import { isLockTimeout } from '../../db/errors.ts'
+import { forService } from '../../db/shares.ts'
 import { compileStatement } from '../../db/statement.ts'
 
-const lockTimeoutMs = 100
 const maxKnown = 20_000
 
 /** By what names a list: its own id, or an item's. The least recently changed are forgotten. */
@@ -25,24 +24,26 @@ export async function writeInTurn<Row extends { listId: string | null }>(
   list: SQL,
   statements: [SQL, SQL<Row>],
 ): Promise<Row | undefined> {
-  const name = compileStatement(list).parameters.join(' ')
-  const row = known.get(name)
-  const write = () =>
-    db.write({ ...actor, row: row ?? name, ...(row ? {} : { lockTimeoutMs }) }, ...statements)
-  const writeAfterAsking = async (error: unknown): Promise<Row[]> => {
-    if (!isLockTimeout(error)) throw error
-    const [found] = await db.read(actor, sql<{ id: string | null }>`select ${list} as id`)
-    return await db.write({ ...actor, row: found?.id ?? name }, ...statements)
-  }
-  const [changed] = await write().catch(writeAfterAsking)
-  if (changed?.listId) remember(name, changed.listId)
+  const given = compileStatement(list).parameters.join(' ')
+  const listId = known.get(given)
+  const row =
+    listId === undefined ? { name: given, find: () => findList(db, actor, list, given) } : { name: listId }
+  const [changed] = await db.write({ ...actor, row }, ...statements)
+  if (changed?.listId) remember(given, changed.listId)
   return changed
 }
 
-function remember(name: string, listId: string): void {
+async function findList(db: Database, actor: Caller, list: SQL, given: string): Promise<string> {
+  const statement = sql<{ id: string | null }>`select ${list} as id`
+  // Part of a call that has its share of the queue already.
+  const [found] = await forService(() => db.read(actor, statement))
+  return found?.id ?? given
+}
+
+function remember(given: string, listId: string): void {
   // Deleted first, so that the map stays ordered by last use.
-  known.delete(name)
-  known.set(name, listId)
+  known.delete(given)
+  known.set(given, listId)
   const { value: oldest } = known.keys().next()
   if (known.size > maxKnown && oldest !== undefined) known.delete(oldest)
 }

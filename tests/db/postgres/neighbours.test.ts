@@ -3,7 +3,6 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import type { Database, Scope } from '../../../src/db/database.ts'
-import { isLockTimeout } from '../../../src/db/errors.ts'
 import { openDatabase } from '../../../src/db/open.ts'
 import { describePostgres } from '../../support/postgres.ts'
 import { startProxy } from '../../support/proxy.ts'
@@ -11,7 +10,7 @@ import { until } from '../../support/until.ts'
 import { createList, createTenant, failureOf, openTestPostgres, optionsFor, type Tenant } from '../setup.ts'
 
 /** As in production. */
-const poolSize = 11
+const poolSize = 12
 
 describePostgres('neighbours on PostgreSQL', () => {
   let db: Database
@@ -31,7 +30,7 @@ describePostgres('neighbours on PostgreSQL', () => {
 
   const bump = (tenant: Tenant, row: string, note = ''): Promise<{ seq: number }[]> =>
     db.write(
-      { tenantId: tenant.id, row },
+      { tenantId: tenant.id, row: { name: row, find: async () => row } },
       sql`select from shopping_lists where id = ${row} for no key update`,
       sql<{
         seq: number
@@ -116,25 +115,37 @@ describePostgres('neighbours on PostgreSQL', () => {
     expect(refused).toBeWithin(50, 60)
   })
 
-  test('a lock that is not waited for fails the write, and nothing of it has happened', async () => {
+  test('writers who do not know their row ask for it when it is locked, and then wait in the process as well', async () => {
     const list = await createList(db, busy)
-    await whileLocked(list, async () => {
-      const scope = { tenantId: busy.id, lockTimeoutMs: 50 }
-      const late = await failureOf(
-        db.write(
-          scope,
-          sql`update tenants set name = 'half' where id = ${busy.id}`,
-          sql`update shopping_lists set seq = 1000 where id = ${list}`,
-        ),
+    const other = await createList(db, busy)
+    const asked: string[] = []
+    const unknowing = (name: string) =>
+      db.write(
+        {
+          tenantId: busy.id,
+          row: {
+            name,
+            find: async () => {
+              asked.push(name)
+              return list
+            },
+          },
+        },
+        sql`select from shopping_lists where id = ${list} for no key update`,
+        sql<{ seq: number }>`update shopping_lists set seq = seq + 1 where id = ${list} returning seq`,
       )
-      expect(isLockTimeout(late)).toBe(true)
+    const names = Array.from({ length: 20 }, (_, index) => `item ${index}`)
+    let writes: Promise<{ seq: number }[][]> | undefined
+    await whileLocked(list, async () => {
+      writes = Promise.all(names.map(unknowing))
+      await until(() => asked.length === names.length, 'the questions')
+      await until(async () => (await waitingForLocks()) === 1, 'the wait of one')
+      for (let round = 0; round < 20; round++) expect(await bump(busy, other)).toHaveLength(1)
+      expect(await waitingForLocks()).toBe(1)
     })
-    const [row] = await db.read<{ name: string }>(
-      busy.scope,
-      sql`select name from tenants where id = ${busy.id}`,
-    )
-    expect(row?.name).not.toBe('half')
-    expect(await bump(busy, list)).toEqual([{ seq: 1 }])
+    // Each was made once, though it was sent twice.
+    const seqs = (await writes)?.map(([row]) => row?.seq ?? 0).toSorted((one, two) => one - two)
+    expect(seqs).toEqual(names.map((_, index) => index + 1))
   })
 })
 
