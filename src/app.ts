@@ -19,19 +19,21 @@ import { errorAnswers } from './http/errors.ts'
 import { observe } from './http/observe.ts'
 import { originCheck } from './http/origin.ts'
 import { routeTable } from './http/route-table.ts'
+import { createDescriptorWatch } from './lib/descriptors.ts'
 import { createLogger } from './log.ts'
 import { healthRoutes, metricsRoutes } from './operations/health.ts'
 import type { Metrics } from './operations/metrics.ts'
 import type { ServedMetrics } from './operations/metrics-server.ts'
-import type { Phase, ReadinessDeps } from './operations/readiness.ts'
+import type { Phase, Readiness } from './operations/readiness.ts'
 import type { Live } from './realtime/live.ts'
 import { socketRoutes } from './realtime/routes.ts'
 import type { Tracing } from './tracing/tracing.ts'
 import { version } from './version.ts'
 
-export interface AppDeps extends Deps, Pick<ReadinessDeps, 'phase'> {
+export interface AppDeps extends Deps {
   live: Live
-  store: ReadinessDeps['store']
+  phase: () => Phase
+  readiness: () => Promise<Readiness>
   metrics: Metrics
   /** What /metrics serves here: the figures of this process or of all workers. Null: they have a port of their own. */
   servedMetrics: ServedMetrics | null
@@ -43,6 +45,7 @@ export interface AppDeps extends Deps, Pick<ReadinessDeps, 'phase'> {
 export type App = ReturnType<typeof createApp>
 
 export function createApp(deps: AppDeps) {
+  const descriptors = createDescriptorWatch()
   const app = new Elysia({
     normalize: false,
     systemRouter: false,
@@ -57,7 +60,7 @@ export function createApp(deps: AppDeps) {
         trustProxy: deps.config.trustProxy,
         publicUrl: deps.config.publicUrl,
         countRequest: deps.metrics.countRequest,
-        isLeaving: () => deps.phase() === 'leaving',
+        endsConnections: () => deps.phase() === 'leaving' || descriptors.wasShort(),
       }),
     )
     .use(crossOrigin(deps.config.corsOrigins))
@@ -68,6 +71,7 @@ export function createApp(deps: AppDeps) {
     .use(
       socketRoutes({
         sockets: deps.live?.sockets,
+        isShortOfDescriptors: descriptors.isShort,
         isOriginAllowed: originCheck(deps.config.corsOrigins, () => deps.publicUrl),
         version,
       }),

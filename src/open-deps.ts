@@ -22,11 +22,12 @@ import { createJwtSigner } from './http/jwt-signer.ts'
 import { createBackground } from './lib/background.ts'
 import { createCursors } from './lib/cursor.ts'
 import { deriveKey } from './lib/keys.ts'
+import { remembered } from './lib/remembered.ts'
 import type { Logger } from './log.ts'
 import { createMailer } from './mail/mailer.ts'
 import { createMetrics, type Metrics } from './operations/metrics.ts'
 import { type MetricsServer, startMetricsServer } from './operations/metrics-server.ts'
-import type { Phase } from './operations/readiness.ts'
+import { createReadiness, type Phase } from './operations/readiness.ts'
 import { createLive } from './realtime/live.ts'
 import { openStore } from './store/open.ts'
 import { createRateLimiter } from './store/rate-limiter.ts'
@@ -42,6 +43,8 @@ export interface OpenOptions {
 
 const maxWaitingHashes = 64
 const maxBackgroundTasks = 500
+/** However often it is scraped: making it takes longer than serving it. */
+const metricsEveryMs = 1000
 const sendMailsMs = 2500
 const sendTracesMs = 1000
 
@@ -61,8 +64,9 @@ export async function openDeps(
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
   const { live, limits, failedAttempts } = services
   const { passwords } = backends
-  const metrics = createMetrics({ mailer, passwords, live, limits, failedAttempts, db, store, phase })
-  const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
+  const readiness = createReadiness({ db, store, live, phase })
+  const metrics = createMetrics({ mailer, passwords, live, limits, failedAttempts, db, store, readiness })
+  const served = { ...metrics, text: remembered(metricsEveryMs, gatherMetrics?.(metrics) ?? metrics.text) }
   const deps: AppDeps = {
     ...backends,
     ...services,
@@ -70,6 +74,7 @@ export async function openDeps(
     config,
     log,
     phase,
+    readiness,
     metrics,
     servedMetrics: config.metricsPort === null ? served : null,
     publicUrl: config.publicUrl ?? '',

@@ -6,6 +6,7 @@ import type { Config } from './config/config.ts'
 import type { Housekeeping, HousekeepingTimes } from './features/housekeeping/job.ts'
 import { ensureSuperAdmin, type FirstAdmin } from './features/users/super-admin.ts'
 import { cannotListen, ensureFree, hostInUrl } from './http/listening.ts'
+import { descriptorShortage } from './lib/descriptors.ts'
 import type { Logger } from './log.ts'
 import { type OpenOptions, openDeps } from './open-deps.ts'
 import type { Phase } from './operations/readiness.ts'
@@ -43,6 +44,8 @@ const defaultShutdownDelayMs = { shared: 1000, embedded: 250 }
 export async function start(config: Config, log: Logger, options: StartOptions = {}): Promise<RunningServer> {
   let phase: Phase = 'starting'
   if (!options.sharePort) ensureFree(config)
+  const shortage = descriptorShortage()
+  if (shortage !== null) log.warn(shortage)
   const { deps, housekeeping, close } = await openDeps(config, log, () => phase, options)
   const kind = config.databaseUrl === null ? 'embedded' : 'shared'
   try {

@@ -15,7 +15,7 @@ const rooms = [
   'config/*',
   'data-dir/*',
   'tracing/*',
-  'db/{database,errors,installation,schema,search,statement,tenancy,wire-json}.ts',
+  'db/{database,errors,installation,schema,search,shares,statement,tenancy,wire-json}.ts',
   'db/migrations/*',
   'db/postgres/*',
   'db/embedded/*',

@@ -79,7 +79,7 @@ export function createRevocations(db: Database, log: Logger, tokenTtlSeconds: nu
     const key = subjectKey(tenantId, subject)
     const before = known.get(key)
     if (before && before.minimumEpoch > minimumEpoch) return
-    const forgetAt = Date.now() + inForceSeconds * 1000
+    const forgetAt = performance.now() + inForceSeconds * 1000
     known.delete(key)
     known.set(key, { minimumEpoch, ...(exempt ? { exempt } : {}), forgetAt })
     if (before?.minimumEpoch !== minimumEpoch) for (const listener of listeners) listener(tenantId, subject)
@@ -152,7 +152,7 @@ function pollEvery(intervalMs: number, log: Logger, { load, readUnseen, forgetOl
 }
 
 function forgetOld(known: Map<string, { forgetAt: number }>): void {
-  const now = Date.now()
+  const now = performance.now()
   for (const [key, { forgetAt }] of known) {
     if (forgetAt >= now) return
     known.delete(key)
@@ -187,7 +187,7 @@ async function readRows(
   parameter: string,
   pass: (rows: readonly Row[]) => void,
 ): Promise<string> {
-  const [page] = await db.read(
+  const [page] = await db.readUrgent(
     'system',
     sql<{ snapshot: string; rows: Row[] }>`
       select pg_current_snapshot()::text as snapshot, coalesce(json_agg(p), '[]') as rows

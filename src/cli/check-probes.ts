@@ -20,6 +20,7 @@ import { type DatabaseOptions, openDatabase, withMigrationConnection } from '../
 import { SessionsShared } from '../db/postgres/pooler.ts'
 import { AppError, OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
+import { descriptorLimit, descriptorShortage } from '../lib/descriptors.ts'
 import { type Logger, redactText } from '../log.ts'
 import { createMailer } from '../mail/mailer.ts'
 import { isErrorReply, openRedisStore } from '../store/redis.ts'
@@ -53,8 +54,8 @@ export async function* probes(config: Config, log: Logger): AsyncGenerator<Check
 }
 
 async function* runAll(config: Config, log: Logger): AsyncGenerator<CheckLine> {
-  const { folders, database, within, services } = probesOf(config, log)
-  for (const probe of folders) yield await outcomeOf(probe)
+  const { machine, database, within, services } = probesOf(config, log)
+  for (const probe of machine) yield await outcomeOf(probe)
   const reached = await outcomeOf(database)
   yield reached
   if (reached.ok === true) for (const probe of within) yield await outcomeOf(probe)
@@ -93,7 +94,7 @@ function probesOf(config: Config, log: Logger) {
     isMissing: config.databaseUrl === null && !holdsDatabase(config.dataDir),
   }
   return {
-    folders: [dataDirProbe(config), temporaryProbe],
+    machine: [dataDirProbe(config), temporaryProbe, descriptorsProbe],
     database: databaseProbe(target),
     within: [roleProbe(target), migrationsProbe(target), neighboursProbe(target)],
     services: [redisProbe(config), mailProbe(config, log)],
@@ -118,6 +119,16 @@ const temporaryProbe: Probe = {
     const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
     await passwords.hash('a password to test the hasher')
     return `${tmpdir()} is writable, and the password hasher works from there`
+  },
+}
+
+const descriptorsProbe: Probe = {
+  what: 'descriptors',
+  remedy: 'Raise the hard limit for the user or the service that runs it.',
+  run: async () => {
+    const shortage = descriptorShortage()
+    if (shortage !== null) throw new Error(shortage)
+    return `${descriptorLimit() ?? 'an unknown number of'} file descriptors`
   },
 }
 

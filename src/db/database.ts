@@ -11,10 +11,22 @@ import type { SQL } from 'drizzle-orm'
  * A Caller (access/actor.ts) is a tenant's scope that also names its request.
  */
 export type Scope =
-  | { readonly tenantId: string; readonly requestId?: string | null }
+  | {
+      readonly tenantId: string
+      readonly requestId?: string | null
+      /** Of a write: the row that it locks first. Writes of one row wait for each other here, not on connections. */
+      readonly row?: LockedRow
+    }
   | 'system'
   | 'streams'
   | 'housekeeping'
+
+export interface LockedRow {
+  /** Its id; or, with `find`, what stands for it until the lock turns out to be taken. */
+  readonly name: string
+  /** Asks for its id. */
+  readonly find?: () => Promise<string>
+}
 
 export type TransactionKind = 'read write' | 'snapshot'
 
@@ -32,6 +44,8 @@ export interface Database {
   readonly kind: 'embedded' | 'postgres'
   /** One read-only statement, prepared, in one round trip; retried once when its connection breaks. */
   read<Row>(scope: Scope, statement: SQL<Row>): Promise<Row[]>
+  /** The same ahead of all other calls, for those on whom the service itself depends: at most a few at a time. */
+  readUrgent<Row>(scope: Scope, statement: SQL<Row>): Promise<Row[]>
   /**
    * Statements in one transaction, prepared, in one round trip; none can use another's result. Never retried.
    * Each sees what was committed before it started, so when the first locks a row the next ones get a fresh view.
@@ -49,9 +63,7 @@ export interface Database {
 export interface PoolStats {
   connections: number
   connectionLimit: number
-  /** Calls in progress, the waiting ones included. */
-  calls: number
-  /** Calls that wait for a connection: transactions, or any of the embedded database's one session. */
+  /** Calls that wait in this process for a connection, or for the embedded database's one session. */
   waiting: number
 }
 

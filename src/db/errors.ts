@@ -79,6 +79,13 @@ export const isStalePlan = (error: unknown): boolean =>
   errorCode(error) === '26000' ||
   (errorCode(error) === '0A000' && textField(error, 'routine') === 'RevalidateCachedQuery')
 
+/** As `databaseError` maps it. */
+export const isDiskFull = (error: unknown): boolean =>
+  error instanceof AppError && errorCode(error.extras.cause) === diskFull
+
+/** Of the driver: a lock was not to be had within lock_timeout. */
+export const isLockTimeout = (error: unknown): boolean => errorCode(error) === '55P03'
+
 /** The SQLSTATE, or the driver's or operating system's code; empty when there is none. */
 export const errorCode = (error: unknown): string => textField(error, 'code')
 

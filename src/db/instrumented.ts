@@ -7,9 +7,10 @@ import type { SQL } from 'drizzle-orm'
 import { AppError, OperatorError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
-import type { DatabaseAdapter, Query, Scope } from './database.ts'
+import type { Database, DatabaseAdapter, Query, Scope } from './database.ts'
 import type { EmbeddedDatabase } from './embedded/database.ts'
-import { ConstraintError } from './errors.ts'
+import { ConstraintError, isDiskFull } from './errors.ts'
+import type { SharedDatabase } from './shares.ts'
 import { compileStatement } from './statement.ts'
 
 export type CallKind = 'read' | 'write' | 'transaction'
@@ -17,12 +18,17 @@ export type CallKind = 'read' | 'write' | 'transaction'
 export type CallFailure = 'busy' | 'unavailable' | 'fault'
 export type CallObserver = (kind: CallKind, seconds: number, failure: CallFailure | null) => void
 
-export interface InstrumentedDatabase extends DatabaseAdapter {
+export interface InstrumentedDatabase extends SharedDatabase {
   /** Only on the embedded database. */
   whileQuiesced?: EmbeddedDatabase['whileQuiesced']
   /** Replaces the observer, which is called at the end of each call. */
   onCall(observer: CallObserver): void
+  /** Whether a write found the disk full within the last seconds, and none has succeeded since. */
+  isFull(): boolean
 }
+
+/** Where nothing is written any more, because of isFull, this is how often it is tried. */
+const fullForMs = 10_000
 
 export interface InstrumentOptions {
   log: Logger
@@ -32,21 +38,25 @@ export interface InstrumentOptions {
 }
 
 export function instrumentDatabase(
-  db: DatabaseAdapter | EmbeddedDatabase,
+  db: SharedDatabase<DatabaseAdapter | EmbeddedDatabase>,
   options: InstrumentOptions,
 ): InstrumentedDatabase {
   const { slowQueryMs, tracing } = options
   let observe: CallObserver = () => undefined
+  let fullAt = Number.NEGATIVE_INFINITY
 
   const instrumented = async <T>(call: Call, run: () => Promise<T>): Promise<T> => {
     const startedAt = performance.now()
     let failure: CallFailure | null = null
     try {
-      return await (tracing === null
+      const result = await (tracing === null
         ? run()
         : tracing.databaseCall({ kind: call.kind, text: () => textOf(call.statements) }, run))
+      if (call.kind === 'write') fullAt = Number.NEGATIVE_INFINITY
+      return result
     } catch (error) {
       failure = failureOf(error)
+      if (isDiskFull(error)) fullAt = performance.now()
       throw error
     } finally {
       const ms = performance.now() - startedAt
@@ -55,10 +65,15 @@ export function instrumentDatabase(
     }
   }
 
+  const read =
+    (way: Database['read']): Database['read'] =>
+    (scope, statement) =>
+      instrumented({ kind: 'read', scope, statements: [statement] }, () => way(scope, statement))
+
   return {
     kind: db.kind,
-    read: (scope, statement) =>
-      instrumented({ kind: 'read', scope, statements: [statement] }, () => db.read(scope, statement)),
+    read: read(db.read),
+    readUrgent: read(db.readUrgent),
     write: (scope, ...statements) =>
       instrumented({ kind: 'write', scope, statements }, () => db.write(scope, ...statements)),
     transaction: (scope, work, isolation) => {
@@ -69,10 +84,12 @@ export function instrumentDatabase(
     },
     ...('whileQuiesced' in db ? { whileQuiesced: db.whileQuiesced } : {}),
     stats: db.stats,
+    calls: db.calls,
     close: db.close,
     onCall: (observer) => {
       observe = observer
     },
+    isFull: () => performance.now() - fullAt < fullForMs,
   }
 }
 

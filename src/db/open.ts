@@ -21,6 +21,7 @@ import { migrateUp } from './migrations/migrate.ts'
 import { migrationStatus } from './migrations/status.ts'
 import { createPostgresDatabase } from './postgres/database.ts'
 import { chooseRole, ensureCanStepDown, signIn } from './postgres/login.ts'
+import { shareCalls } from './shares.ts'
 
 export interface DatabaseOptions {
   /** Null for the embedded database in `dataDir`. */
@@ -31,7 +32,7 @@ export interface DatabaseOptions {
   autoMigrate: boolean
   /** Whether to throw where migrations are still pending. */
   refusePending?: boolean
-  /** PostgreSQL connections for reads and writes; interactive transactions have a third as many besides. */
+  /** PostgreSQL connections for reads and writes; three more serve urgent reads and interactive transactions. */
   poolSize?: number
   /** For each call. */
   deadlineMs?: number
@@ -45,13 +46,13 @@ export interface DatabaseOptions {
   waitSeconds?: number
 }
 
-const defaults = { poolSize: 10, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
+const defaults = { poolSize: 12, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
 
 /** @throws OperatorError when the database cannot be used as it is set up */
 export async function openDatabase(options: DatabaseOptions): Promise<InstrumentedDatabase> {
   const { databaseUrl, log, slowQueryMs = 0, tracing = null } = options
   const db = await (databaseUrl === null ? openEmbedded(options) : openPostgres(options, databaseUrl))
-  return instrumentDatabase(db, { log, slowQueryMs, tracing })
+  return instrumentDatabase(shareCalls(db), { log, slowQueryMs, tracing })
 }
 
 /**

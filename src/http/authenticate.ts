@@ -6,6 +6,7 @@ import { Elysia } from 'elysia'
 import type { AccessTokens } from '../access/access-tokens.ts'
 import type { Caller, KeyedCall, Role } from '../access/actor.ts'
 import type { RateLimits } from '../access/rate-limits.ts'
+import { nameCaller } from '../db/shares.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { isUuid7 } from '../lib/ids.ts'
 import { requestInfo } from './request-info.ts'
@@ -43,6 +44,7 @@ export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience, take
     const { actor } = await tokens.read(bearer(request))
     const info = requestInfo(request)
     info.actor = actor
+    nameCaller(actor.userId)
     await limits.ofUser(info, actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusals[audience])
     const keyed = takesKeys && request.method !== 'GET' ? keyedCall(request, body) : null

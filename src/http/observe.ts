@@ -6,6 +6,7 @@ import { Elysia } from 'elysia'
 import { clientAddress } from '../access/client-address.ts'
 import type { TrustProxy } from '../config/config.ts'
 import { platformTenantId } from '../db/schema.ts'
+import { aroundRequest } from '../db/shares.ts'
 import { newId } from '../lib/ids.ts'
 import { createSampler, type Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
@@ -20,8 +21,8 @@ export interface ObserveDeps {
   publicUrl: string | null
   /** Null where nothing is traced. */
   tracing: Tracing | null
-  /** Whether the server was told to stop: answers then end their connections. */
-  isLeaving: () => boolean
+  /** Whether answers end their connections: when the server was told to stop, or its descriptors run short. */
+  endsConnections: () => boolean
 }
 
 /** What may go into a log and a header as it is. */
@@ -49,14 +50,22 @@ const onTls = { 'strict-transport-security': 'max-age=31536000' }
 const refusalsLoggedPerSecond = 100
 
 /** Ends the connection with the answer (RFC 9112, 9.6): a kept one would be cut under its next request. */
-const whenLeaving = { connection: 'close' }
+const ending = { connection: 'close' }
 
-export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isLeaving }: ObserveDeps) => {
+export const observe = ({
+  log,
+  countRequest,
+  trustProxy,
+  publicUrl,
+  tracing,
+  endsConnections,
+}: ObserveDeps) => {
   const defaultHeaders = { ...everywhere, ...(publicUrl?.startsWith('https:') ? onTls : {}) }
   const isLoggedRefusal = createSampler(refusalsLoggedPerSecond, (count) =>
     log.info('refused requests were left out of the log', { count }),
   )
   const plugin = new Elysia({ name: 'observe' })
+  plugin.wrap(aroundRequest)
   if (tracing !== null) plugin.wrap(tracing.around)
   return plugin
     .onRequest(({ request, server, set }) => {
@@ -65,7 +74,7 @@ export const observe = ({ log, countRequest, trustProxy, publicUrl, tracing, isL
       const id = isGivenId ? given : newId()
       const peer = server?.requestIP(request)?.address ?? 'unknown'
       const address = clientAddress(peer, request.headers.get('x-forwarded-for'), trustProxy)
-      const answerHeaders = Object.assign(set.headers, defaultHeaders, isLeaving() ? whenLeaving : null, {
+      const answerHeaders = Object.assign(set.headers, defaultHeaders, endsConnections() ? ending : null, {
         'x-request-id': id,
       })
       rememberRequest(request, {

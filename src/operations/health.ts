@@ -3,7 +3,7 @@ import { Elysia, t } from 'elysia'
 import { operation } from '../http/docs/openapi-operation.ts'
 import { checkMetricsToken } from './metrics-access.ts'
 import { metricsAnswer, type ServedMetrics } from './metrics-server.ts'
-import { type ReadinessDeps, readiness } from './readiness.ts'
+import type { Readiness } from './readiness.ts'
 
 const tag = 'Service'
 const answer = (status: number, body: object): Response =>
@@ -12,7 +12,7 @@ const answer = (status: number, body: object): Response =>
     headers: { 'cache-control': 'no-store', ...(status === 503 ? { 'retry-after': '2' } : {}) },
   })
 
-export const healthRoutes = (deps: ReadinessDeps) =>
+export const healthRoutes = ({ readiness }: { readiness: () => Promise<Readiness> }) =>
   new Elysia()
     .get(
       '/healthz',
@@ -36,7 +36,7 @@ export const healthRoutes = (deps: ReadinessDeps) =>
     .get(
       '/readyz',
       async () => {
-        const found = await readiness(deps)
+        const found = await readiness()
         return answer(found.status === 'ready' ? 200 : 503, found)
       },
       operation(
@@ -96,7 +96,7 @@ export const metricsRoutes = (options: MetricsRouteOptions | null) =>
 const ReadinessBody = t.Object(
   {
     status: t.Union([t.Literal('ready'), t.Literal('not_ready'), t.Literal('draining')]),
-    database: t.Union([t.Literal('up'), t.Literal('down')]),
+    database: t.Union([t.Literal('up'), t.Literal('down'), t.Literal('read_only'), t.Literal('full')]),
     migrations: t.Union([
       t.Literal('current'),
       t.Literal('pending'),
@@ -104,7 +104,14 @@ const ReadinessBody = t.Object(
       t.Literal('foreign'),
       t.Literal('unknown'),
     ]),
-    redis: t.Union([t.Literal('up'), t.Literal('down'), t.Literal('not_used')]),
+    redis: t.Union([
+      t.Literal('up'),
+      t.Literal('down'),
+      t.Literal('full'),
+      t.Literal('read_only'),
+      t.Literal('no_channels'),
+      t.Literal('not_used'),
+    ]),
   },
   { $id: 'Readiness' },
 )

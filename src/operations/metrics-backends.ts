@@ -2,11 +2,14 @@
 import pTimeout from 'p-timeout'
 import { Counter, Histogram, type Registry } from 'prom-client'
 import type { InstrumentedDatabase } from '../db/instrumented.ts'
-import { isUsable, type Readiness, type ReadinessDeps, readiness } from './readiness.ts'
+import type { OpenStore } from '../store/open.ts'
+import { isUsable, type Readiness } from './readiness.ts'
 import { counter, gauge, gauges, info } from './registry.ts'
 
-export interface BackendSources extends ReadinessDeps {
+export interface BackendSources {
   db: InstrumentedDatabase
+  store: Pick<OpenStore, 'kind' | 'reconnects'>
+  readiness: () => Promise<Readiness>
   mailer: { state(): { queued: number; sent: number; failed: number; dropped: number } }
 }
 
@@ -26,7 +29,7 @@ export function backendMetrics(registry: Registry, sources: BackendSources): voi
     ['part'],
     async () =>
       readyParts(
-        await pTimeout(readiness(sources), { milliseconds: readinessTimeoutMs, fallback: () => null }),
+        await pTimeout(sources.readiness(), { milliseconds: readinessTimeoutMs, fallback: () => null }),
       ),
   )
   counter(registry, 'minimart_redis_reconnects_total', 'Redis outages that have ended.', store.reconnects)
@@ -64,11 +67,11 @@ function databaseMetrics(registry: Registry, db: InstrumentedDatabase): void {
     'Maximum number of connections to the database.',
     () => db.stats().connectionLimit,
   )
-  gauge(registry, 'minimart_database_calls', 'Database calls in flight.', () => db.stats().calls)
+  gauge(registry, 'minimart_database_calls', 'Database calls in flight.', db.calls)
   gauge(
     registry,
     'minimart_database_calls_waiting',
-    'Database calls waiting for a connection: transactions, or any call of the embedded database.',
+    'Database calls waiting in the process for a connection, or for the embedded database.',
     () => db.stats().waiting,
   )
   const durations = new Histogram({

@@ -2,8 +2,8 @@
  * Process metrics, under the names Prometheus' client libraries share. Not prom-client's default metrics: half of them
  * ask V8, which Bun does not run on, and would report zeros.
  */
-import { readdirSync, readFileSync } from 'node:fs'
 import { Histogram, type Registry } from 'prom-client'
+import { descriptorLimit, openDescriptors } from '../lib/descriptors.ts'
 import { version } from '../version.ts'
 import { counter, gauge, info } from './registry.ts'
 
@@ -29,16 +29,14 @@ export function processMetrics(registry: Registry): void {
   fileDescriptors(registry)
 }
 
-/** On Linux; elsewhere there is no /proc. */
 function fileDescriptors(registry: Registry): void {
-  const limit = /^Max open files +(\d+)/m.exec(read('/proc/self/limits'))?.[1]
-  if (limit === undefined) return
-  const most = Number(limit)
-  // Listing them takes one more: where that fails, all are in use.
+  const limit = descriptorLimit()
+  if (limit === null) return
+  // Where listing them fails, all are in use.
   gauge(registry, 'process_open_fds', 'Number of open file descriptors.', () =>
-    readable(() => readdirSync('/proc/self/fd').length, most),
+    readable(openDescriptors, limit),
   )
-  gauge(registry, 'process_max_fds', 'Maximum number of open file descriptors.', () => most)
+  gauge(registry, 'process_max_fds', 'Maximum number of open file descriptors.', () => limit)
 }
 
 /** These are read from files, which fails when no file descriptor is left; the rest of the scrape must not. */
@@ -47,14 +45,6 @@ function readable(value: () => number, otherwise: number): number {
     return value()
   } catch {
     return otherwise
-  }
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
   }
 }
 

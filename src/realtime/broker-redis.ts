@@ -13,8 +13,9 @@ import { createClient, createCluster } from 'redis'
 import type { Installation } from '../db/installation.ts'
 import type { ListKey } from '../features/list-changes/events.ts'
 import type { Logger } from '../log.ts'
+import { isErrorReply } from '../store/redis.ts'
 import { accessOf, isCluster } from '../store/redis-cluster.ts'
-import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
+import { type Broker, type BrokerHandlers, type BrokerState, topicOf } from './broker.ts'
 import { type MessageKeys, messageText, readMessage, seal, unseal } from './broker-messages.ts'
 import { hintIn, olderChannelOf, olderText } from './broker-upgrade.ts'
 
@@ -68,6 +69,7 @@ export function createRedisBroker(options: RedisBrokerOptions, handlers: BrokerH
       }
     },
     dropped,
+    state: link.state,
     close: link.close,
   }
 }
@@ -120,7 +122,7 @@ function createLink(options: LinkOptions) {
   let publisher: RedisConnection | null = null
   let subscriber: Subscriber | null = null
   let closed = false
-  let down = false
+  let state: BrokerState = 'up'
   let connecting = false
 
   const disconnect = (): void => {
@@ -138,14 +140,17 @@ function createLink(options: LinkOptions) {
       publisher = pair.publisher
       subscriber = pair.subscriber
       await subscribeAll(pair.subscriber, options)
+      // May be refused where subscribing is not.
+      for (const channel of pair.subscriber.canaries.keys())
+        await pair.publisher.publish(channel, canary.text)
       if (closed) return disconnect()
-      if (down) options.log.info('Redis relays live events between instances again')
-      down = false
+      if (state !== 'up') options.log.info('Redis relays live events between instances again')
+      state = 'up'
       options.onReconnect()
     } catch (error) {
       disconnect()
-      if (!down && !closed) options.log.warn(outageMessage, { error })
-      down = true
+      if (state === 'up' && !closed) options.log.warn(outageMessage, { error })
+      state = isErrorReply(error) ? 'refused' : 'down'
     } finally {
       connecting = false
     }
@@ -168,7 +173,7 @@ function createLink(options: LinkOptions) {
   const checkCanaries = async (): Promise<void> => {
     if (connecting) return
     const canaries = [...(subscriber?.canaries ?? [])]
-    if (publisher && subscriber && canaries.every(([, seenAt]) => Date.now() - seenAt <= silenceMs))
+    if (publisher && subscriber && canaries.every(([, seenAt]) => performance.now() - seenAt <= silenceMs))
       await Promise.all(canaries.map(([channel]) => publish(channel, canary.text)))
     else {
       disconnect()
@@ -181,6 +186,7 @@ function createLink(options: LinkOptions) {
 
   return {
     publish,
+    state: (): BrokerState => state,
     async subscribe(channel: string, receive: Receive): Promise<void> {
       const on = subscriber?.connection
       if (on) await on.subscribe(channel, receive).catch(() => replace(on))
@@ -202,7 +208,7 @@ function createLink(options: LinkOptions) {
 
 async function subscribeAll({ connection, canaries }: Subscriber, { channels }: LinkOptions): Promise<void> {
   for (const [channel, receive] of channels) await connection.subscribe(channel, receive)
-  for (const channel of canaries.keys()) canaries.set(channel, Date.now())
+  for (const channel of canaries.keys()) canaries.set(channel, performance.now())
 }
 
 const outageMessage =
@@ -210,7 +216,7 @@ const outageMessage =
 
 interface Subscriber {
   connection: RedisConnection
-  /** When each canary was last received. */
+  /** When each canary was last received, by performance.now(). */
   canaries: Map<string, number>
 }
 
@@ -242,9 +248,9 @@ async function openPair(
     const connection = await open()
     const canaries = new Map<string, number>()
     for (const channel of await connection.canaryChannels(canary.name)) {
-      canaries.set(channel, Date.now())
+      canaries.set(channel, performance.now())
       await connection.subscribe(channel, (text) => {
-        if (text === canary.text) canaries.set(channel, Date.now())
+        if (text === canary.text) canaries.set(channel, performance.now())
       })
     }
     return { publisher: publishing, subscriber: { connection, canaries } }

@@ -15,8 +15,12 @@ export interface Broker {
   unlisten(list: ListKey): void
   /** Messages that were dropped: not from an instance of this installation, malformed or of a newer release. */
   dropped(): number
+  state(): BrokerState
   close(): Promise<void>
 }
+
+/** `refused`: the backend answers, but does not let this user subscribe or publish. */
+export type BrokerState = 'up' | 'down' | 'refused'
 
 export interface BrokerHandlers {
   onEvents(list: ListKey, events: readonly ListEvent[], requestId: string | null): void
@@ -42,6 +46,7 @@ export function createLocalBroker({ onEvents }: BrokerHandlers): Broker {
       listened.delete(topicOf(list))
     },
     dropped: () => 0,
+    state: () => 'up',
     close: async () => undefined,
   }
 }

@@ -1,6 +1,7 @@
 /** One socket, independent of its transport: handles its messages one at a time and answers in that order. */
 import type { AccessTokens, VerifiedToken } from '../access/access-tokens.ts'
 import type { Database } from '../db/database.ts'
+import { forUser } from '../db/shares.ts'
 import { AppError } from '../errors.ts'
 import type { ListKey } from '../features/list-changes/events.ts'
 import { readSince, type Since } from '../lib/history-position.ts'
@@ -51,8 +52,12 @@ export interface Connection {
   receive(text: string | null): void
   /** A ping or pong. */
   receiveControlFrame(): void
-  /** To be called about once a second: pings, warns, and closes what has expired, fallen silent or fallen behind. */
-  tick(now: number): void
+  /**
+   * To be called about once a second: pings, warns, and closes what has expired, fallen silent or fallen behind.
+   * @param now the date, which tokens go by
+   * @param uptime performance.now(), which silence goes by: a date can jump
+   */
+  tick(now: number, uptime: number): void
   /** Closes with 4001 when the token has been revoked. */
   recheckToken(): Promise<void>
   subscriptions(): number
@@ -149,24 +154,24 @@ export function createConnection(
 const iso = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
 function createClock(transport: Transport, state: State) {
-  let heardAt = Date.now()
-  let pingedAt = Date.now()
+  let heardAt = performance.now()
+  let pingedAt = performance.now()
   return {
     restart(): void {
-      heardAt = Date.now()
+      heardAt = performance.now()
     },
-    tick(now: number) {
+    tick(now: number, uptime: number) {
       const { expiresAt } = state.token
       if (state.closed) return
       if (now >= expiresAt * 1000) return state.close(closeCodes.tokenBad)
-      if (now - heardAt > limits.silenceSeconds * 1000) return state.close(closeCodes.silent)
+      if (uptime - heardAt > limits.silenceSeconds * 1000) return state.close(closeCodes.silent)
       if (transport.unsent() > limits.unsentBytes) return state.close(closeCodes.tooSlow)
       if (!state.warned && now >= (expiresAt - limits.tokenWarningSeconds) * 1000) {
         state.warned = true
         state.send({ type: 'token_expiring', payload: { expires_at: iso(expiresAt) } })
       }
-      if (now - pingedAt >= limits.pingSeconds * 1000) {
-        pingedAt = now
+      if (uptime - pingedAt >= limits.pingSeconds * 1000) {
+        pingedAt = uptime
         transport.ping()
       }
     },
@@ -258,7 +263,7 @@ function createProcessor(deps: ConnectionDeps, state: State, subscriptions: Subs
     if (!parsed.ok) return state.fail(parsed.code, parsed.detail, parsed.id)
     const { message } = parsed
     try {
-      await handle(message)
+      await forUser(state.token.actor.userId, () => handle(message))
     } catch (error) {
       if (state.closed) return
       if (!(error instanceof AppError))

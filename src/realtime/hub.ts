@@ -4,11 +4,12 @@
  * taken off the topic in the same synchronous step, after that event and before the next.
  */
 import type { Database } from '../db/database.ts'
+import { forService } from '../db/shares.ts'
 import type { ListEvent, ListKey } from '../features/list-changes/events.ts'
 import { type HistoryPosition, historyStart, samePosition } from '../lib/history-position.ts'
 import { inParallel } from '../lib/in-parallel.ts'
 import type { Logger } from '../log.ts'
-import { type Broker, type BrokerHandlers, topicOf } from './broker.ts'
+import { type Broker, type BrokerHandlers, type BrokerState, topicOf } from './broker.ts'
 import { createHints } from './broker-upgrade.ts'
 import { readEvents, readHeads } from './event-log.ts'
 import { createStream, type Stream } from './stream.ts'
@@ -47,6 +48,7 @@ export interface Hub {
   /** Compares the heads of all streams with the database and reads what is missing. @throws AppError database_unavailable */
   reconcileHeads(): Promise<void>
   counts(): HubCounts
+  brokerState(): BrokerState
   /** Observes the seconds from an event's commit to its delivery here; events without listeners are left out. */
   onDelivery(observer: (seconds: number) => void): void
   close(): Promise<void>
@@ -72,11 +74,7 @@ export function createHub(deps: HubDeps): Hub {
     topics.get(topicOf(list))?.enqueue(events)
 
   const reconcileHeads = (): Promise<void> => catchUpAll(deps, [...topics.values()])
-  const reconcileInBackground = (): void => {
-    reconcileHeads().catch((error: unknown) =>
-      log.warn('streams could not be compared with the database; trying again', { error }),
-    )
-  }
+  const reconciling = createReconciling(deps, reconcileHeads)
 
   const broker = deps.makeBroker({
     onEvents(list, events, requestId) {
@@ -84,9 +82,8 @@ export function createHub(deps: HubDeps): Hub {
       enqueue(list, events)
     },
     onHint: followHints(deps, topics),
-    onReconnect: reconcileInBackground,
+    onReconnect: reconciling.start,
   })
-  const timer = setInterval(reconcileInBackground, deps.reconcileMs)
 
   const onDelivered = (event: ListEvent, listeners: number): void => {
     counts.delivered += listeners
@@ -139,8 +136,9 @@ export function createHub(deps: HubDeps): Hub {
       observeDelivery = observer
     },
     counts: () => ({ ...counts, streams: topics.size, dropped: broker.dropped() }),
+    brokerState: broker.state,
     async close() {
-      clearInterval(timer)
+      reconciling.stop()
       for (const topic of topics.values()) topic.stream()?.close()
       topics.clear()
       await broker.close()
@@ -156,6 +154,40 @@ function followHints(deps: HubDeps, topics: ReadonlyMap<string, Topic>): BrokerH
   })
   return (list) => {
     if (topics.has(topicOf(list))) compareSoon(list)
+  }
+}
+
+/** The first retry comes after this, each next one after twice as long. */
+const firstRetryMs = 50
+
+/** Reconciles at regular intervals and, where that fails, again as soon as it may work. */
+function createReconciling({ log, reconcileMs }: HubDeps, reconcileHeads: () => Promise<void>) {
+  let failures = 0
+  let retry: Timer | undefined
+  let isStopped = false
+  const start = (): void => {
+    clearTimeout(retry)
+    void reconcileHeads().then(
+      () => {
+        failures = 0
+      },
+      (error: unknown) => {
+        if (failures === 0)
+          log.warn('streams could not be compared with the database; trying again', { error })
+        failures += 1
+        clearTimeout(retry)
+        if (!isStopped) retry = setTimeout(start, Math.min(firstRetryMs * 2 ** (failures - 1), reconcileMs))
+      },
+    )
+  }
+  const timer = setInterval(start, reconcileMs)
+  return {
+    start,
+    stop(): void {
+      isStopped = true
+      clearInterval(timer)
+      clearTimeout(retry)
+    },
   }
 }
 
@@ -209,9 +241,10 @@ function openTopic(list: ListKey, deps: TopicDeps): Topic {
     const head = (await readHeads(db, [list])).get(name) ?? historyStart
     stream = createStream(head, {
       log,
-      read: (cursor) => readEvents(db, list, cursor),
+      // Everybody's, whoever's event or subscription it was that found them missing.
+      read: (cursor) => forService(() => readEvents(db, list, cursor)),
       deliver,
-      reauthorize,
+      reauthorize: () => forService(reauthorize),
       resync: (position) => publishToTopic(name, deps.resyncText(list, position)),
       onGapFilled(count, firstSeq) {
         deps.onGapFilled(count)
@@ -226,7 +259,7 @@ function openTopic(list: ListKey, deps: TopicDeps): Topic {
     list,
     listeners,
     users: 0,
-    opened: open(),
+    opened: forService(open),
     stream: () => stream,
     enqueue(events) {
       if (stream) stream.enqueue(events)
@@ -242,7 +275,7 @@ export const isTerminalFor = ({ type, userId }: ListEvent, reader: string): bool
 /** After an outage there may be thousands of streams, and thousands of listeners to one. */
 const concurrentReads = 8
 
-async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promise<void> {
+async function catchUpAll({ db }: HubDeps, topics: readonly Topic[]): Promise<void> {
   if (topics.length === 0) return
   const emitted = topics.map((topic) => topic.stream()?.head())
   const heads = await readHeads(
@@ -259,11 +292,11 @@ async function catchUpAll({ db, log }: HubDeps, topics: readonly Topic[]): Promi
     return isOther || head.seq > stream.head().seq ? [{ stream, seq: head.seq }] : []
   })
   // One that cannot be read must not hold up the others.
+  const failures: unknown[] = []
   await inParallel(concurrentReads, differing, ({ stream, seq }) =>
-    stream
-      .catchUp(seq)
-      .catch((error: unknown) => log.warn('missed events could not be read from the database', { error })),
+    stream.catchUp(seq).catch((error: unknown) => void failures.push(error)),
   )
+  if (failures.length > 0) throw failures[0]
 }
 
 /** By which a change can be traced through the logs of all instances. */

@@ -16,6 +16,8 @@ export interface SocketDeps {
   sockets: Sockets
   /** Whether pages of this origin may open a socket. */
   isOriginAllowed: (origin: string, host: string | null) => boolean
+  /** Whether sockets would take descriptors that the service cannot do without. */
+  isShortOfDescriptors: () => boolean
   /** Of the program, for /asyncapi.json. */
   version: string
 }
@@ -53,16 +55,22 @@ export const websocketOptions = {
 
 /** Dead sockets are closed by then. */
 const crowdedRetrySeconds = limits.silenceSeconds
+/** A balancer has found another instance by then. */
+const fullRetrySeconds = 5
 
 /** A bad token is accepted here and closed with 4001, as browsers cannot see the status of a refused upgrade. */
 async function upgrade(
-  { sockets, isOriginAllowed }: SocketDeps,
+  { sockets, isOriginAllowed, isShortOfDescriptors }: SocketDeps,
   request: Request,
   server: Server<unknown> | null,
 ): Promise<void> {
   const origin = request.headers.get('origin')
   if (origin !== null && !isOriginAllowed(origin, request.headers.get('host')))
     throw new AppError('forbidden', 'Pages of this origin may not open a socket here. See CORS_ORIGINS.')
+  if (isShortOfDescriptors())
+    throw new AppError('busy', 'This instance has no room for more sockets. Try again, or elsewhere.', {
+      retryAfterSeconds: fullRetrySeconds,
+    })
   const { token, protocol } = readCredentials(request)
   const verified = await sockets.verify(token)
   if (verified && sockets.isCrowded(verified.actor))

@@ -42,8 +42,8 @@ export function createSockets(
   const index = createIndex()
   let closing = false
   const timer = setInterval(() => {
-    const now = Date.now()
-    for (const connection of connections) connection.tick(now)
+    const [now, uptime] = [Date.now(), performance.now()]
+    for (const connection of connections) connection.tick(now, uptime)
   }, tickMs)
 
   const stopListening = deps.revocations.onRevoked((tenantId, subject) => {

@@ -63,13 +63,12 @@ export function createStoreCluster(options: StoreClusterOptions) {
 /**
  * Waits until the node that owns `key` is connected, so that a command whose caller has timed out is not sent when the
  * node comes back.
- * @returns the node's address
  * @throws TimeoutError
  */
-export async function connectedNode(cluster: StoreCluster, key: string, timeoutMs: number): Promise<string> {
+export async function connectedNode(cluster: StoreCluster, key: string, timeoutMs: number) {
   const client = await pTimeout(cluster.getNodeClientForKey(key), {
     milliseconds: timeoutMs,
     message: `no connection to the cluster within ${timeoutMs} ms`,
   })
-  return cluster.masters.find((master) => master.client === client)?.address ?? ''
+  return { address: cluster.masters.find((master) => master.client === client)?.address ?? '', client }
 }

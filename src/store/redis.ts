@@ -10,6 +10,7 @@ import type { Logger } from '../log.ts'
 import type { SharedBuckets } from './rate-limiter.ts'
 import { connectedNode, createStoreCluster, isCluster, type StoreCluster } from './redis-cluster.ts'
 import { scripts } from './redis-scripts.ts'
+import { createSilenceWatch, type Reconnectable } from './redis-silence.ts'
 import { upgradeScripts } from './redis-upgrade.ts'
 import type { Store } from './store.ts'
 import { createUnfitReports, type ReportUnfit } from './stored-json.ts'
@@ -62,11 +63,10 @@ export async function openRedisStore({ url, installation, log }: RedisStoreOptio
   })
   await pTimeout(connected, { milliseconds: answerTimeoutMs, message: false })
 
-  const call = createCalls(installation, async (name, timeoutMs) => {
-    const node = cluster === null ? singleServer : await connectedNode(cluster, name, timeoutMs)
-    if (outages.isOlderThan(timeoutMs, node)) throw new Error('Redis has been unavailable for longer')
-    return cluster ?? client
-  })
+  const singleTarget: Target = { to: client, node: { address: singleServer, client } }
+  const call = createCalls(installation, outages, async (name, timeoutMs) =>
+    cluster === null ? singleTarget : { to: cluster, node: await connectedNode(cluster, name, timeoutMs) },
+  )
   return {
     ...(installation.isUpgraded ? upgradedCommands : storeCommands)(call, reportUnfit),
     close: async () => {
@@ -100,17 +100,33 @@ type Call = <T>(
   timeoutMs?: number,
 ) => Promise<T>
 
-/** @param clientFor resolves once a command can be sent for the key of that name, or rejects when the time is over */
-const createCalls =
-  (
-    installation: Installation,
-    clientFor: (name: string, timeoutMs: number) => Promise<Client | StoreCluster>,
-  ): Call =>
-  async (key, command, timeoutMs = answerTimeoutMs) => {
+/** Where a command goes: in a cluster to the node that owns its key. */
+interface Target {
+  to: Client | StoreCluster
+  node: { address: string; client: Reconnectable }
+}
+
+/** @param targetFor resolves once a command for the key of that name can be sent, and rejects after the timeout at the latest */
+function createCalls(
+  installation: Installation,
+  outages: Outages,
+  targetFor: (name: string, timeoutMs: number) => Promise<Target>,
+): Call {
+  const watched = createSilenceWatch()
+  const send = async <T>(
+    key: string,
+    command: (to: Target['to'], name: string) => Promise<T>,
+    timeoutMs: number,
+  ): Promise<T> => {
     const name = nameOf(installation, key)
-    const run = async () => command(await clientFor(name, Math.min(timeoutMs, sendTimeoutMs)), name)
+    const { to, node } = await targetFor(name, Math.min(timeoutMs, sendTimeoutMs))
+    if (outages.isOlderThan(timeoutMs, node.address)) throw new Error('Redis has been unavailable for longer')
+    const onSilent = (error: Error): void => outages.begin(node.address, error)
+    return await watched(node.client, () => command(to, name), onSilent)
+  }
+  return async (key, command, timeoutMs = answerTimeoutMs) => {
     try {
-      return await pTimeout(run(), {
+      return await pTimeout(send(key, command, timeoutMs), {
         milliseconds: timeoutMs,
         message: `Redis did not answer within ${timeoutMs} ms`,
       })
@@ -118,6 +134,7 @@ const createCalls =
       throw isFault(error) ? error : unavailable(error)
     }
   }
+}
 
 /**
  * Below the installation's name. By the braces a cluster puts it into the slot of the key that earlier releases have for
@@ -155,7 +172,7 @@ const storeCommands = (call: Call, reportUnfit: ReportUnfit): Commands => ({
     return counted
   },
   ping: async () => {
-    await call('', (to) => to.ping())
+    await call(probeKey, (to, name) => to.set(name, '', { condition: 'XX', expiration: probeExpiration }))
   },
 })
 
@@ -186,6 +203,10 @@ const upgradedCommands = (call: Call, reportUnfit: ReportUnfit): Commands => ({
 })
 
 const ttlMs = (next: string | null, ttlSeconds: number): number => (next === null ? 0 : toMs(ttlSeconds))
+
+/** Writes nothing, as there is no such key; but a server that is full or takes no writes refuses it like any write. */
+const probeKey = 'probe'
+const probeExpiration = { type: 'PX', value: 1 } as const
 
 const toMs = (seconds: number): number => Math.ceil(seconds * 1000)
 
@@ -287,5 +308,16 @@ const transient =
 
 /** Whether the server answered with an error. */
 export const isErrorReply = (error: unknown): error is ErrorReply => error instanceof ErrorReply
+
+/** Why a server that answers refused to write; null where that is not the cause. */
+export function writeRefusal(error: unknown): 'full' | 'read_only' | null {
+  const reply = error instanceof AppError ? error.extras.cause : error
+  if (!isErrorReply(reply)) return null
+  return /^OOM\b/.test(reply.message)
+    ? 'full'
+    : /^(READONLY|MISCONF|NOPERM)\b/.test(reply.message)
+      ? 'read_only'
+      : null
+}
 
 const isFault = (error: unknown): boolean => isErrorReply(error) && !transient.test(error.message)

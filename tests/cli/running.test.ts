@@ -112,15 +112,20 @@ describeExecutable('a program that runs', (program) => {
     const root = await asRoot(running)
     const { port } = new URL(running.url)
     let answered = 0
-    const sockets: Socket[] = Array.from({ length: 300 }, () => {
-      const socket = connect(Number(port), '127.0.0.1')
-      socket.on('error', () => undefined)
-      socket.once('data', () => answered++)
-      socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
-      return socket
-    })
+    const flood = (sent: string): Socket[] =>
+      Array.from({ length: 300 }, () => {
+        const socket = connect(Number(port), '127.0.0.1')
+        socket.on('error', () => undefined)
+        socket.once('data', () => answered++)
+        socket.write(sent)
+        return socket
+      })
+    // Kept connections make room by themselves: an answer ends its connection when descriptors run short.
+    const kept = flood('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await until(() => answered === kept.length, 'an answer to each')
+    const sockets = flood('GET /healthz HTTP/1.1\r\n')
     await until(async () => (await openFiles(running.pid)) >= 119, 'the limit')
-    for (const socket of sockets) socket.destroy()
+    for (const socket of [...kept, ...sockets]) socket.destroy()
     await until(
       () =>
         fetch(`${running.url}/readyz`, { signal: AbortSignal.timeout(2000) }).then(
@@ -129,7 +134,6 @@ describeExecutable('a program that runs', (program) => {
         ),
       'an answer again',
     )
-    expect(answered).toBeLessThan(300)
     const admin = { email: 'after@shop.example', full_name: 'After', password }
     expect((await root.post('/tenants', { name: 'After the flood', admin })).status).toBe(201)
     await expectStops(running)

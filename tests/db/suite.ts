@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
 import { ConstraintError, StatementError } from '../../src/db/errors.ts'
+import { aroundRequest, callLimits, forService, forUser, nameCaller } from '../../src/db/shares.ts'
 import { createList, createTenant, failureOf, type Tenant } from './setup.ts'
 
 export function describeDatabase(open: () => Promise<{ db: Database; end: () => Promise<void> }>): void {
@@ -146,6 +147,57 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
       const bad = failureOf(db.read('system', sql`select ${sql.param({ a: 1 })}`))
       expect(await bad).toBeInstanceOf(TypeError)
       expect(await good).toEqual([{ one: 1 }])
+    })
+  })
+
+  describe('the queue', () => {
+    const one = () => db.read('system', sql`select 1 as one`)
+    const slow = () => db.read('system', sql`select count(*) from generate_series(1, 100000)`)
+    /** How many of that many calls at once are refused, and how many answered. */
+    const outcomes = async (count: number, call: () => Promise<unknown>) => {
+      const settled = await Promise.allSettled(Array.from({ length: count }, call))
+      const refused = settled.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
+      for (const reason of refused) expect(reason).toMatchObject({ code: 'busy', status: 503 })
+      return { refused: refused.length, answered: count - refused.length }
+    }
+
+    test('has a share for each user, one for all who are unsigned, and room for the service beside them', async () => {
+      const { perUser, unsigned } = callLimits
+      const [ann, bob, strangers, service] = await Promise.all([
+        forUser('ann', () => outcomes(perUser + 7, one)),
+        forUser('bob', () => outcomes(perUser, one)),
+        aroundRequest(() => outcomes(unsigned + 5, one))(),
+        aroundRequest(() => forService(() => outcomes(unsigned + 5, one)))(),
+      ])
+      expect({ ann, bob, strangers, service }).toEqual({
+        ann: { refused: 7, answered: perUser },
+        bob: { refused: 0, answered: perUser },
+        strangers: { refused: 5, answered: unsigned },
+        service: { refused: 0, answered: unsigned + 5 },
+      })
+      // What was refused took nothing, and what was answered gave back its place.
+      expect(await forUser('ann', () => outcomes(perUser, one))).toMatchObject({ refused: 0 })
+    })
+
+    test('counts a request for its user from when that is known', async () => {
+      const count = callLimits.unsigned + 1
+      const named = aroundRequest(async () => {
+        nameCaller(Bun.randomUUIDv7())
+        return await one()
+      })
+      expect(await outcomes(count, named)).toEqual({ refused: 0, answered: count })
+    })
+
+    test('lets urgent reads go first, and does not count them', async () => {
+      await db.readUrgent('system', sql`select 1`)
+      let answered = 0
+      const others = Array.from({ length: 60 }, () => slow().then(() => answered++))
+      expect(await db.readUrgent('system', sql`select 1 as one`)).toEqual([{ one: 1 }])
+      expect(answered).toBeLessThan(30)
+      await Promise.all(others)
+      const all = outcomes(callLimits.total, one)
+      expect(await db.readUrgent('system', sql`select 1 as one`)).toEqual([{ one: 1 }])
+      expect(await all).toMatchObject({ refused: 0 })
     })
   })
 

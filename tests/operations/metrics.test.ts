@@ -1,7 +1,7 @@
 /** /metrics of CONTRACT section 8: every metric is there, well named, bounded in cardinality, and correct. */
 import { afterEach, expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
-import { type Family, scrape, seriesOf, sumOf } from '../support/metrics.ts'
+import { type Family, scrape, scrapeAnew, seriesOf, sumOf } from '../support/metrics.ts'
 import { addItem, makeList, makeTenant } from '../support/people.ts'
 import {
   describeBackends,
@@ -131,12 +131,12 @@ describeBackends('the metrics', (backend) => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server)
     const list = await makeList(admin)
-    const before = await figures(server)
+    const before = await scrapeAnew(`${server.url}/metrics`)
     const socket = await openSocket(server, admin.accessToken)
     await socket.follow(list.id)
     await addItem(admin, list.id)
     await socket.next('item_added')
-    const during = await figures(server)
+    const during = await scrapeAnew(`${server.url}/metrics`)
     const grew = (name: string, labels: Record<string, string> = {}, now = during): number =>
       sumOf(now, name, labels) - sumOf(before, name, labels)
     expect(grew('minimart_sockets')).toBe(1)
@@ -187,16 +187,8 @@ describeBackends('the metrics', (backend) => {
       socket.close(3000 + Math.floor(Math.random() * 999), random)
       await closed
     }
-    const settled = async (): Promise<string[]> => {
-      // A response is counted after it has been sent.
-      let before: string[] = []
-      return until(async () => {
-        const now = seriesOf(await figures(server))
-        const same = now.length === before.length
-        before = now
-        return same && now
-      })
-    }
+    // A response is counted after it has been sent: the next collection has it.
+    const settled = async (): Promise<string[]> => seriesOf(await scrapeAnew(`${server.url}/metrics`))
     await round('PROPFIND')
     const before = await settled()
     for (const method of rareMethods) await round(method)

@@ -145,10 +145,11 @@ describeFull('workers', () => {
       await both(`${shared.url}/metrics`)
       for (let count = 0; count < 8; count++)
         expect(await workersIn(`${shared.url}/metrics`)).toEqual(['1', '2'])
-      const counted = await scrape(`${shared.url}/metrics`)
-      expect(
-        sumOf(counted, 'minimart_http_request_duration_seconds_count', { route: '/metrics' }),
-      ).toBeGreaterThanOrEqual(8)
+      const counted = await until(async () => {
+        const families = await scrape(`${shared.url}/metrics`)
+        const route = { route: '/metrics' }
+        return sumOf(families, 'minimart_http_request_duration_seconds_count', route) >= 8 && families
+      }, 'the scrapes of both workers')
       expect(sumOf(counted, 'process_start_time_seconds', { worker: '1' })).not.toBe(
         sumOf(counted, 'process_start_time_seconds', { worker: '2' }),
       )

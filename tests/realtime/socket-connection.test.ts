@@ -61,20 +61,34 @@ describeBackends('a connection', (backend) => {
   }
   const seconds = (from: number, to: number): number[] =>
     Array.from({ length: to - from + 1 }, (_, index) => from + index)
+  /** Ticks as it would if that much time had passed since `begun`, a performance.now(). */
+  const tickAfter = (connection: Connection, ms: number, begun = performance.now()): void =>
+    connection.tick(Date.now() + begun - performance.now() + ms, begun + ms)
 
   test('pings every 25 s and closes with 4010 after 60 s without a message', async () => {
     const transport = wire()
     const connection = await connect(transport)
-    const begun = Date.now()
-    for (const second of seconds(1, 24)) connection.tick(begun + second * 1000)
+    const begun = performance.now()
+    for (const second of seconds(1, 24)) tickAfter(connection, second * 1000, begun)
     expect(transport.pings).toBe(0)
-    for (const second of seconds(25, 59)) connection.tick(begun + second * 1000)
+    for (const second of seconds(25, 59)) tickAfter(connection, second * 1000, begun)
     expect(transport.pings).toBe(2)
     expect(transport.closes).toEqual([])
-    for (const second of seconds(60, 62)) connection.tick(begun + second * 1000)
+    for (const second of seconds(60, 62)) tickAfter(connection, second * 1000, begun)
     expect(transport.closes).toEqual([4010])
-    for (const second of seconds(63, 200)) connection.tick(begun + second * 1000)
+    for (const second of seconds(63, 200)) tickAfter(connection, second * 1000, begun)
     expect([transport.closes, transport.pings]).toEqual([[4010], 2])
+  })
+
+  test('a date that jumps is no silence', async () => {
+    const transport = wire()
+    const connection = await connect(transport, 100_000)
+    const jump = 3_600_000
+    connection.tick(Date.now() + jump, performance.now())
+    connection.receiveControlFrame()
+    connection.tick(Date.now() - jump, performance.now())
+    connection.tick(Date.now(), performance.now())
+    expect([transport.closes, transport.pings]).toEqual([[], 0])
   })
 
   test.each(['a pong', 'a message'])('%s counts as a sign of life', async (what) => {
@@ -82,12 +96,12 @@ describeBackends('a connection', (backend) => {
     const connection = await connect(transport)
     // Activity is stamped with the real clock: the connection was created, and last active, long before.
     await Bun.sleep(20)
-    const heardBefore = Date.now()
+    const heardBefore = performance.now()
     if (what === 'a pong') connection.receiveControlFrame()
     else connection.receive('{"type":"ping"}')
-    connection.tick(heardBefore + 60_000)
+    tickAfter(connection, 60_000, heardBefore)
     expect(transport.closes).toEqual([])
-    connection.tick(Date.now() + 60_001)
+    tickAfter(connection, 60_001)
     expect(transport.closes).toEqual([4010])
   })
 
@@ -96,18 +110,18 @@ describeBackends('a connection', (backend) => {
     const connection = await connect(transport, 100)
     const expiresAt = connection.token.expiresAt * 1000
     const types = () => transport.sent.map(({ type }) => type)
-    connection.tick(expiresAt - 60_001)
+    connection.tick(expiresAt - 60_001, performance.now())
     expect(types()).toEqual(['connected'])
     connection.receiveControlFrame()
-    connection.tick(expiresAt - 60_000)
-    connection.tick(expiresAt - 59_000)
+    connection.tick(expiresAt - 60_000, performance.now())
+    connection.tick(expiresAt - 59_000, performance.now())
     expect(types()).toEqual(['connected', 'token_expiring'])
     expect(transport.sent[1]?.payload).toEqual({ expires_at: new Date(expiresAt).toISOString() })
     const short = wire()
     const other = await connect(short, 30)
-    other.tick(other.token.expiresAt * 1000 - 1)
+    other.tick(other.token.expiresAt * 1000 - 1, performance.now())
     expect(short.closes).toEqual([])
-    other.tick(other.token.expiresAt * 1000)
+    other.tick(other.token.expiresAt * 1000, performance.now())
     expect(short.closes).toEqual([4001])
   })
 
@@ -115,10 +129,10 @@ describeBackends('a connection', (backend) => {
     const transport = wire()
     const connection = await connect(transport)
     transport.unsentBytes = 1024 * 1024
-    connection.tick(Date.now())
+    tickAfter(connection, 0)
     expect(transport.closes).toEqual([])
     transport.unsentBytes++
-    connection.tick(Date.now())
+    tickAfter(connection, 0)
     expect(transport.closes).toEqual([4013])
   })
 

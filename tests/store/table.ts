@@ -32,6 +32,7 @@ const refuse = (): Promise<never> => Promise.reject(new Error('Redis was to be u
 export const noDatabase: Database = {
   kind: 'embedded',
   read: refuse,
+  readUrgent: refuse,
   write: refuse,
   transaction: refuse,
   close: async () => undefined,

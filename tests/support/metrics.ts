@@ -1,5 +1,6 @@
 /** Parses Prometheus' text format, as strictly as promtool. */
 import { expect } from 'bun:test'
+import { until } from './until.ts'
 
 export interface Sample {
   name: string
@@ -49,6 +50,16 @@ export async function scrape(url: string, headers: Record<string, string> = {}):
   expect(response.status).toBe(200)
   expect(response.headers.get('content-type')).toStartWith('text/plain')
   return parseMetrics(await response.text())
+}
+
+/** A scrape of now: as the figures are collected at most once a second, it waits for the next collection. */
+export async function scrapeAnew(url: string): Promise<Family[]> {
+  const cpuSeconds = (families: Family[]): number => sumOf(families, 'process_cpu_seconds_total')
+  const earlier = cpuSeconds(await scrape(url))
+  return until(async () => {
+    const families = await scrape(url)
+    return cpuSeconds(families) !== earlier && families
+  }, 'the next collection')
 }
 
 /** Sum over all series of this name with these labels. */

@@ -32,26 +32,24 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
   const { pglite, deadlineMs } = options
   const session = await createEmbeddedSession(pglite)
   const queue = createEmbeddedQueue<WriteInBatch>(session.writeTogether)
-  let calls = 0
   let closing: Promise<void> | undefined
 
-  const call = async <T>(jobOf: JobOf<T>, onLate?: () => void): Promise<T> => {
+  const call = async <T>(jobOf: JobOf<T>, how?: Partial<Enqueueing>): Promise<T> => {
     if (closing !== undefined) throw databaseClosing()
-    const result = enqueue(queue, deadlineMs, jobOf, onLate)
-    calls += 1
-    return await result.finally(() => {
-      calls -= 1
+    return await enqueue(queue, jobOf, { deadlineMs, ...how })
+  }
+  const read = async <Row>(scope: Scope, statement: SQL<Row>, isUrgent: boolean): Promise<Row[]> => {
+    const compiled = compileStatement(statement)
+    const jobOf: JobOf<Row[]> = (resolve, reject) => ({
+      alone: () => session.read(scope, compiled).then((rows) => resolve(rows as Row[]), reject),
     })
+    return await call(jobOf, { isUrgent })
   }
 
   return {
     kind: 'embedded',
-    read: async <Row>(scope: Scope, statement: SQL<Row>) => {
-      const compiled = compileStatement(statement)
-      return await call<Row[]>((resolve, reject) => ({
-        alone: () => session.read(scope, compiled).then((rows) => resolve(rows as Row[]), reject),
-      }))
-    },
+    read: (scope, statement) => read(scope, statement, false),
+    readUrgent: (scope, statement) => read(scope, statement, true),
     write: async <Row>(scope: Scope, ...statements: SQL[]) => {
       const compiled = statements.map(compileStatement)
       return await call<Row[]>((resolve, reject) => {
@@ -66,7 +64,7 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
         (resolve, reject) => ({
           alone: () => session.transaction(scope, work, giveUp.signal, kind).then(resolve, reject),
         }),
-        () => giveUp.abort(databaseUnavailable('The transaction took too long.')),
+        { onLate: () => giveUp.abort(databaseUnavailable('The transaction took too long.')) },
       )
     },
     whileQuiesced: async <T>(work: (checkpoint: Checkpoint) => Promise<T>) => {
@@ -75,7 +73,7 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
       queue.add({ alone: () => makeCheckpoint(connectionTo(pglite)).then(work).then(resolve, reject) })
       return await promise
     },
-    stats: () => ({ connections: 1, connectionLimit: 1, calls, waiting: queue.length }),
+    stats: () => ({ connections: 1, connectionLimit: 1, waiting: queue.length }),
     close: () => {
       closing ??= queue.drained().then(options.close)
       return closing
@@ -85,19 +83,22 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
 
 type JobOf<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => Job<WriteInBatch>
 
-/** @param onLate called when the deadline passes while the job is running */
-function enqueue<T>(
-  queue: EmbeddedQueue<WriteInBatch>,
-  deadlineMs: number,
-  jobOf: JobOf<T>,
-  onLate: () => void = () => undefined,
-): Promise<T> {
+interface Enqueueing {
+  deadlineMs: number
+  /** Ahead of those that wait. */
+  isUrgent?: boolean
+  /** Called when the deadline passes while the job is running. */
+  onLate?: () => void
+}
+
+function enqueue<T>(queue: EmbeddedQueue<WriteInBatch>, jobOf: JobOf<T>, how: Enqueueing): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>()
   const job = jobOf(resolve, reject)
-  queue.add(job)
+  if (how.isUrgent) queue.addFirst(job)
+  else queue.add(job)
   const fallback = (): never => {
-    if (!queue.remove(job)) onLate()
+    if (!queue.remove(job)) how.onLate?.()
     throw databaseTimedOut()
   }
-  return pTimeout(promise, { milliseconds: deadlineMs, fallback })
+  return pTimeout(promise, { milliseconds: how.deadlineMs, fallback })
 }

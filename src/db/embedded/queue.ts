@@ -3,7 +3,6 @@
  * commit and its fsync; every other job runs alone.
  */
 import { setImmediate } from 'node:timers/promises'
-import { databaseBusy } from '../errors.ts'
 
 export type Job<Write> =
   | { readonly write: Write }
@@ -11,8 +10,9 @@ export type Job<Write> =
   | { readonly alone: () => Promise<void> }
 
 export interface EmbeddedQueue<Write> {
-  /** @throws AppError `busy` when too many jobs wait */
   add(job: Job<Write>): void
+  /** Adds it before those that wait. */
+  addFirst(job: Job<Write>): void
   /** @returns whether the job was still waiting */
   remove(job: Job<Write>): boolean
   /** Jobs that wait. */
@@ -21,7 +21,6 @@ export interface EmbeddedQueue<Write> {
   drained(): Promise<void>
 }
 
-const maxWaiting = 1000
 const maxBatch = 32
 /** Statements block the event loop; it gets to run this often. */
 const yieldEveryMs = 8
@@ -46,12 +45,19 @@ export function createEmbeddedQueue<Write>(
     running = undefined
   }
 
+  /** Deferred, so that writes added in the same step share a batch. */
+  const start = (): void => {
+    running ??= Promise.resolve().then(runAll)
+  }
+
   return {
     add: (job) => {
-      if (waiting.length >= maxWaiting) throw databaseBusy()
       waiting.push(job)
-      // Deferred, so that writes added in the same step share a batch.
-      running ??= Promise.resolve().then(runAll)
+      start()
+    },
+    addFirst: (job) => {
+      waiting.unshift(job)
+      start()
     },
     remove: (job) => {
       const index = waiting.indexOf(job)

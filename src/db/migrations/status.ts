@@ -68,7 +68,7 @@ export type MigrationState =
 
 /** Reads through the running service's database. @throws AppError `database_unavailable` */
 export async function migrationState(
-  db: Database,
+  db: Pick<Database, 'readUrgent'>,
   migrations: readonly Migration[] = allMigrations,
 ): Promise<MigrationState> {
   const applied = await findApplied(db)
@@ -87,9 +87,9 @@ type KnownBy = Pick<AppliedMigration, 'version' | 'name' | 'checksum'>
 
 const undefinedTable = '42P01'
 
-async function findApplied(db: Database): Promise<KnownBy[]> {
+async function findApplied(db: Pick<Database, 'readUrgent'>): Promise<KnownBy[]> {
   try {
-    return await db.read('system', selectKnown)
+    return await db.readUrgent('system', selectKnown)
   } catch (error) {
     if (error instanceof StatementError && error.sqlState === undefinedTable) return []
     throw error

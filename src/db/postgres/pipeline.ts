@@ -26,13 +26,18 @@ export async function sendRead(
   return results.at(-1)?.rows ?? []
 }
 
-/** @returns the rows of the last statement */
+/**
+ * @param lockTimeoutMs see scopeForTransaction
+ * @returns the rows of the last statement
+ */
 export async function sendWrite(
   connection: Connection,
   scope: Scope,
   statements: Statement[],
+  lockTimeoutMs: number,
 ): Promise<StatementResult['rows']> {
-  const results = await sendFramed(connection, [begin, scopeForTransaction(scope)], statements, [commit])
+  const before = [begin, scopeForTransaction(scope, lockTimeoutMs)]
+  const results = await sendFramed(connection, before, statements, [commit])
   ensureCommitted(results)
   return results.at(-2)?.rows ?? []
 }

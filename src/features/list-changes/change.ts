@@ -17,6 +17,7 @@ import { chain, type EventType, type eventFields, type ListEvent, type ListKey }
 import { actionId, findEarlierCall, isKeyed, isKeyTaken, keepCall, keyedCte } from './keyed-calls.ts'
 import type { Precondition } from './precondition.ts'
 import { type Current, isRefusal, type Refusal, refusal } from './refusals.ts'
+import { writeInTurn } from './turns.ts'
 import { visible } from './visible-lists.ts'
 import { eventJson, eventMark, lastMark, listJson } from './wire.ts'
 
@@ -95,9 +96,10 @@ export async function changeList<Answer>(
   change: ListChange<Answer>,
 ): Promise<Answer> {
   const { tenantId } = change.actor
-  const attempt = (): Promise<Row<Answer>[]> => db.write(change.actor, lock, statement(change))
   const lock = sql`select from shopping_lists where tenant_id = ${tenantId} and id = ${change.list} for no key update`
-  const [row] = await attempt().catch((error: unknown) => {
+  const attempt = (): Promise<Row<Answer> | undefined> =>
+    writeInTurn(db, change.actor, change.list, [lock, statement(change)])
+  const row = await attempt().catch((error: unknown) => {
     if (isKeyTaken(error)) return attempt()
     throw error
   })

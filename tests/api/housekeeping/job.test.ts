@@ -14,6 +14,7 @@ const setUp = (step: () => Promise<void> = async () => undefined) => {
   const db: Database = {
     kind: 'postgres',
     read: async () => [],
+    readUrgent: async () => [],
     write: async () => [],
     transaction: async (_scope, work) => {
       await step()

@@ -27,8 +27,11 @@ describePostgres('the database on PostgreSQL', () => {
     })
     afterAll(() => end())
 
-    const others = () => admin`
-      select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
+    const waitingForLocks = async (): Promise<number> => {
+      const [row] = await admin`select count(*)::int as n from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'`
+      return row?.['n']
+    }
     const killAll = () => admin`
       select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid()`
@@ -186,7 +189,7 @@ describePostgres('the database on PostgreSQL', () => {
       const { writes } = await db.transaction(tenant.scope, async (query) => {
         await query(sql`select id from tenants for update`)
         const waiting = Promise.all(Array.from({ length: 30 }, rename))
-        await until(async () => (await others()).length >= 5)
+        await until(async () => (await waitingForLocks()) >= 1)
         await query(sql`update tenants set name = 'held'`)
         return { writes: waiting }
       })
