@@ -8,9 +8,10 @@ export const check: Command = {
   summary: 'test the settings and every connection, without serving',
   usage: '[--json]',
   details: [
-    'Tests the settings, DATA_DIR, TMPDIR, the database, its role (row-level security must apply), the migrations, Redis',
-    'and the mail server, and says how to fix each fault. It changes nothing: pending migrations are reported, not',
-    'applied, and a missing embedded database is not created. Stop a server on the embedded database first.',
+    'Tests the settings, DATA_DIR, TMPDIR, the limit of file descriptors, the database, its role (row-level security must',
+    'apply), the migrations, Redis and the mail server, and says how to fix each fault. It changes nothing: pending',
+    'migrations are reported, not applied, and a missing embedded database is not created. Stop a server on the embedded',
+    'database first.',
     '',
     'Prints text to a terminal, and otherwise, or with --json, one JSON object a line: {"check", "ok", "detail",',
     '"remedy"}, where ok is null for what could not be tested.',

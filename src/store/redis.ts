@@ -103,8 +103,9 @@ function createCalls(outages: Outages, targetFor: (key: string, timeoutMs: numbe
     command: (to: Target['to']) => Promise<T>,
     timeoutMs: number,
   ): Promise<T> => {
-    const { to, node } = await targetFor(key, Math.min(timeoutMs, sendTimeoutMs))
-    if (outages.isOlderThan(timeoutMs, node.address)) throw new Error('Redis has been unavailable for longer')
+    const sendMs = Math.min(timeoutMs, sendTimeoutMs)
+    const { to, node } = await targetFor(key, sendMs)
+    if (outages.isOlderThan(sendMs, node.address)) throw new Error('Redis has been unavailable for longer')
     const onSilent = (error: Error): void => outages.begin(node.address, error)
     return await watched(node.client, () => command(to), onSilent)
   }
