@@ -10,7 +10,7 @@ import { until } from '../../support/until.ts'
 import { createList, createTenant, failureOf, openTestPostgres, optionsFor, type Tenant } from '../setup.ts'
 
 /** As in production. */
-const poolSize = 12
+const poolSize = 13
 
 describePostgres('neighbours on PostgreSQL', () => {
   let db: Database
