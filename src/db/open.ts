@@ -46,7 +46,7 @@ export interface DatabaseOptions {
   waitSeconds?: number
 }
 
-const defaults = { poolSize: 12, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
+const defaults = { poolSize: 13, deadlineMs: 10_000, waitSeconds: 30, connectTimeoutSeconds: 5 }
 
 /** @throws OperatorError when the database cannot be used as it is set up */
 export async function openDatabase(options: DatabaseOptions): Promise<InstrumentedDatabase> {

@@ -6,20 +6,19 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { DatabaseAdapter } from './database.ts'
 import { databaseBusy } from './errors.ts'
 
-export interface CallLimits {
-  /** Calls at a time, those that wait included. */
-  total: number
-  /** Of them, for one user. */
-  perUser: number
-  /** Of them, for all requests without a user together. */
-  unsigned: number
+/** Calls in progress, those that wait included. */
+export const callLimits = {
+  total: 1000,
+  perUser: 100,
+  /** For all requests without a user together. */
+  unsigned: 200,
 }
 
-export const callLimits: CallLimits = { total: 1000, perUser: 100, unsigned: 200 }
-
-/** `userId` is null until, and unless, the request's user is known. */
 interface Caller {
+  /** Null until, and unless, the request's user is known. */
   userId: string | null
+  /** Whether calls past the share wait, rather than being refused. */
+  readonly isPatient: boolean
 }
 
 const context = new AsyncLocalStorage<Caller | null>()
@@ -28,7 +27,7 @@ const context = new AsyncLocalStorage<Caller | null>()
 export const aroundRequest =
   <Given extends unknown[], Answer>(handle: (...given: Given) => Answer) =>
   (...given: Given): Answer =>
-    context.run({ userId: null }, () => handle(...given))
+    context.run({ userId: null, isPatient: false }, () => handle(...given))
 
 /** From now on the current request is this user's. */
 export function nameCaller(userId: string): void {
@@ -36,7 +35,9 @@ export function nameCaller(userId: string): void {
   if (caller) caller.userId = userId
 }
 
-export const forUser = <T>(userId: string, work: () => T): T => context.run({ userId }, work)
+/** Runs `work` for a socket of this user: its messages wait for each other anyway, and nobody repeats a refused one. */
+export const forSocketOf = <T>(userId: string, work: () => T): T =>
+  context.run({ userId, isPatient: true }, work)
 
 /** Runs `work` for the service itself, though a request has started it. */
 export const forService = <T>(work: () => T): T => context.run(null, work)
@@ -47,28 +48,20 @@ export type SharedDatabase<Adapter = DatabaseAdapter> = Adapter & {
 }
 
 /** Refuses calls past the limits with AppError `busy`. Urgent reads are not counted. */
-export function shareCalls<Adapter extends DatabaseAdapter>(
-  db: Adapter,
-  limits = callLimits,
-): SharedDatabase<Adapter> {
-  const perCaller = new Map<string | null, number>()
+export function shareCalls<Adapter extends DatabaseAdapter>(db: Adapter): SharedDatabase<Adapter> {
+  const shares = createShares()
   let calls = 0
 
-  const counted = async <T>(call: () => Promise<T>): Promise<T> => {
-    const caller = context.getStore()
-    const key = caller?.userId ?? null
-    const held = perCaller.get(key) ?? 0
-    if (calls >= limits.total || (caller && held >= (key === null ? limits.unsigned : limits.perUser)))
-      throw databaseBusy()
-    calls += 1
-    if (caller) perCaller.set(key, held + 1)
-    try {
-      return await call()
-    } finally {
-      calls -= 1
-      if (caller) release(perCaller, key)
-    }
-  }
+  const counted = <T>(call: () => Promise<T>): Promise<T> =>
+    shares.run(context.getStore() ?? null, async () => {
+      if (calls >= callLimits.total) throw databaseBusy()
+      calls += 1
+      try {
+        return await call()
+      } finally {
+        calls -= 1
+      }
+    })
 
   return {
     ...db,
@@ -79,8 +72,44 @@ export function shareCalls<Adapter extends DatabaseAdapter>(
   }
 }
 
-function release(perCaller: Map<string | null, number>, key: string | null): void {
-  const left = (perCaller.get(key) ?? 0) - 1
-  if (left > 0) perCaller.set(key, left)
-  else perCaller.delete(key)
+function createShares() {
+  const shares = new Map<string | null, { held: number; waiting: (() => void)[] }>()
+
+  /** @returns what to wait for; null once it is taken */
+  const take = ({ isPatient }: Caller, userId: string | null): Promise<void> | null => {
+    const share = shares.get(userId) ?? { held: 0, waiting: [] }
+    shares.set(userId, share)
+    if (share.held < (userId === null ? callLimits.unsigned : callLimits.perUser)) {
+      share.held += 1
+      return null
+    }
+    if (!isPatient) throw databaseBusy()
+    return new Promise((resolve) => share.waiting.push(resolve))
+  }
+
+  const giveBack = (userId: string | null): void => {
+    const share = shares.get(userId)
+    if (share === undefined) return
+    const next = share.waiting.shift()
+    // Its place goes to whoever waits.
+    if (next) next()
+    else if (share.held > 1) share.held -= 1
+    else shares.delete(userId)
+  }
+
+  return {
+    /** @param caller null for the service itself, which has no share */
+    run: async <T>(caller: Caller | null, call: () => Promise<T>): Promise<T> => {
+      if (caller === null) return await call()
+      // Later it may be another: a request gets its user on the way.
+      const { userId } = caller
+      const wait = take(caller, userId)
+      if (wait) await wait
+      try {
+        return await call()
+      } finally {
+        giveBack(userId)
+      }
+    },
+  }
 }

@@ -1,7 +1,7 @@
 /** One socket, independent of its transport: handles its messages one at a time and answers in that order. */
 import type { AccessTokens, VerifiedToken } from '../access/access-tokens.ts'
 import type { Database } from '../db/database.ts'
-import { forUser } from '../db/shares.ts'
+import { forSocketOf } from '../db/shares.ts'
 import { AppError } from '../errors.ts'
 import type { ListKey } from '../features/list-changes/events.ts'
 import { readSince, type Since } from '../lib/history-position.ts'
@@ -263,7 +263,7 @@ function createProcessor(deps: ConnectionDeps, state: State, subscriptions: Subs
     if (!parsed.ok) return state.fail(parsed.code, parsed.detail, parsed.id)
     const { message } = parsed
     try {
-      await forUser(state.token.actor.userId, () => handle(message))
+      await forSocketOf(state.token.actor.userId, () => handle(message))
     } catch (error) {
       if (state.closed) return
       if (!(error instanceof AppError))

@@ -119,8 +119,9 @@ function createCalls(
     timeoutMs: number,
   ): Promise<T> => {
     const name = nameOf(installation, key)
-    const { to, node } = await targetFor(name, Math.min(timeoutMs, sendTimeoutMs))
-    if (outages.isOlderThan(timeoutMs, node.address)) throw new Error('Redis has been unavailable for longer')
+    const sendMs = Math.min(timeoutMs, sendTimeoutMs)
+    const { to, node } = await targetFor(name, sendMs)
+    if (outages.isOlderThan(sendMs, node.address)) throw new Error('Redis has been unavailable for longer')
     const onSilent = (error: Error): void => outages.begin(node.address, error)
     return await watched(node.client, () => command(to, name), onSilent)
   }

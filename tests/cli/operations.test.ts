@@ -26,8 +26,9 @@ async function freshSettings(
   return { ...common, DATABASE_URL: url, REDIS_URL: redisUrl, JWT_SECRET_KEY: secret }
 }
 
+const machineChecks = ['settings', 'data folder', 'temporary', 'descriptors']
 const inDatabase = ['role', 'migrations', 'neighbours']
-const allChecks = ['settings', 'data folder', 'temporary', 'database', ...inDatabase, 'redis', 'mail']
+const allChecks = [...machineChecks, 'database', ...inDatabase, 'redis', 'mail']
 
 describeExecutable('operating', (program) => {
   describeBackends('with', (backend) => {
@@ -167,7 +168,7 @@ describeExecutable('operating', (program) => {
     ] as const)
       expect(of(name)).toMatchObject({ ok: false, remedy: expect.stringContaining(remedy) })
     for (const name of inDatabase) expect(of(name)).toMatchObject({ ok: null })
-    for (const name of ['settings', 'data folder', 'temporary']) expect(of(name)).toMatchObject({ ok: true })
+    for (const name of machineChecks) expect(of(name)).toMatchObject({ ok: true })
     expect(stdout).not.toContain('sesame')
 
     const words = await program.run(['check'], { env, terminal: true })

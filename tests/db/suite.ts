@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
 import { ConstraintError, StatementError } from '../../src/db/errors.ts'
-import { aroundRequest, callLimits, forService, forUser, nameCaller } from '../../src/db/shares.ts'
+import { aroundRequest, callLimits, forService, forSocketOf, nameCaller } from '../../src/db/shares.ts'
 import { createList, createTenant, failureOf, type Tenant } from './setup.ts'
 
 export function describeDatabase(open: () => Promise<{ db: Database; end: () => Promise<void> }>): void {
@@ -163,9 +163,14 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
 
     test('has a share for each user, one for all who are unsigned, and room for the service beside them', async () => {
       const { perUser, unsigned } = callLimits
+      const as = (userId: string, count: number) =>
+        aroundRequest(() => {
+          nameCaller(userId)
+          return outcomes(count, one)
+        })()
       const [ann, bob, strangers, service] = await Promise.all([
-        forUser('ann', () => outcomes(perUser + 7, one)),
-        forUser('bob', () => outcomes(perUser, one)),
+        as('ann', perUser + 7),
+        as('bob', perUser),
         aroundRequest(() => outcomes(unsigned + 5, one))(),
         aroundRequest(() => forService(() => outcomes(unsigned + 5, one)))(),
       ])
@@ -176,7 +181,12 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
         service: { refused: 0, answered: unsigned + 5 },
       })
       // What was refused took nothing, and what was answered gave back its place.
-      expect(await forUser('ann', () => outcomes(perUser, one))).toMatchObject({ refused: 0 })
+      expect(await as('ann', perUser)).toMatchObject({ refused: 0 })
+    })
+
+    test('lets the calls of sockets wait for the share of their user', async () => {
+      const count = 3 * callLimits.perUser
+      expect(await forSocketOf('ann', () => outcomes(count, one))).toEqual({ refused: 0, answered: count })
     })
 
     test('counts a request for its user from when that is known', async () => {

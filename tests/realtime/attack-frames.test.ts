@@ -1,8 +1,7 @@
 /** Frames no proper client sends: each gets RFC 6455's response, at no cost to the server or to anyone else. */
-import { afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { afterEach, beforeAll, describe, expect, spyOn, test } from 'bun:test'
 import { deflateRawSync } from 'node:zlib'
 import { limits } from '../../src/realtime/limits.ts'
-import { later } from '../support/auth.ts'
 import { makeTenant, type Person } from '../support/people.ts'
 import {
   closeRawSockets,
@@ -135,10 +134,15 @@ describe('the wire', () => {
     const socket = await openRaw(server, ann.accessToken)
     const half = await openRaw(server, ann.accessToken)
     half.write(frame(text, message, { length: 5000n }))
-    await later(limits.silenceSeconds + 1, async () => {
+    const { now } = performance
+    const clock = spyOn(performance, 'now')
+    clock.mockImplementation(() => now.call(performance) + (limits.silenceSeconds + 1) * 1000)
+    try {
       socket.write(fragments(['', '', '{', '', ''], false))
       await until(() => socket.ended() && half.ended(), 'the end of both', 5000)
-    })
+    } finally {
+      clock.mockRestore()
+    }
     expect([socket.closeCode(), half.closeCode()]).toEqual([4010, 4010])
   })
 

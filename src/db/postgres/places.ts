@@ -6,6 +6,8 @@ import type { Slots } from './slots.ts'
 export interface Job {
   readonly kind: 'read' | 'write'
   readonly tenant: string
+  /** What waits for the same: one kind of one tenant's calls. */
+  readonly line: string
   row: string | null
   findRow: (() => Promise<string>) | undefined
   isPatient: boolean
@@ -59,7 +61,7 @@ export function createLoads() {
       let fewest = Number.POSITIVE_INFINITY
       for (const job of waiting) {
         const jobs = perTenant.get(job.tenant) ?? 0
-        if (jobs >= fewest || blocked.has(lineOf(job)) || (job.row !== null && blocked.has(job.row))) continue
+        if (jobs >= fewest || blocked.has(job.line) || (job.row !== null && blocked.has(job.row))) continue
         best = job
         fewest = jobs
       }
@@ -71,52 +73,64 @@ export function createLoads() {
 /** A connection; or who has to wait until an answer arrives: those who lock the same row, or all of the same line. */
 type Place = { connection: Connection } | { blocked: string }
 
-/** What waits for the same: one kind of one tenant's calls. */
-const lineOf = ({ kind, tenant }: Job): string => `${kind} ${tenant}`
-
-/** @returns throws AppError `database_unavailable` where connecting has just failed and no connection is left */
+/** @returns finds a place; throws AppError `database_unavailable` where connecting has just failed and none is left */
 export function createPlaces(slots: Slots, loads: Loads, maxConnections: number) {
   const limits = {
     perKind: Math.max(1, maxConnections - 2),
     perTenant: Math.max(1, maxConnections - 2),
     perLine: Math.max(1, maxConnections - 3),
   }
-  const fewestJobs = (connections: Connection[]): Connection | undefined => {
-    const [first, ...others] = connections
-    if (first === undefined) return undefined
-    return others.reduce(
-      (least, other) => (loads.of(other).length < loads.of(least).length ? other : least),
-      first,
-    )
-  }
 
+  // One loop, since it runs for every call, and again for those that wait.
   return (job: Job): Place => {
     const live = slots.live()
-    const isOfKind = ({ kind }: Job): boolean => kind === job.kind
-    const isOfTenant = ({ tenant }: Job): boolean => tenant === job.tenant
-    const isOfRow = ({ row }: Job): boolean => row !== null && row === job.row
-    const mayGoBehind = (other: Job): boolean =>
-      isOfKind(other) && (job.kind === 'read' || isOfTenant(other)) && (!other.isPatient || isOfRow(other))
-    const hasRoom = (connection: Connection): boolean => {
+    const held = { kind: 0, tenant: 0, line: 0 }
+    let idle: Connection | null = null
+    let best = nowhere
+    let bestOfLine = nowhere
+    for (const connection of live) {
       const jobs = loads.of(connection)
-      return jobs.length < maxJobs && jobs.every(mayGoBehind) && !loads.isStalled(connection)
+      if (jobs.length === 0) {
+        idle = connection
+        continue
+      }
+      const { ofKind, ofTenant, ofLine, ofRow, mayGoBehind } = compare(job, jobs)
+      const hasRoom = mayGoBehind && jobs.length < maxJobs && !loads.isStalled(connection)
+      if (job.row !== null && ofRow > 0)
+        return hasRoom && ofRow < maxJobsPerRow ? { connection } : { blocked: job.row }
+      if (ofKind) held.kind += 1
+      if (ofTenant) held.tenant += 1
+      if (ofLine) held.line += 1
+      if (hasRoom && jobs.length < best.jobs) best = { connection, jobs: jobs.length }
+      if (hasRoom && ofLine && jobs.length < bestOfLine.jobs) bestOfLine = { connection, jobs: jobs.length }
     }
-    const carrying = (which: (job: Job) => boolean): Connection[] =>
-      live.filter((connection) => loads.of(connection).some(which))
-
-    const [holder] = carrying(isOfRow)
-    if (holder && job.row !== null)
-      return loads.of(holder).filter(isOfRow).length < maxJobsPerRow && hasRoom(holder)
-        ? { connection: holder }
-        : { blocked: job.row }
-    const ofLine = carrying((other) => isOfKind(other) && isOfTenant(other))
     const mayTakeMore =
-      ofLine.length < limits.perLine &&
-      carrying(isOfKind).length < limits.perKind &&
-      carrying(isOfTenant).length < limits.perTenant
-    const best = fewestJobs((mayTakeMore ? live : ofLine).filter(hasRoom))
-    if (best && loads.of(best).length === 0) return { connection: best }
+      held.line < limits.perLine && held.kind < limits.perKind && held.tenant < limits.perTenant
+    if (idle && mayTakeMore) return { connection: idle }
     if (live.length === 0 || (mayTakeMore && slots.mayOpen())) return { connection: slots.open() }
-    return best ? { connection: best } : { blocked: lineOf(job) }
+    const { connection } = mayTakeMore ? best : bestOfLine
+    return connection ? { connection } : { blocked: job.line }
   }
+}
+
+/** The connection with the fewest jobs, where none has been found yet. */
+const nowhere: { connection: Connection | null; jobs: number } = {
+  connection: null,
+  jobs: Number.POSITIVE_INFINITY,
+}
+
+/** How a call relates to those that a connection carries. */
+function compare(job: Job, carried: readonly Job[]) {
+  const found = { ofKind: false, ofTenant: false, ofLine: false, ofRow: 0, mayGoBehind: true }
+  for (const { kind, tenant, row, isPatient } of carried) {
+    const isSameRow = row !== null && row === job.row
+    if (isSameRow) found.ofRow += 1
+    if (kind === job.kind) found.ofKind = true
+    else found.mayGoBehind = false
+    if (tenant === job.tenant) found.ofTenant = true
+    else if (job.kind === 'write') found.mayGoBehind = false
+    if (kind === job.kind && tenant === job.tenant) found.ofLine = true
+    if (isPatient && !isSameRow) found.mayGoBehind = false
+  }
+  return found
 }

@@ -140,6 +140,7 @@ function createJob<T>(
   const job: Job = {
     kind,
     tenant,
+    line: `${kind} ${tenant}`,
     row: row?.name ?? null,
     findRow: row?.find,
     isPatient: false,

@@ -15,8 +15,9 @@ import {
 import { until } from '../../support/until.ts'
 import { housekeepingOf, roundIn, rowsOf } from './setup.ts'
 
-const figuresOf = async (url: string): Promise<(name: string) => number> => {
-  const text = await (await fetch(`${url}/metrics`)).text()
+/** As of now: what is served may be a second old. */
+const figuresOf = async ({ running }: Pick<TestServer, 'running'>): Promise<(name: string) => number> => {
+  const text = await running.deps.metrics.text()
   return (name) => {
     const line = text.split('\n').find((each) => each.startsWith(`minimart_housekeeping_${name} `))
     return Number(line?.split(' ')[1] ?? Number.NaN)
@@ -63,7 +64,7 @@ describeBackends('expired rows', (backend) => {
       (age, id) => sql`insert into store_entries (key, value, expires_at)
         values (${`${age} ${id}`}, 'x', ${age < 366 ? sql`clock_timestamp() + interval '1 hour'` : at(age)})`,
     )
-    const before = await figuresOf(server.url)
+    const before = await figuresOf(server)
     const round = await server.running.housekeeping.run()
     expect(round).toMatchObject({
       outcome: 'done',
@@ -83,7 +84,7 @@ describeBackends('expired rows', (backend) => {
     )
     expect(ages(entries.map(({ key }) => key))).toEqual([1, 364, 365])
 
-    const after = await figuresOf(server.url)
+    const after = await figuresOf(server)
     const grown = (name: string) => after(name) - before(name)
     expect(grown('removed_total{what="audit_entries"}')).toBe(3)
     expect(grown('removed_total{what="store_entries"}')).toBe(3)
@@ -175,9 +176,10 @@ describeFull('a server', () => {
     const { environment } = await sharedServer('full')
     const log = recordingLogger()
     const housekeepingTimes = { firstAfterMs: 1, everyMs: 1 }
-    const { url, stop, housekeeping } = await start(loadConfig(environment), log, { housekeepingTimes })
+    const running = await start(loadConfig(environment), log, { housekeepingTimes })
+    const { stop, housekeeping } = running
     try {
-      await until(async () => (await figuresOf(url))('runs_total{outcome="done"}') > 2)
+      await until(async () => (await figuresOf({ running }))('runs_total{outcome="done"}') > 2)
     } finally {
       await stop()
     }
