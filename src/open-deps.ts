@@ -16,11 +16,12 @@ import { createPasswords, type HashParameters } from './features/auth/passwords.
 import { createSessions } from './features/auth/sessions.ts'
 import { createHousekeeping } from './features/housekeeping/job.ts'
 import { createJwtSigner } from './http/jwt-signer.ts'
-import { createBackground } from './lib/background.ts'
 import { createCursors } from './lib/cursor.ts'
 import { deriveKey } from './lib/keys.ts'
 import type { Logger } from './log.ts'
 import { createMailer } from './mail/mailer.ts'
+import { createOutbox } from './mail/outbox.ts'
+import { createSealing } from './mail/sealing.ts'
 import { createMetrics, type Metrics } from './operations/metrics.ts'
 import { type MetricsServer, startMetricsServer } from './operations/metrics-server.ts'
 import type { Phase } from './operations/readiness.ts'
@@ -37,7 +38,6 @@ export interface OpenOptions {
 }
 
 const maxWaitingHashes = 64
-const maxBackgroundTasks = 500
 const sendMailsMs = 2500
 const sendTracesMs = 1000
 
@@ -55,8 +55,17 @@ export async function openDeps(
   const backends = await openBackends(config, log, hashParameters)
   const { db, store, mailer } = backends
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
-  const { live, limits } = services
-  const metrics = createMetrics({ mailer, passwords: backends.passwords, live, limits, db, store, phase })
+  const { live, limits, outbox } = services
+  const metrics = createMetrics({
+    mailer,
+    outbox,
+    passwords: backends.passwords,
+    live,
+    limits,
+    db,
+    store,
+    phase,
+  })
   const served = { ...metrics, text: gatherMetrics?.(metrics) ?? metrics.text }
   const deps: AppDeps = {
     ...backends,
@@ -76,6 +85,7 @@ export async function openDeps(
     db,
     store,
     mailer,
+    limits,
     log,
     observe: metrics.countHousekeeping,
   })
@@ -84,11 +94,9 @@ export async function openDeps(
   const close = async (): Promise<void> => {
     metrics.close()
     await metricsServer?.stop()
-    // It may wait for a mail to be sent, and records that it was.
-    const housekeepingEnds = housekeeping.stop()
-    await services.background.drain()
-    await mailer.drain(sendMailsMs)
-    await housekeepingEnds
+    // Housekeeping may wait for a mail to be sent, and records that it was.
+    await Promise.all([housekeeping.stop(), outbox.drain(sendMailsMs)])
+    await outbox.close()
     await live.close()
     await store.close()
     await control?.close()
@@ -97,6 +105,7 @@ export async function openDeps(
   }
   try {
     await services.revocations.load()
+    outbox.start()
     if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
     control = await openControlOf(config, log, db)
     return { deps, housekeeping, close }
@@ -129,7 +138,7 @@ async function openBackends(config: Config, log: Logger, hashParameters?: HashPa
 function createServices(
   config: Config,
   log: Logger,
-  { db, store }: Backends,
+  { db, store, mailer }: Backends,
   secrets: readonly [string, ...string[]],
 ) {
   const [current, ...previous] = secrets
@@ -144,17 +153,18 @@ function createServices(
   const refresh = keysFor('refresh tokens')
   const codes = keysFor('one-time codes')
   const resets = keysFor('password resets')
+  const mails = keysFor('mails')
   return {
     jwt,
     revocations,
     tokens,
-    background: createBackground(log, maxBackgroundTasks),
     live: createLive({ config, db, log, tokens, revocations }),
     limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
     cursors: createCursors(keysFor('cursors').key),
     sessions: createSessions(store, refresh.key, config.refreshTokenTtlDays * 86_400, refresh.previous),
     otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous),
     passwordResets: createPasswordResets(store, resets.key, resets.previous),
+    outbox: createOutbox({ db, sealing: createSealing(mails.key, mails.previous), mailer, log }),
   }
 }
 

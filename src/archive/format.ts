@@ -9,9 +9,9 @@
  * carry no tenant id: the header's applies to all of them, so no row can belong to another tenant. The checksum covers
  * every byte before the trailer, which alone has the time of the export: equal data gives equal checksums.
  *
- * Never in an archive: sessions, codes and whatever else is in the store, the keys that sign tokens, and
- * `revocations.at`, which is when an installation learnt of a revocation. An import sets it to its own time, so that
- * running instances notice the row and housekeeping keeps it as long as any token may live.
+ * Never in an archive: sessions, codes and whatever else is in the store, mails that wait to be sent, the keys that sign
+ * tokens, and `revocations.at`, which is when an installation learnt of a revocation. An import sets it to its own time,
+ * so that running instances notice the row and housekeeping keeps it as long as any token may live.
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
@@ -40,8 +40,8 @@ export const archiveVersion = 1
 
 type Tables = Extract<(typeof schema)[keyof typeof schema], Table>
 
-/** Every table but the store's, which holds no tenant's data. */
-export type TableName = Exclude<Tables['_']['name'], 'store_entries'>
+/** Every table but the store's, which holds no tenant's data, and the mails that wait: they are sent from where they are. */
+export type TableName = Exclude<Tables['_']['name'], 'store_entries' | 'mail_outbox'>
 
 /** Columns that no archive contains, `tenant_id` aside. */
 interface LeftOut {

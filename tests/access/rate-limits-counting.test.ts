@@ -6,7 +6,13 @@ import { createRateLimiter } from '../../src/store/rate-limiter.ts'
 import { recordingLogger } from '../support/log.ts'
 
 const tenPerMinute = { count: 10, windowSeconds: 60 }
-const off = { rateLimitAuth: null, rateLimitInvite: null, rateLimitApi: null }
+const off = {
+  rateLimitAuth: null,
+  rateLimitInvite: null,
+  rateLimitApi: null,
+  rateLimitMail: null,
+  rateLimitTenantMail: null,
+}
 
 function limitsOf(settings: Partial<Parameters<typeof createRateLimits>[1]>) {
   const clock = { ms: 0 }

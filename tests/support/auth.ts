@@ -44,11 +44,15 @@ export async function resetTokenFor(server: TestServer, email: string): Promise<
   return linkIn(mail).searchParams.get('token') ?? ''
 }
 
-/** Waits until nothing pending could still send a mail: only then does a missing mail prove anything. */
+/** Waits until no queued mail is due: only then does a missing mail prove anything. */
 export async function allMailed({ running: { deps } }: TestServer): Promise<void> {
-  await deps.background.drain()
-  await until(() => deps.mailer.state().queued === 0, 'an empty mail queue')
+  const due = sql<{ due: boolean }>`
+    select exists (select from mail_outbox where due_at < clock_timestamp() + interval '1 day') as due`
+  await until(async () => (await deps.db.read('outbox', due))[0]?.due === false, 'an empty outbox')
 }
+
+/** When a code or link counts as having arrived, so that asking for another makes one. */
+export const onceArrived = <T>(work: () => Promise<T>): Promise<T> => later(121, work)
 
 /** Any code but this one. */
 export const wrongCode = (code: string): string => String((Number(code) + 1) % 1_000_000).padStart(6, '0')

@@ -7,6 +7,8 @@ import streamHeadsDown from '../../../drizzle/0002_stream_heads.down.sql' with {
 import streamHeadsUp from '../../../drizzle/0002_stream_heads.sql' with { type: 'text' }
 import auditDown from '../../../drizzle/0003_audit_and_housekeeping.down.sql' with { type: 'text' }
 import auditUp from '../../../drizzle/0003_audit_and_housekeeping.sql' with { type: 'text' }
+import mailOutboxDown from '../../../drizzle/0004_mail_outbox.down.sql' with { type: 'text' }
+import mailOutboxUp from '../../../drizzle/0004_mail_outbox.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -23,4 +25,5 @@ export const migrations: readonly Migration[] = [
   { version: 1, name: '0001_tenant_isolation', up: tenantIsolationUp, down: tenantIsolationDown },
   { version: 2, name: '0002_stream_heads', up: streamHeadsUp, down: streamHeadsDown },
   { version: 3, name: '0003_audit_and_housekeeping', up: auditUp, down: auditDown },
+  { version: 4, name: '0004_mail_outbox', up: mailOutboxUp, down: mailOutboxDown },
 ]

@@ -26,6 +26,7 @@ export interface HousekeepingOptions {
   db: Database
   store: NoticeDeps['store']
   mailer: NoticeDeps['mailer']
+  limits: NoticeDeps['limits']
   log: Logger
   /** Called after every round. */
   observe?: (round: Round) => void

@@ -20,7 +20,9 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     users: ['reads', 'adds', 'changes', 'locks'],
     revocations: ['reads', 'adds', 'changes', 'locks', 'clears'],
     audit_log: ['adds'],
+    mail_outbox: ['adds'],
   },
+  outbox: { mail_outbox: ['reads', 'adds', 'changes', 'locks', 'clears'] },
   streams: { shopping_lists: ['reads'] },
   housekeeping: {
     tenants: ['reads', 'locks'],
