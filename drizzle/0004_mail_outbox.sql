@@ -29,15 +29,18 @@ CREATE POLICY system_append ON mail_outbox FOR INSERT WITH CHECK ((SELECT in_sys
 CREATE POLICY outbox_scope ON mail_outbox USING ((SELECT in_outbox_scope()));
 --> statement-breakpoint
 -- Bounds the table: past 2,000 mails of a tenant, or 20,000 in all, whatever would cause another is refused as a whole.
--- It runs as the table's owner and in the scope that sees all rows.
+-- It runs as the table's owner, to whom row-level security applies as well, and sees all rows in the outbox's scope.
 CREATE FUNCTION mail_outbox_room() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET app.scope = 'outbox' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  scope CONSTANT text := coalesce(current_setting('app.scope', true), '');
+  is_full boolean;
 BEGIN
-  PERFORM FROM mail_outbox WHERE tenant_id = NEW.tenant_id OFFSET 1999 LIMIT 1;
-  IF NOT FOUND THEN
-    PERFORM FROM mail_outbox OFFSET 19999 LIMIT 1;
-  END IF;
-  IF FOUND THEN
+  PERFORM set_config('app.scope', 'outbox', true);
+  is_full := EXISTS (SELECT FROM mail_outbox WHERE tenant_id = NEW.tenant_id OFFSET 1999)
+    OR EXISTS (SELECT FROM mail_outbox OFFSET 19999);
+  PERFORM set_config('app.scope', scope, true);
+  IF is_full THEN
     RAISE EXCEPTION 'too many mails wait' USING ERRCODE = 'check_violation', CONSTRAINT = 'mail_outbox_room';
   END IF;
   RETURN NEW;

@@ -35,6 +35,8 @@ export const claimRows = (limit: number, leaseMs: number): SQL<ClaimedRow> => sq
     wire_time(m.created_at) as "createdAt",
     extract(epoch from clock_timestamp() - m.created_at)::double precision * 1000 as "ageMs"`
 
+export const makeAllDue: SQL = sql`update mail_outbox set due_at = clock_timestamp() where due_at > clock_timestamp()`
+
 export const renewRow = ({ tenantId, id }: ClaimedRow, leaseMs: number): SQL =>
   sql`update mail_outbox set due_at = ${inMs(leaseMs)} where tenant_id = ${tenantId} and id = ${id}`
 

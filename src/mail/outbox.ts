@@ -94,7 +94,8 @@ export function createOutbox(options: OutboxOptions): OutboxSender {
     wake: () => void sending.claim(),
     start() {
       renewTimer = setInterval(sending.renew, policy.leaseMs / 3).unref()
-      void poll()
+      // No other instance can hold anything: a process that was killed does not delay its mails.
+      void (db.kind === 'embedded' ? sending.reclaim() : Promise.resolve()).then(poll)
     },
     async drain(timeoutMs) {
       stopped = true

@@ -4,7 +4,7 @@ import type { Database } from '../db/database.ts'
 import type { Logger } from '../log.ts'
 import type { Mail } from './mail.ts'
 import type { Mailer, Outcome } from './mailer.ts'
-import { type ClaimedRow, claimRows, deleteRow, renewRow, rescheduleRow } from './outbox-rows.ts'
+import { type ClaimedRow, claimRows, deleteRow, makeAllDue, renewRow, rescheduleRow } from './outbox-rows.ts'
 import type { Sealing } from './sealing.ts'
 import { maxConnections } from './transport.ts'
 
@@ -24,6 +24,8 @@ export interface SendingPolicy {
 export interface Sending {
   /** Takes what is due and begins to send it. Never rejects. */
   claim(): Promise<void>
+  /** Makes all rows due: for the one instance of a database, which starts. Never rejects. */
+  reclaim(): Promise<void>
   /** Keeps what is being sent from other instances. Never rejects. */
   renew(): Promise<void>
   /** Resolves once nothing is due and nothing is being sent. */
@@ -46,7 +48,8 @@ interface SendingOptions {
 const recordAgainAfterMs = 1000
 
 export function createSending({ db, sealing, mailer, log, policy }: SendingOptions): Sending {
-  const held = new Map<ClaimedRow, Promise<void>>()
+  /** By id. */
+  const held = new Map<string, { row: ClaimedRow; settled: Promise<void> }>()
   const inSlot = createSlots(maxConnections)
   let claiming: Promise<void> | undefined
   let again = false
@@ -74,7 +77,7 @@ export function createSending({ db, sealing, mailer, log, policy }: SendingOptio
     const record = typeof outcome === 'string' ? deleteRow(row) : rescheduleRow(row, outcome.retryInMs)
     while ((await write(record)) === null && !closed) await Bun.sleep(recordAgainAfterMs)
     const wasFull = held.size >= policy.batch
-    held.delete(row)
+    held.delete(row.id)
     if (wasFull) void claim()
   }
 
@@ -83,7 +86,8 @@ export function createSending({ db, sealing, mailer, log, policy }: SendingOptio
     for (const row of rows) {
       const mail = sealing.open(row.id, row.sealed)
       if (mail === null) decoys.push(deleteRow(row))
-      else held.set(row, settle(row, mail))
+      // After a standstill the lease of what is being sent may be over, and be taken by this instance itself.
+      else if (!held.has(row.id)) held.set(row.id, { row, settled: settle(row, mail) })
     }
     const [last, ...others] = decoys
     if (last) await write(...others, last)
@@ -103,20 +107,24 @@ export function createSending({ db, sealing, mailer, log, policy }: SendingOptio
   const claim = (): Promise<void> => {
     // What was committed just now may be newer than what the claim under way has seen.
     again = true
-    claiming ??= claimAll()
+    // Deferred, or it could be over before it is assigned.
+    claiming ??= Promise.resolve().then(claimAll)
     return claiming
   }
 
   return {
     claim,
+    async reclaim() {
+      await write(makeAllDue)
+    },
     async renew() {
-      const [last, ...others] = [...held.keys()].map((row) => renewRow(row, policy.leaseMs))
+      const [last, ...others] = [...held.values()].map(({ row }) => renewRow(row, policy.leaseMs))
       if (last) await write(...others, last)
     },
     async drained() {
       do {
         await claim()
-        await Promise.all(held.values())
+        await Promise.all([...held.values()].map(({ settled }) => settled))
       } while (held.size > 0)
     },
     close() {

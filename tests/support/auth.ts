@@ -2,6 +2,7 @@
 import { expect, setSystemTime } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { sql } from 'drizzle-orm'
+import type { Database } from '../../src/db/database.ts'
 import { type Answer, type Client, createClient } from './client.ts'
 import { freshEmail, goodPassword, type Person, type Tenant } from './people.ts'
 import type { TestServer } from './server.ts'
@@ -50,6 +51,16 @@ export async function allMailed({ running: { deps } }: TestServer): Promise<void
     select exists (select from mail_outbox where due_at < clock_timestamp() + interval '1 day') as due`
   await until(async () => (await deps.db.read('outbox', due))[0]?.due === false, 'an empty outbox')
 }
+
+/** Queues so many mails of a tenant that are never due, past the bound too. */
+export const fillOutbox = (db: Database, tenantId: string, count: number): Promise<unknown> =>
+  db.transaction('outbox', async (query) => {
+    // As the owner, whose session can leave out triggers.
+    await query(sql`set local role none`)
+    await query(sql`set local session_replication_role = replica`)
+    await query(sql`insert into mail_outbox (tenant_id, id, sealed, due_at)
+      select ${tenantId}::uuid, gen_random_uuid(), '', 'infinity' from generate_series(1, ${count}::int)`)
+  })
 
 /** When a code or link counts as having arrived, so that asking for another makes one. */
 export const onceArrived = <T>(work: () => Promise<T>): Promise<T> => later(121, work)
