@@ -86,7 +86,13 @@ describeBackends('the metrics', (backend) => {
       ...['database_connections_limit', 'database_calls_waiting', 'database_call_duration_seconds'],
       ...['database_failures_total', 'event_loop_lag_seconds', 'heap_used_bytes', 'build_info'],
       ...['password_hashes_running', 'password_hashes_waiting', 'mail_queued', 'mail_sent_total'],
-      ...['mail_oldest_seconds', 'mail_retried_total', 'mail_failed_total', 'rate_limit_refusals_total', 'ready'],
+      ...[
+        'mail_oldest_seconds',
+        'mail_retried_total',
+        'mail_failed_total',
+        'rate_limit_refusals_total',
+        'ready',
+      ],
       ...['redis_reconnects_total', 'backend_info'],
     ])
       expect(names).toContain(`minimart_${wanted}`)
