@@ -25,11 +25,11 @@ export const insertRow = (tenantId: string, id: string, sealed: string, from: SQ
 
 /** Takes rows that are due, oldest first, that no other instance takes: they are due again when the lease ends. */
 export const claimRows = (limit: number, leaseMs: number): SQL<ClaimedRow> => sql<ClaimedRow>`
-  update mail_outbox m set attempts = m.attempts + 1, due_at = ${inMs(leaseMs)}
-  from (
+  with due as materialized (
     select tenant_id, id from mail_outbox where due_at <= clock_timestamp()
     order by due_at limit ${limit}::int for update skip locked
-  ) due
+  )
+  update mail_outbox m set attempts = m.attempts + 1, due_at = ${inMs(leaseMs)} from due
   where m.tenant_id = due.tenant_id and m.id = due.id
   returning m.id, m.tenant_id as "tenantId", encode(m.sealed, 'base64') as sealed, m.attempts as attempt,
     wire_time(m.created_at) as "createdAt",

@@ -1,6 +1,6 @@
 /** How many mails one address gets, and how many one tenant may cause to addresses that are not verified. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { allMailed, later, makeUnverified } from '../support/auth.ts'
+import { allMailed, makeUnverified, onceArrived } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import { scrape, sumOf } from '../support/metrics.ts'
 import {
@@ -51,13 +51,13 @@ describeBackends('RATE_LIMIT_MAIL', (backend) => {
     await forgot(ann.email)
     const passwords = { current_password: goodPassword, new_password: newPassword }
     expect((await ann.api.post('/auth/change-password', passwords)).status).toBe(204)
-    await later(121, () => forgot(ann.email))
+    await onceArrived(server, () => forgot(ann.email))
     const before = await mailsTo(ann.email)
     expect(before).toHaveLength(5)
 
     const refusals = await withheld()
     const { body } = await invite(tenant.admin, ann.email)
-    await later(242, () => forgot(ann.email))
+    await onceArrived(server, () => forgot(ann.email), 242)
     const back = { current_password: newPassword, new_password: goodPassword }
     expect((await ann.api.post('/auth/change-password', back)).status).toBe(204)
     expect(await mailsTo(ann.email)).toHaveLength(5)
@@ -69,14 +69,15 @@ describeBackends('RATE_LIMIT_MAIL', (backend) => {
   test('past which no new code or link is made, so that the last one stays good', async () => {
     const { email } = await makeUnverified(server, tenant)
     const resend = () => createClient(server.url).post('/auth/resend-otp', { email })
-    for (let asked = 1; asked <= 6; asked++) expect((await later(121 * asked, resend)).status).toBe(202)
+    for (let asked = 1; asked <= 6; asked++)
+      expect((await onceArrived(server, resend, 121 * asked)).status).toBe(202)
     const mails = await mailsTo(email)
     expect(mails).toHaveLength(5)
     const otp = codeIn(mails.at(-1) ?? { text: '' })
     expect((await createClient(server.url).post('/auth/verify-email', { email, otp })).status).toBe(200)
 
     const ben = await makeUser(server, tenant)
-    for (let asked = 1; asked <= 6; asked++) await later(121 * asked, () => forgot(ben.email))
+    for (let asked = 1; asked <= 6; asked++) await onceArrived(server, () => forgot(ben.email), 121 * asked)
     const links = await mailsTo(ben.email)
     expect(links).toHaveLength(5)
     const token = linkIn(links.at(-1) ?? { text: '' }).searchParams.get('token')

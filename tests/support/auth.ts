@@ -62,8 +62,16 @@ export const fillOutbox = (db: Database, tenantId: string, count: number): Promi
       select ${tenantId}::uuid, gen_random_uuid(), '', 'infinity' from generate_series(1, ${count}::int)`)
   })
 
-/** When a code or link counts as having arrived, so that asking for another makes one. */
-export const onceArrived = <T>(work: () => Promise<T>): Promise<T> => later(121, work)
+/**
+ * Asks for a code or a link when the one before counts as having arrived, and waits until it is sent: the embedded
+ * database shares the process's clock, by which a mail of the future is not due.
+ */
+export const onceArrived = <T>(server: TestServer, ask: () => Promise<T>, seconds = 121): Promise<T> =>
+  later(seconds, async () => {
+    const answer = await ask()
+    await allMailed(server)
+    return answer
+  })
 
 /** Any code but this one. */
 export const wrongCode = (code: string): string => String((Number(code) + 1) % 1_000_000).padStart(6, '0')
@@ -88,7 +96,7 @@ export const endsWithinASecond = (server: TestServer, token: string): Promise<un
 export const isAlive = async (person: Person, server: TestServer): Promise<boolean> =>
   (await asBearer(server, person.accessToken).get('/auth/me')).status === 200
 
-/** Runs `work` with the process's clock moved forward; timers and database clocks are unaffected. */
+/** Runs `work` with the process's clock, and the embedded database's, moved forward; timers are unaffected. */
 export async function later<T>(seconds: number, work: () => Promise<T>): Promise<T> {
   setSystemTime(new Date(Date.now() + seconds * 1000))
   try {

@@ -1,7 +1,7 @@
 /** A request's id appears in everything it causes; slow database calls are logged without values. */
 import { afterAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
-import { later } from '../support/auth.ts'
+import { onceArrived } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'
 import type { LogLine } from '../support/log.ts'
 import { freshEmail, goodPassword, makeList, makeTenant, makeUser, superAdmin } from '../support/people.ts'
@@ -82,11 +82,15 @@ describeBackends('a request', (backend) => {
     const calls: [what: string, to: string, call: (given: Given) => Promise<Answer>][] = [
       ['created', email, (given) => admin.api.post('/users', person, given)],
       // Each once the mail before it counts as having arrived.
-      ['resent', email, (given) => later(121, () => open.post('/auth/resend-otp', { email }, given))],
+      [
+        'resent',
+        email,
+        (given) => onceArrived(server, () => open.post('/auth/resend-otp', { email }, given)),
+      ],
       [
         'not-verified',
         email,
-        (given) => later(242, () => open.post('/auth/login', { email, password }, given)),
+        (given) => onceArrived(server, () => open.post('/auth/login', { email, password }, given), 242),
       ],
       ['tenant', newAdmin.email, (given) => root.api.post('/tenants', { name: 'M', admin: newAdmin }, given)],
       [

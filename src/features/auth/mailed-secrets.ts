@@ -44,7 +44,7 @@ const nobodysTtlSeconds = 1
 
 interface Renewal {
   store: Store
-  /** Null: nobody, for whom the same is done on an entry that means nothing. */
+  /** Null: nobody. */
   holder: SecretHolder | null
   mayMail: RateLimits['mayMail']
   key: string
@@ -58,20 +58,17 @@ interface Renewal {
  * @returns how to withdraw it, or null where there is none
  */
 export async function renewEntry(renewal: Renewal): Promise<MailedSecret['withdraw'] | null> {
-  const { store, holder, mayMail, key, read } = renewal
-  const ttlSeconds = holder ? renewal.ttlSeconds : nobodysTtlSeconds
+  const { store, holder, mayMail, key, ttlSeconds, read } = renewal
   for (;;) {
     const { before, next } = await read()
     const isWanted = holder !== null && next !== null
     const isAllowed = await mayMail(isWanted ? holder.email : null)
-    const isWritten = await store.compareAndSet(
-      key,
-      before,
-      isAllowed ? (next ?? before) : before,
-      ttlSeconds,
-    )
-    if (!isWanted || !isAllowed) return null
-    if (isWritten) return () => store.compareAndSet(key, next, before, ttlSeconds)
+    if (!isWanted || !isAllowed) {
+      await store.set(nobody(), '', nobodysTtlSeconds)
+      return null
+    }
+    if (await store.compareAndSet(key, before, next, ttlSeconds))
+      return () => store.compareAndSet(key, next, before, ttlSeconds)
   }
 }
 

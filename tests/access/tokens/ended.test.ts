@@ -123,7 +123,7 @@ describeBackends('a token that is no longer valid', (backend) => {
     const server = await sharedServer(backend)
     const { tenant } = await worldOf(backend)
     const { email, code } = await makeUnverified(server, tenant)
-    const refused = await onceArrived(() => login(server, email))
+    const refused = await onceArrived(server, () => login(server, email))
     expect([refused.status, refused.body.code]).toEqual([403, 'email_not_verified'])
     expect(Object.keys(refused.body)).not.toContain('access_token')
     // The refused sign-in mailed a new code, which invalidated the first.

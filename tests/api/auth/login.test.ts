@@ -87,7 +87,7 @@ describeBackends('login', (backend) => {
 
   test('with it, before verification: 403, and a new code is mailed that invalidates the old one', async () => {
     const newcomer = await makeUnverified(server, tenant)
-    const refused = await onceArrived(() => login(server, newcomer.email))
+    const refused = await onceArrived(server, () => login(server, newcomer.email))
     expect([refused.status, refused.body.code]).toEqual([403, 'email_not_verified'])
     const code = codeIn(await server.inbox.waitFor(newcomer.email))
     const verify = (otp: string) =>

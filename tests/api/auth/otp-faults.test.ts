@@ -100,8 +100,8 @@ describeBackends('a mail for which there is no room', (backend) => {
         [() => root.api.post('/tenants', { name: 'Late', admin }), 201],
         [() => tenant.admin.api.post(`/shopping-lists/${list.id}/invite`, { email: guest.email }), 201],
         [() => guest.api.post('/auth/change-password', change), 204],
-        [() => onceArrived(() => login(server, waiting.email)), 403],
-        [() => onceArrived(() => open.post('/auth/resend-otp', { email: freshEmail('nobody') })), 202],
+        [() => onceArrived(server, () => login(server, waiting.email)), 403],
+        [() => open.post('/auth/resend-otp', { email: freshEmail('nobody') }), 202],
         [() => open.post('/auth/forgot-password', { email: tenant.admin.email }), 202],
         [() => open.post('/auth/forgot-password', { email: freshEmail('nobody') }), 202],
       ]

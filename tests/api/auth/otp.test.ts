@@ -84,7 +84,7 @@ describeBackends('a one-time code', (backend) => {
 
   test('is invalidated by a newer one', async () => {
     const newcomer = await makeUnverified(server, tenant)
-    const newer = await onceArrived(() => resend(server, newcomer.email))
+    const newer = await onceArrived(server, () => resend(server, newcomer.email))
     if (newer !== newcomer.code)
       expect((await verify(server, newcomer.email, newcomer.code)).body.code).toBe('otp_invalid')
     expect((await verify(server, newcomer.email, newer)).status).toBe(200)
@@ -101,7 +101,7 @@ describeBackends('a one-time code', (backend) => {
     }
     await Promise.all([ask(), ask(), ask()])
     expect(await tries(newcomer, wrongCode(newcomer.code), 1)).toEqual(['otp_invalid'])
-    await later(115, ask)
+    await onceArrived(server, ask, 115)
     await allMailed(server)
     expect(server.inbox.mails).toHaveLength(before)
     expect((await verify(server, email, newcomer.code)).status).toBe(200)
@@ -109,7 +109,7 @@ describeBackends('a one-time code', (backend) => {
 
   test('asked for many times at once is mailed once', async () => {
     const { email } = await makeUnverified(server, tenant)
-    const [code, ...others] = await onceArrived(async () => {
+    const [code, ...others] = await onceArrived(server, async () => {
       const asked = Array.from({ length: 8 }, () =>
         createClient(server.url).post('/auth/resend-otp', { email }),
       )
@@ -176,7 +176,7 @@ describeBackends('a one-time code', (backend) => {
       expect(new Set(await tries(newcomer, wrongCode(code), count))).toEqual(new Set(['otp_invalid']))
       const ask = () => resend(server, newcomer.email)
       // Only a code that is void is replaced at once.
-      code = await (count === 5 ? ask() : onceArrived(ask))
+      code = await (count === 5 ? ask() : onceArrived(server, ask))
     }
     return code
   }

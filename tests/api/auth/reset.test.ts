@@ -100,7 +100,7 @@ describeBackends('a password reset', (backend) => {
       expect([answer.status, answer.text]).toEqual([202, ''])
     }
     await Promise.all([ask(), ask(), ask()])
-    await later(115, ask)
+    await onceArrived(server, ask, 115)
     await allMailed(server)
     expect(server.inbox.mails).toHaveLength(before)
     expect((await reset(token)).status).toBe(204)
@@ -120,7 +120,7 @@ describeBackends('a password reset', (backend) => {
   const linksFor = async (email: string, count: number): Promise<string[]> => {
     const tokens: string[] = []
     for (let made = 0; made < count; made++)
-      tokens.push(await later(121 * made, () => resetTokenFor(server, email)))
+      tokens.push(await onceArrived(server, () => resetTokenFor(server, email), 121 * made))
     return tokens
   }
 
@@ -165,7 +165,7 @@ describeBackends('a password reset', (backend) => {
       await later(29 * 60, async () => expect((await reset(token, 'short')).status).toBe(422))
       await later(30 * 60 + 1, () => expectInvalid(token))
       // A later link does not prolong the life of an earlier one.
-      const newer = await onceArrived(() => resetTokenFor(server, ann.email))
+      const newer = await onceArrived(server, () => resetTokenFor(server, ann.email))
       await later(30 * 60 + 1, () => expectInvalid(token))
       await later(30 * 60 + 1, async () => expect((await reset(newer, 'short')).status).toBe(422))
     })
