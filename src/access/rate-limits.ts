@@ -1,7 +1,7 @@
 /**
  * The rate limits, by what they protect: each but that of mails throws AppError rate_limited (429) when it is used up.
- * Every answer, not only a refusal, reports the limits its request was counted against: in the fields of the IETF draft "RateLimit header
- * fields for HTTP" (-11), and in the three fields of its early versions, which many clients read.
+ * Every answer, not only a refusal, reports the limits its request was counted against: in the fields of the IETF draft
+ * "RateLimit header fields for HTTP" (-11), and in the three fields of its early versions, which many clients read.
  */
 import type { RateLimit } from '../config/config.ts'
 import { AppError } from '../errors.ts'
@@ -86,13 +86,14 @@ export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettin
     ofTenantMails: (request, tenantId) => count(request, tenantMails, tenantId),
     async mayMail(mailed) {
       if (rateLimitMail === null) return true
-      const hit = (limit: Limit, key: string | null) => limiter.hit(`mails:${key ?? 'nobody'}`, limit)
-      const hourly = await hit(hourlyMails, mailed)
-      // Past the hour's limit a mail is not counted for the day; the question is asked all the same.
-      const daily = await hit(rateLimitMail, hourly.allowed ? mailed : null)
-      const may = hourly.allowed && daily.allowed
-      if (!may && mailed !== null) countRefusal('mails')
-      return may
+      const hit = (name: string, limit: Limit, key: string | null) =>
+        limiter.hit(`${name}:${key ?? 'nobody'}`, limit)
+      const hourly = await hit('mails-hourly', hourlyMails, mailed)
+      // What the hour does not allow is not counted further; the question is asked all the same.
+      const further = await hit('mails', rateLimitMail, hourly.allowed ? mailed : null)
+      const isAllowed = hourly.allowed && further.allowed
+      if (!isAllowed && mailed !== null) countRefusal('mails')
+      return isAllowed
     },
     refusals: () => refusals,
   }

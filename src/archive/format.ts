@@ -40,7 +40,7 @@ export const archiveVersion = 1
 
 type Tables = Extract<(typeof schema)[keyof typeof schema], Table>
 
-/** Every table but the store's, which holds no tenant's data, and the mails that wait: they are sent from where they are. */
+/** Every table but the store's, which holds no tenant's data, and the mails that wait, which are sent from there. */
 export type TableName = Exclude<Tables['_']['name'], 'store_entries' | 'mail_outbox'>
 
 /** Columns that no archive contains, `tenant_id` aside. */

@@ -1,12 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 
-export const mailKinds = [
-  'otp',
-  'invitation',
-  'password_reset',
-  'password_changed',
-  'removal_notice',
-] as const
+const mailKinds = ['otp', 'invitation', 'password_reset', 'password_changed', 'removal_notice'] as const
 export type MailKind = (typeof mailKinds)[number]
 
 const strict = { additionalProperties: false }

@@ -4,8 +4,8 @@
  * wake-up in this process makes that prompt; polling finds retries, and what other instances left behind.
  *
  * A claim is a lease, renewed while the mail is being sent: of an instance that died, another takes over within seconds.
- * A mail is sent twice only where the process dies between the mail server's answer and the deletion of the row, or
- * stands still for longer than a lease; both have the same Message-ID.
+ * A mail is sent twice only where the mail server's answer is lost, the process dies between that answer and the deletion
+ * of the row, or it stands still for longer than a lease. Both have the same Message-ID.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import pTimeout from 'p-timeout'

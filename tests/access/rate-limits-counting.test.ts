@@ -135,6 +135,11 @@ test('mails to an address are limited by the hour and by the day; a refused one 
   expect(limits.refusals().get('mails')).toBe(7)
 })
 
+test('a RATE_LIMIT_MAIL like the hour’s own limit is not counted twice', async () => {
+  const { limits } = limitsOf({ rateLimitMail: { count: 5, windowSeconds: 3600 } })
+  for (let count = 1; count <= 6; count++) expect(await limits.mayMail('ann')).toBe(count <= 5)
+})
+
 test('without RATE_LIMIT_MAIL mails are not limited', async () => {
   const { limits } = limitsOf({})
   for (let count = 0; count < 50; count++) expect(await limits.mayMail('ann')).toBe(true)
