@@ -19,12 +19,13 @@ import { createPasswords, type HashParameters } from './features/auth/passwords.
 import { createSessions } from './features/auth/sessions.ts'
 import { createHousekeeping } from './features/housekeeping/job.ts'
 import { createJwtSigner } from './http/jwt-signer.ts'
-import { createBackground } from './lib/background.ts'
 import { createCursors } from './lib/cursor.ts'
 import { deriveKey } from './lib/keys.ts'
 import { remembered } from './lib/remembered.ts'
 import type { Logger } from './log.ts'
 import { createMailer } from './mail/mailer.ts'
+import { createOutbox } from './mail/outbox.ts'
+import { createSealing } from './mail/sealing.ts'
 import { createMetrics, type Metrics } from './operations/metrics.ts'
 import { type MetricsServer, startMetricsServer } from './operations/metrics-server.ts'
 import { createReadiness, type Phase } from './operations/readiness.ts'
@@ -42,7 +43,6 @@ export interface OpenOptions {
 }
 
 const maxWaitingHashes = 64
-const maxBackgroundTasks = 500
 /** However often it is scraped: making it takes longer than serving it. */
 const metricsEveryMs = 1000
 const sendMailsMs = 2500
@@ -62,12 +62,13 @@ export async function openDeps(
   const backends = await openBackends(config, log, hashParameters)
   const { db, store, mailer } = backends
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
-  const { live, limits, failedAttempts } = services
+  const { live, limits, outbox, failedAttempts } = services
   const { passwords } = backends
   const readiness = createReadiness({ db, store, live, phase })
-  const metrics = createMetrics({ mailer, passwords, live, limits, failedAttempts, db, store, readiness })
+  const sources = { mailer, outbox, passwords, live, limits, failedAttempts, db, store, readiness }
+  const metrics = createMetrics(sources)
   const served = { ...metrics, text: remembered(metricsEveryMs, gatherMetrics?.(metrics) ?? metrics.text) }
-  const deps: AppDeps = {
+  const deps = {
     ...backends,
     ...services,
     publish: live.hub.publish,
@@ -80,12 +81,13 @@ export async function openDeps(
     publicUrl: config.publicUrl ?? '',
     otpTtlMinutes: config.otpTtlMinutes,
     invitationTtlHours: config.invitationTtlHours,
-  }
+  } satisfies AppDeps
   const housekeeping = createHousekeeping({
     config,
     db,
     store,
     mailer,
+    limits,
     log,
     observe: metrics.countHousekeeping,
   })
@@ -94,11 +96,9 @@ export async function openDeps(
   const close = async (): Promise<void> => {
     metrics.close()
     await metricsServer?.stop()
-    // It may wait for a mail to be sent, and records that it was.
-    const housekeepingEnds = housekeeping.stop()
-    await services.background.drain()
-    await mailer.drain(sendMailsMs)
-    await housekeepingEnds
+    // Housekeeping may wait for a mail to be sent, and records that it was.
+    await Promise.all([housekeeping.stop(), outbox.drain(sendMailsMs)])
+    await outbox.close()
     await live.close()
     await store.close()
     await control?.close()
@@ -107,6 +107,7 @@ export async function openDeps(
   }
   try {
     await services.revocations.load()
+    outbox.start()
     if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
     control = await openControlOf(config, log, db)
     return { deps, housekeeping, close }
@@ -144,7 +145,7 @@ async function openSharedState({ redisUrl }: Config, log: Logger, db: Database) 
 function createServices(
   config: Config,
   log: Logger,
-  { db, redis, store }: Backends,
+  { db, redis, store, mailer }: Backends,
   secrets: readonly [string, ...string[]],
 ) {
   const [current, ...previous] = secrets
@@ -159,20 +160,21 @@ function createServices(
   const refresh = keysFor('refresh tokens')
   const codes = keysFor('one-time codes')
   const resets = keysFor('password resets')
+  const mails = keysFor('mails')
   const reportUnfit = createUnfitReports(log)
   const refreshTtlSeconds = config.refreshTokenTtlDays * 86_400
   return {
     jwt,
     revocations,
     tokens,
-    background: createBackground(log, maxBackgroundTasks),
     live: createLive({ redis: redis && { ...redis, keys: keysFor('broker') }, db, log, tokens, revocations }),
     failedAttempts: createFailedAttempts(db),
     limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
     cursors: createCursors(keysFor('cursors').key),
     sessions: createSessions(store, refresh.key, refreshTtlSeconds, refresh.previous, reportUnfit),
     otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous, reportUnfit),
-    passwordResets: createPasswordResets(store, resets.key, resets.previous),
+    passwordResets: createPasswordResets(store, resets.key, resets.previous, reportUnfit),
+    outbox: createOutbox({ db, sealing: createSealing(mails.key, mails.previous), mailer, log }),
   }
 }
 

@@ -16,7 +16,7 @@ export interface RunningServer {
   /** Where it listens, e.g. `http://127.0.0.1:8000`. */
   readonly url: string
   readonly firstAdmin: FirstAdmin | null
-  readonly deps: AppDeps
+  readonly deps: Awaited<ReturnType<typeof openDeps>>['deps']
   readonly housekeeping: Housekeeping
   /** From now on /readyz answers 503 and each answer ends its connection; all else goes on for SHUTDOWN_DELAY_MS. */
   announceStop(): Promise<void>

@@ -1,11 +1,11 @@
 /**
- * The rate limits, by what they protect: each throws AppError rate_limited (429) when it is used up. Every answer, not
- * only a refusal, reports the limits its request was counted against: in the fields of the IETF draft "RateLimit header
- * fields for HTTP" (-11), and in the three fields of its early versions, which many clients read.
+ * The rate limits, by what they protect: each but that of mails throws AppError rate_limited (429) when it is used up.
+ * Every answer, not only a refusal, reports the limits its request was counted against: in the fields of the IETF draft
+ * "RateLimit header fields for HTTP" (-11), and in the three fields of its early versions, which many clients read.
  */
 import type { RateLimit } from '../config/config.ts'
 import { AppError } from '../errors.ts'
-import type { RateLimiter, RateLimitOutcome } from '../store/rate-limiter.ts'
+import type { Limit, RateLimiter, RateLimitOutcome } from '../store/rate-limiter.ts'
 import { networkOf } from './client-address.ts'
 
 /** What the limits need of a request; http/request-info.ts provides it. */
@@ -20,6 +20,14 @@ export interface RateLimits {
   ofAuth(request: LimitedRequest, account?: string): Promise<void>
   ofInvitations(request: LimitedRequest, userId: string): Promise<void>
   ofUser(request: LimitedRequest, userId: string): Promise<void>
+  /** Mails to addresses that are not verified, per tenant whose member causes them. */
+  ofTenantMails(request: LimitedRequest, tenantId: string): Promise<void>
+  /**
+   * Whether one more mail may go to this address, of any kind; if so, it is counted. Never reported: it would reveal
+   * who gets mails.
+   * @param address null: takes as long and counts nobody's
+   */
+  mayMail(address: string | null): Promise<boolean>
   /** Refusals since the start, by policy. */
   refusals(): ReadonlyMap<string, number>
 }
@@ -28,7 +36,12 @@ export interface RateLimitSettings {
   rateLimitAuth: RateLimit
   rateLimitInvite: RateLimit
   rateLimitApi: RateLimit
+  rateLimitMail: RateLimit
+  rateLimitTenantMail: RateLimit
 }
+
+/** Beside RATE_LIMIT_MAIL. */
+const hourlyMails = { count: 5, windowSeconds: 3600 }
 
 interface Policy {
   /** On the wire and in the bucket's key. */
@@ -39,20 +52,23 @@ interface Policy {
 }
 
 export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettings): RateLimits {
-  const { rateLimitAuth, rateLimitInvite, rateLimitApi } = settings
+  const { rateLimitAuth, rateLimitInvite, rateLimitApi, rateLimitMail, rateLimitTenantMail } = settings
   const address = { name: 'auth-address', limit: rateLimitAuth, what: 'attempts from your address' }
   const account = { name: 'auth-account', limit: rateLimitAuth, what: 'attempts for this account' }
   const invitations = { name: 'invitations', limit: rateLimitInvite, what: 'invitations' }
   const user = { name: 'user', limit: rateLimitApi, what: 'requests' }
+  const tenantMails = { name: 'tenant-mails', limit: rateLimitTenantMail, what: 'mails to new addresses' }
 
-  const refusals = new Map([address, account, invitations, user].map(({ name }) => [name, 0]))
+  const counted = [address, account, invitations, user, tenantMails, { name: 'mails' }]
+  const refusals = new Map(counted.map(({ name }) => [name, 0]))
+  const countRefusal = (name: string): void => void refusals.set(name, (refusals.get(name) ?? 0) + 1)
 
   const count = async ({ answerHeaders }: LimitedRequest, { name, limit, what }: Policy, key: string) => {
     if (limit === null) return
     const outcome = await limiter.hit(`${name}:${key}`, limit)
     report(answerHeaders, `"${name}"`, limit, outcome)
     if (outcome.allowed) return
-    refusals.set(name, (refusals.get(name) ?? 0) + 1)
+    countRefusal(name)
     // Not the refusing limit's own: another may be used up for longer and would refuse the next try.
     const retryAfterSeconds = Number(answerHeaders['ratelimit-reset'])
     throw new AppError('rate_limited', `Too many ${what}. Try again in ${retryAfterSeconds} seconds.`, {
@@ -67,6 +83,18 @@ export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettin
     },
     ofInvitations: (request, userId) => count(request, invitations, userId),
     ofUser: (request, userId) => count(request, user, userId),
+    ofTenantMails: (request, tenantId) => count(request, tenantMails, tenantId),
+    async mayMail(mailed) {
+      if (rateLimitMail === null) return true
+      const hit = (name: string, limit: Limit, key: string | null) =>
+        limiter.hit(`${name}:${key ?? 'nobody'}`, limit)
+      const hourly = await hit('mails-hourly', hourlyMails, mailed)
+      // What the hour does not allow is not counted further; the question is asked all the same.
+      const further = await hit('mails', rateLimitMail, hourly.allowed ? mailed : null)
+      const isAllowed = hourly.allowed && further.allowed
+      if (!isAllowed && mailed !== null) countRefusal('mails')
+      return isAllowed
+    },
     refusals: () => refusals,
   }
 }

@@ -9,9 +9,9 @@
  * carry no tenant id: the header's applies to all of them, so no row can belong to another tenant. The checksum covers
  * every byte before the trailer, which alone has the time of the export: equal data gives equal checksums.
  *
- * Never in an archive: sessions, codes and whatever else is in the store, the keys that sign tokens, the installation's
- * id, and when an installation learnt of a revocation (`at`, `transaction_id`), which an import sets anew: so running
- * instances notice the row, and housekeeping keeps it for the life of the longest token.
+ * Never in an archive: sessions, codes and whatever else is in the store, mails that wait to be sent, the keys that sign
+ * tokens, the installation's id, and when an installation learnt of a revocation (`at`, `transaction_id`), which an
+ * import sets anew: so running instances notice the row, and housekeeping keeps it for the life of the longest token.
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
@@ -49,8 +49,8 @@ const newInFormat2: Partial<Record<TableName, readonly string[]>> = {
 
 type Tables = Extract<(typeof schema)[keyof typeof schema], Table>
 
-/** Every table but those that hold no tenant's data. */
-export type TableName = Exclude<Tables['_']['name'], 'store_entries' | 'installation'>
+/** Every table but those that hold no tenant's data, and the mails that wait, which are sent from there. */
+export type TableName = Exclude<Tables['_']['name'], 'store_entries' | 'installation' | 'mail_outbox'>
 
 /** Columns that no archive contains, `tenant_id` aside. */
 interface LeftOut {

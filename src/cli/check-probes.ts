@@ -274,7 +274,7 @@ const mailProbe = (config: Config, log: Logger): Probe => ({
     try {
       await mailer.check()
     } finally {
-      await mailer.drain(0)
+      mailer.close()
     }
     return config.smtpHost
       ? `${config.smtpHost}: connected`

@@ -159,6 +159,18 @@ export const settings = {
     rateLimit,
     'Limit on all other calls, per user; off disables it.',
   ),
+  rateLimitMail: setting(
+    'RATE_LIMIT_MAIL',
+    '20/day',
+    rateLimit,
+    'Limit on mails of all kinds to one address, beside at most 5 an hour; past it nothing is sent, and no answer tells. off disables both.',
+  ),
+  rateLimitTenantMail: setting(
+    'RATE_LIMIT_TENANT_MAIL',
+    '200/hour',
+    rateLimit,
+    'Limit on mails to addresses that are not verified, per tenant whose members cause them; off disables it.',
+  ),
   eventRetentionDays: setting(
     'EVENT_RETENTION_DAYS',
     '30',

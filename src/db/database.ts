@@ -4,8 +4,9 @@ import type { SQL } from 'drizzle-orm'
  * Which rows a statement may see and change, enforced by row-level security:
  * - a tenant's scope: that tenant's rows
  * - 'system', for sign-in and the platform's routes: tenants, users and revocations of all tenants; it may add to the
- *   audit log, not read it
+ *   audit log and to the mails that wait, not read them
  * - 'streams', for comparing live streams with the database: the position of every list
+ * - 'outbox', for sending mails: those of all tenants that wait
  * - 'housekeeping', for deleting what has expired: users, revocations, events and audit entries of all tenants
  *
  * A Caller (access/actor.ts) is a tenant's scope that also names its request.
@@ -19,6 +20,7 @@ export type Scope =
     }
   | 'system'
   | 'streams'
+  | 'outbox'
   | 'housekeeping'
 
 export interface LockedRow {

@@ -32,6 +32,8 @@ export const platformTenantId = '00000000-0000-7000-8000-000000000000'
 /** Sorted by bytes, whatever the database's locale, as fractional-index keys must be. */
 const byteOrderedText = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 
+const bytes = customType<{ data: string }>({ dataType: () => 'bytea' })
+
 const moment = <const Name extends string>(name: Name) =>
   timestamp(name, { withTimezone: true, precision: 3, mode: 'string' })
 /** Text, since it has 64 bits. */
@@ -407,4 +409,29 @@ export const installation = pgTable(
     sharedRoleSeenAt: moment('shared_role_seen_at'),
   },
   (table) => [check('installation_singleton_check', sql`${table.singleton}`)],
+)
+
+/**
+ * Mails that wait to be sent, and decoys for addresses that get none (mail/outbox.ts). A row is deleted once its mail is
+ * sent or given up; the function mail_outbox_room bounds their number.
+ */
+export const mailOutbox = pgTable(
+  'mail_outbox',
+  {
+    /** Who caused it: the platform's tenant for callers who are not signed in, whoever the mail is for. */
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    id: uuid('id').notNull(),
+    /** Encrypted (mail/sealing.ts). */
+    sealed: bytes('sealed').notNull(),
+    attempts: integer('attempts').notNull().default(0),
+    /** When to attempt it next. Whoever attempts it has moved this ahead, and goes on doing so meanwhile. */
+    dueAt: moment('due_at').notNull().default(sql`clock_timestamp()`),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ name: 'mail_outbox_pkey', columns: [table.tenantId, table.id] }),
+    index('mail_outbox_due').on(table.dueAt),
+  ],
 )

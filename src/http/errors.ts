@@ -74,6 +74,9 @@ const referencesToCaller: ReadonlySet<string> = new Set([
   ...['items_added_by_fkey', 'keyed_calls_user_fkey', 'audit_log_tenant_id_tenants_id_fk'],
 ])
 
+/** What is asked for causes a mail, and too many wait: nothing of it was done. */
+const tooManyMails = 'mail_outbox_room'
+
 function toAppError(error: unknown, path: string, routes: () => RouteTable): AppError {
   if (error instanceof AppError) return error
   if (error instanceof ValidationError)
@@ -84,6 +87,10 @@ function toAppError(error: unknown, path: string, routes: () => RouteTable): App
         : invalid(error)
   if (error instanceof ConstraintError && referencesToCaller.has(error.constraint))
     return new AppError('token_revoked', 'This account no longer exists.')
+  if (error instanceof ConstraintError && error.constraint === tooManyMails)
+    return new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
+      retryAfterSeconds: 5,
+    })
   if (error instanceof Error && 'code' in error && error.code === 'NOT_FOUND')
     return noSuchRoute(path, routes)
   return new AppError('internal_error', 'Something went wrong on our side. Please report the request id.', {

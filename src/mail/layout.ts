@@ -1,21 +1,13 @@
-import { singleLine } from './mail.ts'
-
 /**
  * The layout of all mails. Page and text have no colours of their own, so dark mode works; what has one (button,
  * rules) is legible on both. Colours have three digits, so that an OTP mail holds no six-digit number but the code.
  */
-export interface Layout {
-  title: string
-  /** Paragraphs of plain text; escaped here. */
-  before: string[]
-  main: { code: string } | { button: string; url: string } | null
-  after: string[]
-}
+import { type Content, singleLine } from './mail.ts'
 
-export const renderText = ({ title, before, main, after }: Layout): string =>
+export const renderText = ({ title, before, main, after }: Content): string =>
   `${[title, ...before, ...textOfMain(main), ...after, footer].map(wrap).join('\n\n')}\n`
 
-export const renderHtml = ({ title, before, main, after }: Layout): string =>
+export const renderHtml = ({ title, before, main, after }: Content): string =>
   `<!doctype html>
 <html lang="en" style="color-scheme:light dark">
 <head>
@@ -73,7 +65,7 @@ const small = 'font-size:13px;opacity:.75'
 
 const paragraph = (text: string): string => `<p style="margin:0 0 16px">\n${escapeHtml(wrap(text))}\n</p>`
 
-function htmlOfMain(main: Layout['main']): string {
+function htmlOfMain(main: Content['main']): string {
   if (main === null) return ''
   if ('code' in main) return `<p style="${codeBox}">\n${escapeHtml(main.code)}\n</p>`
   const url = escapeHtml(main.url)
@@ -86,7 +78,7 @@ If the button does not work, open this address:<br>
 </p>`
 }
 
-function textOfMain(main: Layout['main']): string[] {
+function textOfMain(main: Content['main']): string[] {
   if (main === null) return []
   return 'code' in main ? [main.code] : [`${main.button}:`, main.url]
 }

@@ -1,20 +1,43 @@
-export type MailKind = 'otp' | 'invitation' | 'password_reset' | 'password_changed' | 'removal_notice'
+import { type Static, Type } from '@sinclair/typebox'
 
-export interface Recipient {
-  email: string
-  fullName: string
-}
+const mailKinds = ['otp', 'invitation', 'password_reset', 'password_changed', 'removal_notice'] as const
+export type MailKind = (typeof mailKinds)[number]
 
-/** A rendered mail, before it becomes a MIME message. */
-export interface Mail {
-  kind: MailKind
-  to: Recipient
-  subject: string
-  text: string
-  html: string
-  /** Sent as `X-Request-Id`, to trace a mail back to its request. */
-  requestId?: string
-}
+const strict = { additionalProperties: false }
+
+const Recipient = Type.Object({ email: Type.String(), fullName: Type.String() }, strict)
+export type Recipient = Static<typeof Recipient>
+
+/** What a mail says; layout.ts makes text and HTML of it. */
+const Content = Type.Object(
+  {
+    title: Type.String(),
+    /** Paragraphs of plain text. */
+    before: Type.Array(Type.String()),
+    main: Type.Union([
+      Type.Object({ code: Type.String() }, strict),
+      Type.Object({ button: Type.String(), url: Type.String() }, strict),
+      Type.Null(),
+    ]),
+    after: Type.Array(Type.String()),
+  },
+  strict,
+)
+export type Content = Static<typeof Content>
+
+/** A mail before it becomes a MIME message: also the form in which it waits in the database (sealing.ts). */
+export const Mail = Type.Object(
+  {
+    kind: Type.Union(mailKinds.map((kind) => Type.Literal(kind))),
+    to: Recipient,
+    subject: Type.String(),
+    content: Content,
+    /** Sent as `X-Request-Id`, to trace a mail back to its request. */
+    requestId: Type.Optional(Type.String()),
+  },
+  strict,
+)
+export type Mail = Static<typeof Mail>
 
 /** `anna@example.com` becomes `a***@example.com`: enough for debugging, too little to identify a person. */
 export const maskAddress = (address: string): string => {

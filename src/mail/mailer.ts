@@ -1,133 +1,123 @@
 /**
- * Sends mail in the background: by SMTP, or, without SMTP_HOST, into files. Both get the same composed bytes.
- * The log never holds a code or a link, nor, with SMTP, a whole address.
+ * Attempts to send a mail: by SMTP, or, without SMTP_HOST, into a file. Both get the same composed bytes. The log never
+ * holds a code or a link, nor, with SMTP, a whole address.
  */
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import MailComposer from 'nodemailer/lib/mail-composer'
 import type { Sender } from '../config/sender.ts'
+import { newId } from '../lib/ids.ts'
 import { isEmail } from '../lib/patterns.ts'
-import type { Logger } from '../log.ts'
+import type { LogFields, Logger } from '../log.ts'
 import { isPermanent, RefusedAddressError, reasonOf } from './failure.ts'
-import { type Mail, type MailKind, maskAddress, singleLine } from './mail.ts'
-import { createDeliveryQueue, defaultPolicy, type QueuePolicy, type QueueState } from './queue.ts'
-import { type Delivery, fileTransport, type MailConfig, type Message, smtpTransport } from './transport.ts'
+import { renderHtml, renderText } from './layout.ts'
+import { type Mail, maskAddress, singleLine } from './mail.ts'
+import { fileTransport, type Letter, type MailConfig, type Message, smtpTransport } from './transport.ts'
+
+export type Outcome =
+  | 'sent'
+  /** Refused for good, or not to be tried again. */
+  | 'failed'
+  /** To be attempted again after this time. */
+  | { retryInMs: number }
 
 export interface Mailer {
-  /** Queues a mail. Never throws; failures are logged and counted. */
-  send(mail: Mail): void
   /**
-   * Queues a mail and resolves to whether the mail server, or the outbox, accepted it. That takes until the last
-   * attempt at the latest, or until draining ends. Never rejects.
+   * One attempt, logged and counted. Never rejects.
+   * @param attempt counts from 1, for the log
+   * @param retryInMs asked after a temporary failure: when the next attempt will be; null for never
    */
+  attempt(letter: Letter, attempt: number, retryInMs: () => number | null): Promise<Outcome>
+  /** In place of an attempt, for a mail that cannot be sent from here; likewise logged and counted. */
+  refuse(mail: Mail | null, reason: string, retryInMs: () => number | null): Outcome
+  /** One attempt for a caller that comes again by itself. @returns whether the mail server, or the folder, accepted it */
   deliver(mail: Mail): Promise<boolean>
-  /** At shutdown: sends what is queued within `timeoutMs` and logs what was lost. Later mail is dropped. */
-  drain(timeoutMs: number): Promise<void>
-  state(): QueueState
-  /** @throws Error, written for the operator, when the mail server cannot be used or the outbox is not writable */
+  /** Since the start. */
+  counts(): Readonly<Record<'sent' | 'failed' | 'retried', number>>
+  /** @throws Error, written for the operator, when the mail server cannot be used or the folder is not writable */
   check(): Promise<void>
+  /** Cuts off attempts in progress; they count as temporary failures. */
+  close(): void
 }
 
 export interface MailerOptions {
   config: MailConfig
   dataDir: string
   log: Logger
-  /** Called for every outcome and retry. */
-  onOutcome?: (outcome: 'sent' | 'retried' | 'failed' | 'dropped', kind: MailKind) => void
-  policy?: Partial<QueuePolicy>
+  attemptTimeoutMs?: number
   /** Certificates (PEM) to trust besides the system's. */
   trustedCertificates?: string
 }
 
-interface Job extends Delivery {
-  /** Composed at the first attempt; retries send the same bytes. */
-  message?: Message
-  /** Log fields of the delivery. */
-  receipt?: Record<string, string>
-  /** Called once. */
-  settle?: (accepted: boolean) => void
-}
-
 export function createMailer(options: MailerOptions): Mailer {
-  const { config, log, dataDir, onOutcome } = options
-  const sender = config.emailFrom
+  const { config, log, dataDir, attemptTimeoutMs = 30_000 } = options
   const transport =
     config.smtpHost === null
       ? fileTransport(join(dataDir, 'outbox'))
       : smtpTransport(config, config.smtpHost, options.trustedCertificates)
-  const policy = { ...defaultPolicy, ...options.policy }
-  let count = 0
+  const counts = { sent: 0, failed: 0, retried: 0 }
+  const closing = new AbortController()
 
-  const queue = createDeliveryQueue<Job>({
-    deliver: async (job, signal) => {
-      job.message ??= await compose(job, sender)
-      job.receipt = await transport.deliver(job, job.message, signal)
-    },
-    isPermanent,
-    on: {
-      sent: (job, attempt) => {
-        log.info('mail sent', { ...about(job), attempt, ...job.receipt })
-        onOutcome?.('sent', job.mail.kind)
-        job.settle?.(true)
-      },
-      failed: (job, attempt, error, nextInMs) => {
-        const fields = { ...about(job), attempt, ...reasonOf(error, job.mail) }
-        if (nextInMs === null) log.error('mail failed', fields)
-        else log.warn('mail delayed', { ...fields, next_in_ms: nextInMs })
-        onOutcome?.(nextInMs === null ? 'failed' : 'retried', job.mail.kind)
-        if (nextInMs === null) job.settle?.(false)
-      },
-      dropped: (job, reason) => {
-        log.error('mail dropped', { ...about(job), reason: dropReasons[reason] })
-        onOutcome?.('dropped', job.mail.kind)
-        job.settle?.(false)
-      },
-      lost: (job) => {
-        log.error('mail lost: the service stopped before sending it', about(job))
-        onOutcome?.('failed', job.mail.kind)
-        job.settle?.(false)
-      },
-    },
-    policy,
-  })
+  const failure = (fields: LogFields, retryInMs: number | null): Outcome => {
+    if (retryInMs === null) {
+      counts.failed++
+      log.error('mail failed', fields)
+      return 'failed'
+    }
+    counts.retried++
+    log.warn('mail delayed', { ...fields, next_in_ms: Math.round(retryInMs) })
+    return { retryInMs }
+  }
 
-  const newJob = (mail: Mail): Job => ({ mail, at: new Date(), number: ++count })
+  const attempt: Mailer['attempt'] = async (letter, number, retryInMs) => {
+    const about = { ...fieldsOf(letter.mail), attempt: number }
+    try {
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(attemptTimeoutMs)])
+      const receipt = await transport.deliver(letter, await compose(letter, config.emailFrom), signal)
+      counts.sent++
+      log.info('mail sent', { ...about, ...receipt })
+      return 'sent'
+    } catch (error) {
+      return failure({ ...about, ...reasonOf(error, letter.mail) }, isPermanent(error) ? null : retryInMs())
+    }
+  }
 
   return {
-    send: (mail) => queue.add(newJob(mail)),
-    deliver: (mail) => new Promise((settle) => queue.add({ ...newJob(mail), settle })),
-    drain: async (timeoutMs) => {
-      await queue.drain(timeoutMs)
+    attempt,
+    refuse: (mail, reason, retryInMs) => failure({ ...(mail && fieldsOf(mail)), reason }, retryInMs()),
+    deliver: async (mail) => (await attempt({ id: newId(), mail, at: new Date() }, 1, () => null)) === 'sent',
+    counts: () => counts,
+    check: transport.check,
+    close: () => {
+      closing.abort()
       transport.close()
     },
-    state: queue.state,
-    check: transport.check,
   }
 }
 
-const dropReasons = { full: 'the queue is full', closed: 'the service is stopping' } as const
-
-const about = ({ mail }: Job): Record<string, string> => ({
-  kind: mail.kind,
-  to: maskAddress(mail.to.email),
-  ...(mail.requestId === undefined ? {} : { request_id: mail.requestId }),
+const fieldsOf = ({ kind, to, requestId }: Mail): Record<string, string> => ({
+  kind,
+  to: maskAddress(to.email),
+  ...(requestId === undefined ? {} : { request_id: requestId }),
 })
 
-async function compose({ mail, at }: Job, from: Sender): Promise<Message> {
+/** The same bytes at each attempt, so that a mail that arrives twice can be recognised by its Message-ID. */
+async function compose({ id, mail, at }: Letter, from: Sender): Promise<Message> {
   if (!isEmail(mail.to.email)) throw new RefusedAddressError('The recipient is not a usable e-mail address.')
   const message = new MailComposer({
     from,
     to: { name: plainName(mail.to.fullName), address: mail.to.email },
     subject: singleLine(mail.subject),
-    text: mail.text,
-    html: mail.html,
+    text: renderText(mail.content),
+    html: renderHtml(mail.content),
     date: at,
-    messageId: `<${letters(32)}@${from.address.slice(from.address.lastIndexOf('@') + 1)}>`,
+    messageId: `<${lettersOf(id)}@${from.address.slice(from.address.lastIndexOf('@') + 1)}>`,
     headers: {
       'Auto-Submitted': 'auto-generated',
       'X-Auto-Response-Suppress': 'All',
       ...(carriesRequestId(mail) ? { 'X-Request-Id': singleLine(mail.requestId) } : {}),
     },
-    baseBoundary: letters(24),
+    baseBoundary: lettersOf(`boundary ${id}`),
     textEncoding: 'quoted-printable',
     disableFileAccess: true,
     disableUrlAccess: true,
@@ -145,8 +135,8 @@ const plainName = (name: string): string => singleLine(name).replaceAll('=?', '=
 const carriesRequestId = (mail: Mail): mail is Mail & { requestId: string } =>
   mail.requestId !== undefined && !(mail.kind === 'otp' && /\d{6}/.test(mail.requestId))
 
-/** Random lower-case letters, four bits each. No digits: they could be taken for a code. */
-const letters = (count: number): string =>
-  [...crypto.getRandomValues(new Uint8Array(count))]
+/** 32 lower-case letters that stand for the text. No digits: they could be taken for a code. */
+const lettersOf = (text: string): string =>
+  [...createHash('sha256').update(text).digest()]
     .map((byte) => String.fromCharCode(97 + (byte & 15)))
     .join('')

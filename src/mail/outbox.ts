@@ -1,68 +1,114 @@
-import { access, constants, readdir, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { ownerOnlyFolder } from '../data-dir/data-dir.ts'
-
 /**
- * A folder in place of a mail server: one `.eml` file for each mail, readable by the owner only (they hold codes and
- * links), named so that names sort by time. The newest 2,000 are kept.
+ * Mails wait in the database, in the commit of what causes them, so that no crash loses one. Whichever instance claims a
+ * row sends its mail, retries for an hour with growing pauses, and deletes the row once the mail is sent or given up. A
+ * wake-up in this process makes that prompt; polling finds retries, and what other instances left behind.
+ *
+ * A claim is a lease, renewed while the mail is being sent: of an instance that died, another takes over within seconds.
+ * A mail is sent twice only where the mail server's answer is lost, the process dies between that answer and the deletion
+ * of the row, or it stands still for longer than a lease. Both have the same Message-ID.
  */
+import { type SQL, sql } from 'drizzle-orm'
+import pTimeout from 'p-timeout'
+import type { Database } from '../db/database.ts'
+import { newId } from '../lib/ids.ts'
+import type { Logger } from '../log.ts'
+import type { Mail } from './mail.ts'
+import type { Mailer } from './mailer.ts'
+import { type Depth, depth, insertRow } from './outbox-rows.ts'
+import type { Sealing } from './sealing.ts'
+import { createSending, type SendingPolicy } from './sending.ts'
+import { maxConnections } from './transport.ts'
+
 export interface Outbox {
-  readonly folder: string
-  /** Returns the path of the new file, which is put there atomically. */
-  write(mail: OutboxMail): Promise<string>
-  /** @throws Error when the folder cannot be created or written */
-  check(): Promise<void>
+  /**
+   * A statement that queues a mail, in the scope of that tenant or of the system; wake the outbox after the commit.
+   * @param tenantId who causes it: the platform where nobody is signed in
+   * @param mail null: a decoy, for an address that gets none
+   * @param from a from clause; without a row in it nothing is queued
+   * @throws ConstraintError `mail_outbox_room` when too many mails wait
+   */
+  queue(tenantId: string, mail: Mail | null, from?: SQL): SQL
+  wake(): void
 }
 
-export interface OutboxMail {
-  at: Date
-  /** Orders mails of the same millisecond. */
-  number: number
-  kind: string
-  address: string
-  raw: Uint8Array
+/** The end that sends. */
+export interface OutboxSender extends Outbox {
+  start(): void
+  /** Stops polling and sends what is due, for `timeoutMs` at most. */
+  drain(timeoutMs: number): Promise<void>
+  /** Cuts off what is still being sent, and leaves it to the next instance. Closes the mailer. */
+  close(): Promise<void>
+  /** As of the last poll. */
+  depth(): Depth
 }
 
-const maxFiles = 2000
-const pruneEvery = 100
+export interface OutboxOptions {
+  db: Database
+  sealing: Sealing
+  mailer: Mailer
+  log: Logger
+  policy?: Partial<OutboxPolicy>
+}
 
-export function createOutbox(folder: string): Outbox {
-  let written = 0
-  const check = async (): Promise<void> => {
-    // File names hold recipients.
-    ownerOnlyFolder(folder)
-    await access(folder, constants.W_OK | constants.X_OK)
+export interface OutboxPolicy extends SendingPolicy {
+  /** Varied by a quarter, so that instances started together do not poll together. */
+  pollEveryMs: number
+}
+
+const defaultPolicy: OutboxPolicy = {
+  batch: 5 * maxConnections,
+  leaseMs: 10_000,
+  pollEveryMs: 5000,
+  firstPauseMs: 2000,
+  maxPauseMs: 600_000,
+  giveUpAfterMs: 3_600_000,
+  staleAfterMs: 86_400_000,
+}
+
+/** For attempts that are cut off to be recorded. */
+const cutOffMs = 500
+
+export function createOutbox(options: OutboxOptions): OutboxSender {
+  const { db, sealing, mailer, log } = options
+  const policy = { ...defaultPolicy, ...options.policy }
+  const sending = createSending({ db, sealing, mailer, log, policy })
+  let seen: Depth = { queued: 0, oldestSeconds: 0 }
+  let pollTimer: Timer | undefined
+  let renewTimer: Timer | undefined
+  let stopped = false
+
+  const poll = async (): Promise<void> => {
+    await sending.claim()
+    // An outage is the claim's to log.
+    const [found] = await db.read('outbox', depth).catch(() => [])
+    seen = found ?? seen
+    const pauseMs = policy.pollEveryMs * (0.75 + Math.random() / 2)
+    if (!stopped) pollTimer = setTimeout(poll, pauseMs).unref()
   }
+
   return {
-    folder,
-    check,
-    write: async ({ at, number, kind, address, raw }) => {
-      await check()
-      if (written++ % pruneEvery === 0) await prune(folder)
-      const name = `${stamp(at)}-${serial(number)}-${kind}-${fileSafe(address)}`
-      const draft = join(folder, `.${name}.part`)
-      const file = join(folder, `${name}.eml`)
-      await writeFile(draft, raw, { mode: 0o600 })
-      await rename(draft, file)
-      return file
+    queue: (tenantId, mail, from = sql`(select) once`) => {
+      const id = newId()
+      return insertRow(tenantId, id, sealing.seal(id, mail), from)
     },
+    wake: () => void sending.claim(),
+    start() {
+      renewTimer = setInterval(sending.renew, policy.leaseMs / 3).unref()
+      // No other instance can hold anything: a process that was killed does not delay its mails.
+      void (db.kind === 'embedded' ? sending.reclaim() : Promise.resolve()).then(poll)
+    },
+    async drain(timeoutMs) {
+      stopped = true
+      clearTimeout(pollTimer)
+      await pTimeout(sending.drained(), { milliseconds: timeoutMs, message: false })
+    },
+    async close() {
+      sending.close()
+      mailer.close()
+      await pTimeout(sending.drained(), { milliseconds: cutOffMs, message: false })
+      clearInterval(renewTimer)
+      if (sending.size > 0) log.warn('mails are left to the next instance', { mails: sending.size })
+    },
+    depth: () => seen,
   }
-}
-
-/** `20261122T070000.000Z`: without colons, which some file systems reject. */
-const stamp = (at: Date): string => at.toISOString().replace(/[-:]/g, '')
-
-/** The process id sets two processes apart. */
-const serial = (number: number): string => `${String(number).padStart(5, '0')}-${process.pid}`
-
-const fileSafe = (address: string): string =>
-  address
-    .toLowerCase()
-    .replace(/[^a-z0-9@._+-]/g, '_')
-    .slice(0, 100)
-
-async function prune(folder: string): Promise<void> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.eml')).sort()
-  const surplus = names.slice(0, Math.max(0, names.length - maxFiles))
-  await Promise.all(surplus.map((name) => rm(join(folder, name), { force: true })))
 }

@@ -1,6 +1,7 @@
-/** The texts of all mails. Names are user input: truncated, kept to one line, and escaped in HTML. */
-import { type Layout, renderHtml, renderText, webAddress } from './layout.ts'
-import { type Mail, type MailKind, type Recipient, shortened } from './mail.ts'
+/** The texts of all mails. Names are user input: shown as names.ts allows, and escaped in HTML by the layout. */
+import { webAddress } from './layout.ts'
+import { type Content, type Mail, type MailKind, type Recipient, shortened } from './mail.ts'
+import { shownName } from './names.ts'
 
 interface Addressed {
   to: Recipient
@@ -9,26 +10,31 @@ interface Addressed {
 }
 
 /** `code` is the only six-digit number in the mail, so that people and password managers find it. */
-export const otpMail = ({ to, code, ttlMinutes, requestId }: OtpMail): Mail => {
+export const otpMail = ({ to, tenantName, code, ttlMinutes, requestId }: OtpMail): Mail => {
   const reader = { ...to, fullName: withoutLongNumbers(to.fullName) }
+  const tenant = shownName(withoutLongNumbers(tenantName), 100) || 'MiniMart'
   return mail('otp', { to: reader, requestId }, 'Your MiniMart code', {
     title: 'Your code',
-    before: [greeting(reader), 'Enter this code to confirm your e-mail address:'],
+    before: [
+      greeting(reader),
+      `This address was added to ${tenant} by an admin. Enter this code to confirm it:`,
+    ],
     main: { code },
     after: [
       `It works once, within ${amount(ttlMinutes, 'minute')}. A newer code replaces it.`,
-      'If you did not request it, ignore this mail. Do not share the code with anyone.',
+      'If you did not expect it, ignore this mail. Do not share the code with anyone.',
     ],
   })
 }
 
 export const invitationMail = (invitation: InvitationMail): Mail => {
-  const list = shortened(invitation.listName, 100)
-  return mail('invitation', invitation, `Invitation to the list "${shortened(invitation.listName, 60)}"`, {
+  const { listName, invitedBy, role } = invitation
+  const inviter = shownName(invitedBy, 100) || 'A colleague'
+  return mail('invitation', invitation, `Invitation to ${listNamed(listName, 60)}`, {
     title: 'You are invited to a shopping list',
     before: [
       greeting(invitation.to),
-      `${shortened(invitation.invitedBy, 100)} invites you to the list "${list}". ${rights[invitation.role]}`,
+      `${inviter} invites you to ${listNamed(listName, 100)}. ${rights[role]}`,
     ],
     main: { button: 'View the invitation', url: webAddress(invitation.url) },
     after: [
@@ -82,9 +88,10 @@ export const removalNoticeMail = ({ to, people, staysUntil, requestId }: Removal
     before: [
       greeting(to),
       `${madeBut} ${it} will be removed after ${readableTime(staysUntil)}, unless confirmed first:`,
-      ...people
-        .slice(0, maxNamed)
-        .map(({ fullName, email }) => `${shortened(fullName, 100)}, ${shortened(email, 254)}`),
+      ...people.slice(0, maxNamed).map(({ fullName, email }) => {
+        const name = shownName(fullName, 100)
+        return `${name === '' ? '' : `${name}, `}${shortened(email, 254)}`
+      }),
       ...(unnamed > 0 ? [`and ${unnamed} more.`] : []),
     ],
     main: null,
@@ -96,6 +103,7 @@ export const removalNoticeMail = ({ to, people, staysUntil, requestId }: Removal
 }
 
 export interface OtpMail extends Addressed {
+  tenantName: string
   /** Six digits. */
   code: string
   ttlMinutes: number
@@ -127,13 +135,12 @@ export interface RemovalNoticeMail extends Addressed {
   staysUntil: Date
 }
 
-function mail(kind: MailKind, { to, requestId }: Addressed, subject: string, layout: Layout): Mail {
+function mail(kind: MailKind, { to, requestId }: Addressed, subject: string, content: Content): Mail {
   return {
     kind,
-    to: { email: to.email, fullName: shortened(to.fullName, 100) },
+    to: { email: to.email, fullName: shownName(to.fullName, 100) },
     subject: shortened(subject, 120),
-    text: renderText(layout),
-    html: renderHtml(layout),
+    content,
     ...(requestId ? { requestId } : {}),
   }
 }
@@ -143,8 +150,13 @@ const rights = {
   viewer: 'As a viewer you can see the list and its changes.',
 } as const
 
+const listNamed = (listName: string, limit: number): string => {
+  const name = shownName(listName, limit)
+  return name === '' ? 'a shopping list' : `the list "${name}"`
+}
+
 const greeting = ({ fullName }: Recipient): string => {
-  const name = shortened(fullName, 60)
+  const name = shownName(fullName, 60)
   return name === '' ? 'Hello,' : `Hello ${name},`
 }
 

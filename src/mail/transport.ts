@@ -1,21 +1,21 @@
 /** How composed mail leaves: to a mail server, or into a file. */
 import { createTransport } from 'nodemailer'
 import type { Config } from '../config/config.ts'
+import { createEmlFolder } from './eml-folder.ts'
 import { textOf } from './failure.ts'
 import type { Mail } from './mail.ts'
-import { createOutbox } from './outbox.ts'
-import { defaultPolicy } from './queue.ts'
 
 export type MailConfig = Pick<
   Config,
   'smtpHost' | 'smtpPort' | 'smtpUser' | 'smtpPassword' | 'smtpSecure' | 'emailFrom'
 >
 
-export interface Delivery {
+export interface Letter {
+  /** A UUIDv7, the same at each attempt. */
+  id: string
   mail: Mail
+  /** When it was written. */
   at: Date
-  /** Counts the mails of this process; orders files written in the same millisecond. */
-  number: number
 }
 
 export interface Message {
@@ -25,22 +25,22 @@ export interface Message {
 
 export interface Transport {
   /** Returns the log fields of the delivery. */
-  deliver(delivery: Delivery, message: Message, signal: AbortSignal): Promise<Record<string, string>>
+  deliver(letter: Letter, message: Message, signal: AbortSignal): Promise<Record<string, string>>
   /** @throws Error, written for the operator */
   check(): Promise<void>
   close(): void
 }
 
 export function fileTransport(folder: string): Transport {
-  const outbox = createOutbox(folder)
+  const files = createEmlFolder(folder)
   return {
-    deliver: async ({ mail, at, number }, { raw }) => {
-      const file = await outbox.write({ at, number, kind: mail.kind, address: mail.to.email, raw })
+    deliver: async ({ id, mail, at }, { raw }) => {
+      const file = await files.write({ at, id, kind: mail.kind, address: mail.to.email, raw })
       return { to: mail.to.email, subject: mail.subject, file }
     },
     check: async () => {
       try {
-        await outbox.check()
+        await files.check()
       } catch (error) {
         throw new Error(`The outbox ${folder} is not writable: ${textOf(error)}`, { cause: error })
       }
@@ -48,6 +48,9 @@ export function fileTransport(folder: string): Transport {
     close: () => {},
   }
 }
+
+/** Mails sent at a time. */
+export const maxConnections = 5
 
 export function smtpTransport(config: MailConfig, host: string, trustedCertificates?: string): Transport {
   const smtp = createTransport({
@@ -58,10 +61,10 @@ export function smtpTransport(config: MailConfig, host: string, trustedCertifica
     ...(config.smtpUser !== null && config.smtpPassword !== null
       ? { auth: { user: config.smtpUser, pass: config.smtpPassword } }
       : {}),
-    maxConnections: defaultPolicy.concurrency,
+    maxConnections,
     maxMessages: 100,
     idleTimeout: 30_000,
-    // Retrying is the queue's job.
+    // Retrying is the outbox's job.
     maxRequeues: 0,
     dnsTimeout: 5000,
     connectionTimeout: 5000,
@@ -72,7 +75,7 @@ export function smtpTransport(config: MailConfig, host: string, trustedCertifica
     disableUrlAccess: true,
   })
   return {
-    deliver: async (_delivery, { raw, envelope }, signal) => {
+    deliver: async (_letter, { raw, envelope }, signal) => {
       await smtp.sendMail({ envelope, raw, signal })
       return {}
     },

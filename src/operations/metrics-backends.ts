@@ -10,14 +10,15 @@ export interface BackendSources {
   db: InstrumentedDatabase
   store: Pick<OpenStore, 'kind' | 'reconnects'>
   readiness: () => Promise<Readiness>
-  mailer: { state(): { queued: number; sent: number; failed: number; dropped: number } }
+  mailer: { counts(): { sent: number; failed: number; retried: number } }
+  outbox: { depth(): { queued: number; oldestSeconds: number } }
 }
 
 /** A scrape must answer even when the database does not. */
 const readinessTimeoutMs = 1000
 
 export function backendMetrics(registry: Registry, sources: BackendSources): void {
-  const { db, store, mailer } = sources
+  const { db, store } = sources
   const backend = { database: db.kind, store: store.kind }
   info(registry, 'minimart_backend_info', 'The database and the store of short-lived state in use.', backend)
   databaseMetrics(registry, db)
@@ -33,24 +34,39 @@ export function backendMetrics(registry: Registry, sources: BackendSources): voi
       ),
   )
   counter(registry, 'minimart_redis_reconnects_total', 'Redis outages that have ended.', store.reconnects)
+  mailMetrics(registry, sources)
+}
+
+function mailMetrics(registry: Registry, { mailer, outbox }: BackendSources): void {
   gauge(
     registry,
     'minimart_mail_queued',
-    'Mails waiting, being sent, or waiting for another attempt.',
-    () => mailer.state().queued,
+    'Mails that wait in the database or are being sent, of all instances.',
+    () => outbox.depth().queued,
   )
-  counter(registry, 'minimart_mail_sent_total', 'Mails handed to the mail server.', () => mailer.state().sent)
+  gauge(
+    registry,
+    'minimart_mail_oldest_seconds',
+    'How long the oldest of them has waited; 0 for none.',
+    () => outbox.depth().oldestSeconds,
+  )
+  counter(
+    registry,
+    'minimart_mail_sent_total',
+    'Mails handed to the mail server.',
+    () => mailer.counts().sent,
+  )
+  counter(
+    registry,
+    'minimart_mail_retried_total',
+    'Attempts that failed and will be repeated.',
+    () => mailer.counts().retried,
+  )
   counter(
     registry,
     'minimart_mail_failed_total',
-    'Mails given up: refused, out of attempts, or unsent at shutdown.',
-    () => mailer.state().failed,
-  )
-  counter(
-    registry,
-    'minimart_mail_dropped_total',
-    'Mails dropped because the queue was full or closed.',
-    () => mailer.state().dropped,
+    'Mails given up: refused, or not accepted within an hour.',
+    () => mailer.counts().failed,
   )
 }
 

@@ -6,7 +6,13 @@ import { createRateLimiter } from '../../src/store/rate-limiter.ts'
 import { recordingLogger } from '../support/log.ts'
 
 const tenPerMinute = { count: 10, windowSeconds: 60 }
-const off = { rateLimitAuth: null, rateLimitInvite: null, rateLimitApi: null }
+const off = {
+  rateLimitAuth: null,
+  rateLimitInvite: null,
+  rateLimitApi: null,
+  rateLimitMail: null,
+  rateLimitTenantMail: null,
+}
 
 function limitsOf(settings: Partial<Parameters<typeof createRateLimits>[1]>) {
   const clock = { ms: 0 }
@@ -107,4 +113,34 @@ test('IPv6 clients are counted by their /64, IPv4 clients by their address', asy
   expect(await letThrough(['fe80::1%eth0', 'fe80::2%eth0', 'fe80::3%eth1'])).toBe(2)
   expect(await letThrough(['192.0.2.1', '192.0.2.2', '192.0.2.3'])).toBe(3)
   expect(await letThrough(['unknown', 'unknown', 'unknown'])).toBe(2)
+})
+
+test('mails to an address are limited by the hour and by the day; a refused one is counted by neither', async () => {
+  const { clock, limits } = limitsOf({ rateLimitMail: { count: 7, windowSeconds: 86_400 } })
+  const mayMail = async (times: number, address: string | null = 'ann'): Promise<boolean[]> => {
+    const answers: boolean[] = []
+    for (let count = 0; count < times; count++) answers.push(await limits.mayMail(address))
+    return answers
+  }
+  expect(await mayMail(6, null)).toContain(false)
+  expect(await mayMail(8)).toEqual([true, true, true, true, true, false, false, false])
+  expect(await mayMail(1, 'ben')).toEqual([true])
+  // One more each twelve minutes, until the day's are used up; then one in a seventh of a day.
+  clock.ms += 12 * 60_000
+  expect(await mayMail(2)).toEqual([true, false])
+  clock.ms += 3_600_000
+  expect(await mayMail(3)).toEqual([true, false, false])
+  clock.ms += 3 * 3_600_000
+  expect(await mayMail(2)).toEqual([true, false])
+  expect(limits.refusals().get('mails')).toBe(7)
+})
+
+test('a RATE_LIMIT_MAIL like the hour’s own limit is not counted twice', async () => {
+  const { limits } = limitsOf({ rateLimitMail: { count: 5, windowSeconds: 3600 } })
+  for (let count = 1; count <= 6; count++) expect(await limits.mayMail('ann')).toBe(count <= 5)
+})
+
+test('without RATE_LIMIT_MAIL mails are not limited', async () => {
+  const { limits } = limitsOf({})
+  for (let count = 0; count < 50; count++) expect(await limits.mayMail('ann')).toBe(true)
 })

@@ -14,6 +14,8 @@ const common = {
   PORT: '0',
   RATE_LIMIT_AUTH: 'off',
   RATE_LIMIT_API: 'off',
+  RATE_LIMIT_MAIL: 'off',
+  RATE_LIMIT_TENANT_MAIL: 'off',
   SUPER_ADMIN_EMAIL: email,
   SUPER_ADMIN_PASSWORD: password,
 }

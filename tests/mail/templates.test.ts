@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import { renderHtml, renderText } from '../../src/mail/layout.ts'
 import type { Mail } from '../../src/mail/mail.ts'
 import {
   invitationMail,
@@ -12,33 +13,44 @@ import {
 const anna = { email: 'anna@example.com', fullName: 'Anna Berg' }
 const url = 'https://shop.example.com/invite?token=abc.def.ghi'
 
-const mailsFor = (fullName: string, listName = 'Groceries'): Mail[] => {
+const rendered = (mail: Mail) => ({
+  ...mail,
+  text: renderText(mail.content),
+  html: renderHtml(mail.content),
+})
+type Rendered = ReturnType<typeof rendered>
+
+const otpFor = (options: Partial<Parameters<typeof otpMail>[0]> = {}): Rendered =>
+  rendered(otpMail({ to: anna, tenantName: 'Corner house', code: '123456', ttlMinutes: 10, ...options }))
+
+/** @param name of lists, tenants and other people */
+const mailsFor = (fullName: string, name = 'Groceries'): Rendered[] => {
   const to = { email: 'anna@example.com', fullName }
   return [
-    otpMail({ to, code: '042917', ttlMinutes: 10 }),
-    invitationMail({ to, listName, invitedBy: fullName, role: 'editor', url, ttlHours: 72 }),
+    otpMail({ to, tenantName: name, code: '042917', ttlMinutes: 10 }),
+    invitationMail({ to, listName: name, invitedBy: fullName, role: 'editor', url, ttlHours: 72 }),
     passwordResetMail({ to, url, ttlMinutes: 30 }),
     passwordChangedMail({ to, at: new Date('2026-11-22T07:00:00Z'), publicUrl: 'https://shop.example.com' }),
     removalNoticeMail({
       to,
-      people: [{ email: 'ben@example.com', fullName: listName }],
+      people: [{ email: 'ben@example.com', fullName: name }],
       staysUntil: new Date('2026-11-22T07:00:00Z'),
     }),
-  ]
+  ].map(rendered)
 }
 
 const anyText = fc.string({ unit: 'binary', maxLength: 300 })
 const codes = fc.integer({ min: 0, max: 999_999 }).map((number) => String(number).padStart(6, '0'))
 
 describe('an OTP mail', () => {
-  test('contains no six-digit number but the code, whatever the recipient’s name', () => {
+  test('contains no six-digit number but the code, whatever the names of recipient and tenant', () => {
     const names = fc.oneof(
       anyText,
       fc.constantFrom('Bot 123456', '1234567 A', '٠١٢٣٤٥', '12\u200b3456', '#117755'),
     )
     fc.assert(
-      fc.property(names, codes, fc.integer({ min: 1, max: 1440 }), (fullName, code, ttlMinutes) => {
-        const mail = otpMail({ to: { ...anna, fullName }, code, ttlMinutes })
+      fc.property(names, names, codes, (fullName, tenantName, code) => {
+        const mail = otpFor({ to: { ...anna, fullName }, tenantName, code, ttlMinutes: 1440 })
         for (const part of [mail.text, mail.html]) expect(part.match(/\p{Nd}{6,}/gu)).toEqual([code])
         expect(mail.subject).not.toMatch(/\d/)
         expect(mail.to.fullName).not.toMatch(/\p{Nd}{6}/u)
@@ -48,8 +60,14 @@ describe('an OTP mail', () => {
   })
 
   test('says how long the code is valid', () => {
-    expect(otpMail({ to: anna, code: '123456', ttlMinutes: 10 }).text).toContain('within 10 minutes')
-    expect(otpMail({ to: anna, code: '123456', ttlMinutes: 1 }).text).toContain('within 1 minute.')
+    expect(otpFor().text).toContain('within 10 minutes')
+    expect(otpFor({ ttlMinutes: 1 }).text).toContain('within 1 minute.')
+  })
+
+  test('names the tenant whose admin added the address, unless that name could be a link or a code', () => {
+    expect(otpFor().text).toContain('added to Corner house by an admin')
+    for (const tenantName of ['evil.example', 'https://x', 'Shop 123456'])
+      expect(otpFor({ tenantName }).text).toContain('added to MiniMart by an admin')
   })
 })
 
@@ -75,6 +93,19 @@ describe('every mail', () => {
     expect(mailsFor(hostile, hostile)[1]?.html).toContain('&#60;img src=x onerror=alert(1)&#62;')
   })
 
+  test('shows no name that could be a link: the greeting and the subject are neutral', () => {
+    const link = 'Your account is locked: https://evil.example/login'
+    for (const mail of mailsFor(link, link)) {
+      for (const part of [mail.text, mail.html, mail.subject, mail.to.fullName])
+        expect(part).not.toMatch(/evil|locked/)
+      expect(mail.to.fullName).toBe('')
+      expect(mail.text).toContain('\n\nHello,\n\n')
+    }
+    const [, invitation] = mailsFor(link, link)
+    expect(invitation?.subject).toBe('Invitation to a shopping list')
+    expect(invitation?.text).toContain('A colleague invites you to a shopping list.')
+  })
+
   test('limits names and subjects to one short line', () => {
     fc.assert(
       fc.property(anyText, anyText, (fullName, listName) => {
@@ -96,8 +127,8 @@ describe('every mail', () => {
   })
 
   test('carries a request id only if there is one', () => {
-    expect(otpMail({ to: anna, code: '123456', ttlMinutes: 10, requestId: 'req-1' }).requestId).toBe('req-1')
-    expect('requestId' in otpMail({ to: anna, code: '123456', ttlMinutes: 10 })).toBe(false)
+    expect(otpFor({ requestId: 'req-1' }).requestId).toBe('req-1')
+    expect('requestId' in otpFor()).toBe(false)
   })
 })
 
@@ -107,14 +138,8 @@ test('a link that is not an http(s) URL is refused', () => {
 })
 
 test('an invitation names the list, the inviter and what the role may do', () => {
-  const mail = invitationMail({
-    to: anna,
-    listName: 'Groceries',
-    invitedBy: 'Ben Ode',
-    role: 'viewer',
-    url,
-    ttlHours: 72,
-  })
+  const invitation = { to: anna, listName: 'Groceries', invitedBy: 'Ben Ode', role: 'viewer', url } as const
+  const mail = rendered(invitationMail({ ...invitation, ttlHours: 72 }))
   expect(mail.subject).toBe('Invitation to the list "Groceries"')
   expect(mail.text.replace(/\s+/g, ' ')).toContain('Ben Ode invites you to the list "Groceries". As a viewer')
   expect(mail.text).toContain(url)
@@ -126,7 +151,7 @@ describe('a removal notice', () => {
     Array.from({ length: count }, (_, n) => ({ email: `p${n}@example.com`, fullName: `Person ${n}.` }))
   const noticeFor = (count: number) => {
     const staysUntil = new Date('2026-11-22T07:00:00Z')
-    const { subject, text } = removalNoticeMail({ to: anna, people: people(count), staysUntil })
+    const { subject, text } = rendered(removalNoticeMail({ to: anna, people: people(count), staysUntil }))
     return { subject, text: text.replace(/\s+/g, ' ') }
   }
 

@@ -25,7 +25,7 @@ const labelValues: Record<string, RegExp> = {
   reason: /^(busy|unavailable|fault)$/,
   code: /^(0|1\d{3}|40\d\d)$/,
   of: /^(account|nobody)$/,
-  policy: /^(auth-address|auth-account|invitations|user)$/,
+  policy: /^(auth-address|auth-account|invitations|user|tenant-mails|mails)$/,
   part: /^(service|database|migrations|redis)$/,
   version: /^\d+\.\d+\.\d+/,
   bun: /^\d+\.\d+\.\d+/,
@@ -87,8 +87,8 @@ describeBackends('the metrics', (backend) => {
       ...['database_connections_limit', 'database_calls_waiting', 'database_call_duration_seconds'],
       ...['database_failures_total', 'event_loop_lag_seconds', 'heap_used_bytes', 'build_info'],
       ...['password_hashes_running', 'password_hashes_waiting', 'mail_queued', 'mail_sent_total'],
-      ...['mail_failed_total', 'mail_dropped_total', 'rate_limit_refusals_total', 'ready'],
-      ...['redis_reconnects_total', 'backend_info', 'failed_attempts_total'],
+      ...['mail_oldest_seconds', 'mail_retried_total', 'mail_failed_total', 'rate_limit_refusals_total'],
+      ...['ready', 'redis_reconnects_total', 'backend_info', 'failed_attempts_total'],
     ])
       expect(names).toContain(`minimart_${wanted}`)
     for (const wanted of ['cpu_seconds_total', 'resident_memory_bytes', 'start_time_seconds', 'open_fds'])
@@ -197,6 +197,30 @@ describeBackends('the metrics', (backend) => {
 })
 
 describeFull('the metrics', () => {
+  test('show the mails that wait, how long the oldest has waited, and what became of the others', async () => {
+    const server = await startServer('full')
+    try {
+      const { admin } = await makeTenant(server)
+      const mails = async () => {
+        const found = await figures(server)
+        return (name: string) => sumOf(found, `minimart_mail_${name}`)
+      }
+      server.inbox.behave({ refuseWith: 451, at: 'message' })
+      await createClient(server.url).post('/auth/forgot-password', { email: admin.email })
+      await until(async () => (await mails())('oldest_seconds') > 0, 'a mail that waits')
+      const waiting = await mails()
+      expect(waiting('queued')).toBe(1)
+      expect(waiting('retried_total')).toBeGreaterThan(0)
+      expect([waiting('sent_total'), waiting('failed_total')]).toEqual([1, 0])
+      server.inbox.behave({ refuseWith: 550, at: 'message' })
+      await until(async () => (await mails())('queued') === 0, 'the end of the wait')
+      const after = await mails()
+      expect(['oldest_seconds', 'sent_total', 'failed_total'].map(after)).toEqual([0, 1, 1])
+    } finally {
+      await server.stop()
+    }
+  })
+
   test('count refusals by limit', async () => {
     const server = await startServer('full', { RATE_LIMIT_AUTH: '2/hour' })
     try {

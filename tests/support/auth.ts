@@ -2,6 +2,7 @@
 import { expect, setSystemTime } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { sql } from 'drizzle-orm'
+import type { Database } from '../../src/db/database.ts'
 import { type Answer, type Client, createClient } from './client.ts'
 import { freshEmail, goodPassword, type Person, type Tenant } from './people.ts'
 import type { TestServer } from './server.ts'
@@ -56,11 +57,33 @@ export async function resetTokenFor(server: TestServer, email: string): Promise<
   return linkIn(mail).searchParams.get('token') ?? ''
 }
 
-/** Waits until nothing pending could still send a mail: only then does a missing mail prove anything. */
+/** Waits until no queued mail is due: only then does a missing mail prove anything. */
 export async function allMailed({ running: { deps } }: TestServer): Promise<void> {
-  await deps.background.drain()
-  await until(() => deps.mailer.state().queued === 0, 'an empty mail queue')
+  const due = sql<{ due: boolean }>`
+    select exists (select from mail_outbox where due_at < clock_timestamp() + interval '1 day') as due`
+  await until(async () => (await deps.db.read('outbox', due))[0]?.due === false, 'an empty outbox')
 }
+
+/** Queues so many mails of a tenant that are never due, past the bound too. */
+export const fillOutbox = (db: Database, tenantId: string, count: number): Promise<unknown> =>
+  db.transaction('outbox', async (query) => {
+    // As the owner, whose session can leave out triggers.
+    await query(sql`set local role none`)
+    await query(sql`set local session_replication_role = replica`)
+    await query(sql`insert into mail_outbox (tenant_id, id, sealed, due_at)
+      select ${tenantId}::uuid, gen_random_uuid(), '', 'infinity' from generate_series(1, ${count}::int)`)
+  })
+
+/**
+ * Asks for a code or a link when the one before counts as having arrived, and waits until it is sent: the embedded
+ * database shares the process's clock, by which a mail of the future is not due.
+ */
+export const onceArrived = <T>(server: TestServer, ask: () => Promise<T>, seconds = 121): Promise<T> =>
+  later(seconds, async () => {
+    const answer = await ask()
+    await allMailed(server)
+    return answer
+  })
 
 /** Any code but this one. */
 export const wrongCode = (code: string): string => String((Number(code) + 1) % 1_000_000).padStart(6, '0')
@@ -85,7 +108,7 @@ export const endsWithinASecond = (server: TestServer, token: string): Promise<un
 export const isAlive = async (person: Person, server: TestServer): Promise<boolean> =>
   (await asBearer(server, person.accessToken).get('/auth/me')).status === 200
 
-/** Runs `work` with the process's clock moved forward; timers and database clocks are unaffected. */
+/** Runs `work` with the process's clock, and the embedded database's, moved forward; timers are unaffected. */
 export async function later<T>(seconds: number, work: () => Promise<T>): Promise<T> {
   setSystemTime(new Date(Date.now() + seconds * 1000))
   try {

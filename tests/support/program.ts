@@ -213,6 +213,8 @@ export const environmentFor = (inbox: Inbox, dataDir: string): Record<string, st
   RATE_LIMIT_AUTH: 'off',
   RATE_LIMIT_INVITE: 'off',
   RATE_LIMIT_API: 'off',
+  RATE_LIMIT_MAIL: 'off',
+  RATE_LIMIT_TENANT_MAIL: 'off',
 })
 
 /** A copy any user may run, unless tests/run.ts has installed one. */

@@ -108,6 +108,8 @@ export async function startServer(
     RATE_LIMIT_AUTH: 'off',
     RATE_LIMIT_INVITE: 'off',
     RATE_LIMIT_API: 'off',
+    RATE_LIMIT_MAIL: 'off',
+    RATE_LIMIT_TENANT_MAIL: 'off',
     ...state.environment,
     ...settings,
   }

@@ -15,6 +15,8 @@ import apartDown from '../../../drizzle/0006_apart.down.sql' with { type: 'text'
 import apartUp from '../../../drizzle/0006_apart.sql' with { type: 'text' }
 import refusalsDown from '../../../drizzle/0007_revocations_and_refusals.down.sql' with { type: 'text' }
 import refusalsUp from '../../../drizzle/0007_revocations_and_refusals.sql' with { type: 'text' }
+import mailOutboxDown from '../../../drizzle/0008_mail_outbox.down.sql' with { type: 'text' }
+import mailOutboxUp from '../../../drizzle/0008_mail_outbox.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -35,4 +37,5 @@ export const migrations: readonly Migration[] = [
   { version: 5, name: '0005_keyed_calls', up: keyedCallsUp, down: keyedCallsDown },
   { version: 6, name: '0006_apart', up: apartUp, down: apartDown },
   { version: 7, name: '0007_revocations_and_refusals', up: refusalsUp, down: refusalsDown },
+  { version: 8, name: '0008_mail_outbox', up: mailOutboxUp, down: mailOutboxDown },
 ]

@@ -19,6 +19,7 @@ const tableRights: Readonly<Record<string, readonly string[]>> = {
   spent_invitations: ['SELECT', 'INSERT', 'DELETE'],
   refusal_counts: ['SELECT', 'INSERT', 'UPDATE'],
   audit_log: ['SELECT', 'INSERT'],
+  mail_outbox: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   revocations: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   store_entries: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   installation: ['SELECT'],

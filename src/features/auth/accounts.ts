@@ -15,6 +15,7 @@ export interface Account extends TokenSubject {
   emailVerified: boolean
   sessionEpoch: number
   tenantIsActive: boolean
+  tenantName: string
   /** The user on the wire, as JSON text. */
   userJson: string
 }
@@ -28,7 +29,7 @@ const accountColumns: SQL = sql`
   u.id as "userId", u.tenant_id as "tenantId", u.role, u.email, u.full_name as "fullName",
   u.password_hash as "passwordHash", u.is_active as "isActive", u.email_verified as "emailVerified",
   u.token_epoch as "tokenEpoch", u.session_epoch as "sessionEpoch", t.epoch as "tenantEpoch",
-  t.is_active as "tenantIsActive", ${userJson('u')}::text as "userJson"`
+  t.is_active as "tenantIsActive", t.name as "tenantName", ${userJson('u')}::text as "userJson"`
 
 export async function findAccountByEmail(db: Database, email: string): Promise<Account | null> {
   const rows = await db.read(

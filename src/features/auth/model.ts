@@ -111,6 +111,8 @@ export const resendOtp = operation(
     tag,
     id: 'resendOtp',
     summary: 'Mail a new code',
+    description:
+      'Within two minutes of the last one, and to an address that has had its share of mails, nothing is sent.',
     public: true,
     ok: accepted,
     errors: ['redis_unavailable'],
@@ -139,6 +141,9 @@ export const forgotPassword = operation(
     tag,
     id: 'forgotPassword',
     summary: 'Mail a link to set a new password',
+    description:
+      'The last three links work until one is used. Within two minutes of the last one, and to an address that has had ' +
+      'its share of mails, nothing is sent.',
     public: true,
     ok: accepted,
     errors: ['redis_unavailable'],

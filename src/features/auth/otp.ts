@@ -9,15 +9,24 @@
  */
 import { randomInt } from 'node:crypto'
 import { type Static, Type } from '@sinclair/typebox'
+import type { RateLimits } from '../../access/rate-limits.ts'
 import { AppError } from '../../errors.ts'
 import { equalInConstantTime, mac } from '../../lib/keys.ts'
 import { createLocalCounter } from '../../store/local-counter.ts'
 import type { Store } from '../../store/store.ts'
 import { type ReportUnfit, storedJson } from '../../store/stored-json.ts'
+import { isOnItsWay, type MailedSecret, nobody, renewEntry, type SecretHolder } from './mailed-secrets.ts'
 
 export interface Otps {
-  /** A new code; the previous one and its count of wrong tries are gone. */
+  /** The first code of a user who is about to be created. */
   issue(userId: string): Promise<string>
+  /**
+   * A new code; the previous one and its count of wrong tries are gone. A code that was guessed to death is not spared.
+   * @param holder null: nobody, in the same time
+   * @param mayMail whether the holder may be mailed it
+   * @returns null where there is none to mail: the last one may still be on its way, or `mayMail` refuses
+   */
+  renew(holder: SecretHolder | null, mayMail: RateLimits['mayMail']): Promise<MailedSecret | null>
   /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429, 20 tries an hour) */
   consume(subject: OtpSubject, code: string): Promise<void>
 }
@@ -69,21 +78,32 @@ export function createOtps(
     if ((await tries.count(subject)) >= maxWrongTriesPerHour) await chargeTry(subject)
   }
 
-  /** Looks under every key whatever it finds, so that its time reveals nothing. */
-  const find = async (subject: string) => {
-    const found = await Promise.all(
+  /** Under each key, the current one first, whatever it finds, so that its time reveals nothing. */
+  const entriesOf = (subject: string) =>
+    Promise.all(
       [key, ...previousKeys].map(async (signingKey) => {
         const stored = await store.get(keyFor(signingKey, subject))
         return { signingKey, stored, entry: unexpired(readEntry(stored)) }
       }),
     )
-    return found.find(({ entry }) => entry !== null) ?? { signingKey: key, stored: null, entry: null }
+
+  const newCode = (subject: string): { code: string; stored: string } => {
+    const code = String(randomInt(1_000_000)).padStart(6, '0')
+    const expiresAt = Date.now() + ttlSeconds * 1000
+    const entry: Entry = { version: 1, proof: proofOf(key, subject, code), wrongTries: 0, expiresAt }
+    return { code, stored: JSON.stringify(entry) }
   }
+
+  const isGoodAndOnItsWay = (entry: Entry | null): boolean =>
+    entry !== null &&
+    entry.wrongTries < maxWrongTriesPerCode &&
+    isOnItsWay(entry.expiresAt - ttlSeconds * 1000)
 
   /** Whether this is the code. If so it is used up, else it has one try less; concurrent guesses count one by one. */
   const tryCode = async (subject: string, code: string): Promise<boolean> => {
     for (;;) {
-      const { signingKey, stored, entry } = await find(subject)
+      const found = (await entriesOf(subject)).find(({ entry }) => entry !== null)
+      const { signingKey, stored, entry } = found ?? { signingKey: key, stored: null, entry: null }
       if (entry && entry.wrongTries >= maxWrongTriesPerCode)
         throw new AppError(
           'otp_attempts_exceeded',
@@ -100,12 +120,24 @@ export function createOtps(
 
   return {
     async issue(userId) {
-      const code = String(randomInt(1_000_000)).padStart(6, '0')
-      const expiresAt = Date.now() + ttlSeconds * 1000
-      const entry: Entry = { version: 1, proof: proofOf(key, userId, code), wrongTries: 0, expiresAt }
-      await Promise.all(previousKeys.map((previous) => store.delete(keyFor(previous, userId))))
-      await store.set(keyFor(key, userId), JSON.stringify(entry), ttlSeconds)
+      const { code, stored } = newCode(userId)
+      await store.set(keyFor(key, userId), stored, ttlSeconds)
       return code
+    },
+
+    async renew(holder, mayMail) {
+      const subject = holder?.userId ?? nobody()
+      const { code, stored } = newCode(subject)
+      const read = async () => {
+        const entries = await entriesOf(subject)
+        const isDue = !entries.some(({ entry }) => isGoodAndOnItsWay(entry))
+        return { before: entries[0]?.stored ?? null, next: isDue ? stored : null }
+      }
+      const entryKey = keyFor(key, subject)
+      const withdraw = await renewEntry({ store, holder, mayMail, key: entryKey, ttlSeconds, read })
+      if (withdraw === null) return null
+      await Promise.all(previousKeys.map((previous) => store.delete(keyFor(previous, subject))))
+      return { value: code, withdraw }
     },
 
     async consume(subject, code) {

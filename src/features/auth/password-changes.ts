@@ -4,23 +4,24 @@ import { sql } from 'drizzle-orm'
 import type { Caller, Source } from '../../access/actor.ts'
 import type { LimitedRequest, RateLimits } from '../../access/rate-limits.ts'
 import { onRepeatedRevocation } from '../../access/revocations.ts'
+import { platformTenantId } from '../../db/schema.ts'
 import { AppError } from '../../errors.ts'
 import { logFailure } from '../../lib/background.ts'
-import type { Mailer } from '../../mail/mailer.ts'
+import type { Mail } from '../../mail/mail.ts'
 import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
 import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
+import { type MailDeps, mailSecret } from './mailed-secrets.ts'
 import { type PasswordResets, resetTtlMinutes } from './password-resets.ts'
 import { checkNewPassword, type Passwords } from './passwords.ts'
 import type { SessionDeps } from './sign-in.ts'
 
-export interface PasswordDeps extends SessionDeps {
+export interface PasswordDeps extends SessionDeps, MailDeps {
   passwords: Passwords
   passwordResets: PasswordResets
   failedAttempts: FailedAttempts
   limits: RateLimits
-  mailer: Mailer
   /** Base of the links in mails. */
   publicUrl: string
 }
@@ -69,15 +70,27 @@ async function changeKnownPassword(
   await logFailure(deps.log, 'ending other sessions', deps.sessions.endAll(actor.userId, exempt))
 }
 
-/** Mails a link if the address belongs to an active account. Runs after the request was answered. */
+/**
+ * Mails a link if the address belongs to an active account, unless the last one may still be on its way or the address
+ * has had its share of mails.
+ * @throws AppError busy, redis_unavailable, database_unavailable (503)
+ */
 export async function requestPasswordReset(deps: PasswordDeps, email: string, source: Source): Promise<void> {
-  const account = await findAccountByEmail(deps.db, email)
-  if (!account?.isActive || !account.tenantIsActive) return
-  const token = await deps.passwordResets.issue(account)
-  const url = `${deps.publicUrl}/reset-password?token=${token}`
-  await deps.db.write(account, auditStatement(entryOf(account, 'auth.password_reset_requested', source)))
-  const { requestId } = source
-  deps.mailer.send(passwordResetMail({ to: account, url, ttlMinutes: resetTtlMinutes, requestId }))
+  const found = await findAccountByEmail(deps.db, email)
+  const account = found?.isActive && found.tenantIsActive ? found : null
+  const secret = await deps.passwordResets.renew(account, deps.limits.mayMail)
+  const mail = secret && account && resetMail(deps, account, secret.value, source)
+  // Without a mail it records nothing, and takes as long.
+  const recorded = sql`(select where ${mail !== null}::boolean) mailed`
+  const entry = entryOf(account ?? nobodysAccount, 'auth.password_reset_requested', source)
+  await mailSecret(deps, secret, mail, auditStatement(entry, recorded))
+}
+
+const nobodysAccount = { tenantId: platformTenantId, userId: platformTenantId }
+
+const resetMail = ({ publicUrl }: PasswordDeps, to: Account, token: string, { requestId }: Source): Mail => {
+  const url = `${publicUrl}/reset-password?token=${token}`
+  return passwordResetMail({ to, url, ttlMinutes: resetTtlMinutes, requestId })
 }
 
 /** Every session of the user ends. @throws AppError reset_token_invalid (400), invalid (422), busy (503) */
@@ -113,7 +126,11 @@ const resetTokenInvalid = (): AppError =>
   new AppError('reset_token_invalid', 'This link is wrong, used or expired. Ask for a new one.')
 
 /** Unauthenticated: there is no actor. */
-const entryOf = ({ tenantId, userId }: Account, action: AuditAction, source: Source): AuditEntry => ({
+const entryOf = (
+  { tenantId, userId }: Pick<Account, 'tenantId' | 'userId'>,
+  action: AuditAction,
+  source: Source,
+): AuditEntry => ({
   tenantId,
   action,
   actor: null,
@@ -136,6 +153,9 @@ async function setPassword(
   entry: AuditEntry,
 ): Promise<number | null> {
   const { tenantId, userId } = account
+  const { requestId } = entry.source
+  const mail = passwordChangedMail({ to: account, at: new Date(), publicUrl: deps.publicUrl, requestId })
+  const mayMail = await deps.limits.mayMail(account.email)
   const [changed] = await deps.db.write(
     { tenantId },
     sql<ChangedEpochs>`with changed as (
@@ -148,7 +168,8 @@ async function setPassword(
         select tenant_id, id, token_epoch, ${exemptSession}::uuid,
           case when ${exemptSession}::uuid is not null then token_epoch - 1 end
         from changed ${onRepeatedRevocation} returning spared_epoch
-      ), audited as (${auditStatement(entry, sql`changed`)})
+      ), audited as (${auditStatement(entry, sql`changed`)}
+      ), queued as (${deps.outbox.queue(tenantId, mail, sql`changed where ${mayMail}::boolean`)})
       select token_epoch as "tokenEpoch", session_epoch as "sessionEpoch",
         (select spared_epoch from revoked) as "exemptEpoch" from changed`,
   )
@@ -161,7 +182,6 @@ async function setPassword(
       ? {}
       : { exempt: { sessionId: exemptSession, fromEpoch: changed.exemptEpoch } }),
   })
-  const { requestId } = entry.source
-  deps.mailer.send(passwordChangedMail({ to: account, at: new Date(), publicUrl: deps.publicUrl, requestId }))
+  deps.outbox.wake()
   return changed.sessionEpoch
 }

@@ -1,20 +1,14 @@
 import { Elysia } from 'elysia'
-import type { Source } from '../../access/actor.ts'
 import type { RateLimits } from '../../access/rate-limits.ts'
-import { AppError } from '../../errors.ts'
 import { json, noContent } from '../../http/answers.ts'
 import { requestInfo, sourceOf } from '../../http/request-info.ts'
-import type { Background } from '../../lib/background.ts'
-import type { Store } from '../../store/store.ts'
 import * as model from './model.ts'
 import { type PasswordDeps, requestPasswordReset, resetPassword } from './password-changes.ts'
 import { refresh, type SignInDeps, signIn } from './sign-in.ts'
-import { ensureReachable, resendOtp, type VerificationDeps, verifyEmail } from './verification.ts'
+import { resendOtp, type VerificationDeps, verifyEmail } from './verification.ts'
 
 export interface PublicAuthDeps extends SignInDeps, VerificationDeps, PasswordDeps {
   limits: RateLimits
-  store: Store
-  background: Background
 }
 
 /** Signing in and the mails around it: the routes that need no token. */
@@ -43,7 +37,8 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
       '/resend-otp',
       async ({ body: { email }, request }) => {
         await counted(request, email)
-        return accept(deps, request, 'resending a code', (source) => resendOtp(deps, email, source))
+        await resendOtp(deps, email, sourceOf(request))
+        return accepted()
       },
       model.resendOtp,
     )
@@ -56,9 +51,8 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
       '/forgot-password',
       async ({ body: { email }, request }) => {
         await counted(request, email)
-        return accept(deps, request, 'mailing a reset link', (source) =>
-          requestPasswordReset(deps, email, source),
-        )
+        await requestPasswordReset(deps, email, sourceOf(request))
+        return accepted()
       },
       model.forgotPassword,
     )
@@ -73,19 +67,5 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     )
 }
 
-/** Answers 202 before the work is done, so that the time of the answer reveals nothing about the address. */
-async function accept(
-  deps: PublicAuthDeps,
-  request: Request,
-  what: string,
-  work: (source: Source) => Promise<unknown>,
-): Promise<Response> {
-  // An outage is reported, whoever the address belongs to, rather than swallowed.
-  await ensureReachable(deps)
-  const source = sourceOf(request)
-  if (!deps.background.run(what, source.requestId, () => work(source)))
-    throw new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
-      retryAfterSeconds: 5,
-    })
-  return new Response(null, { status: 202 })
-}
+/** The same whether or not the address is known, and in the same time (mailed-secrets.ts). */
+const accepted = (): Response => new Response(null, { status: 202 })

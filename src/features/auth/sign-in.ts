@@ -8,7 +8,6 @@ import type { Database } from '../../db/database.ts'
 import { AppError } from '../../errors.ts'
 import { logFailure } from '../../lib/background.ts'
 import type { Logger } from '../../log.ts'
-import type { Mailer } from '../../mail/mailer.ts'
 import { type AuditEntry, auditStatement, by } from '../audit/entry.ts'
 import {
   type Account,
@@ -20,7 +19,7 @@ import {
 import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
 import type { Passwords } from './passwords.ts'
 import type { Session, Sessions } from './sessions.ts'
-import { newOtpMail, type OtpDeps } from './verification.ts'
+import { mailCode, type VerificationDeps } from './verification.ts'
 
 export interface SessionDeps {
   db: Database
@@ -29,11 +28,10 @@ export interface SessionDeps {
   revocations: Revocations
 }
 
-export interface SignInDeps extends SessionDeps, OtpDeps {
+export interface SignInDeps extends SessionDeps, VerificationDeps {
   tokens: AccessTokens
   passwords: Passwords
   failedAttempts: FailedAttempts
-  mailer: Mailer
 }
 
 export interface Device extends Source {
@@ -96,7 +94,7 @@ async function refuseUnready(deps: SignInDeps, account: Account, source: Source)
   if (!account.isActive) throw new AppError('account_deactivated', 'This account has been deactivated.')
   if (!account.tenantIsActive) throw new AppError('tenant_deactivated', 'This tenant has been deactivated.')
   if (account.emailVerified) return
-  deps.mailer.send(await newOtpMail(deps, account, source))
+  await mailCode(deps, account, source)
   throw new AppError('email_not_verified', 'Verify your e-mail address first: a code has been mailed to it.')
 }
 

@@ -1,61 +1,65 @@
 /** Proving an e-mail address by a mailed code. */
 
-import { sql } from 'drizzle-orm'
 import type { Source } from '../../access/actor.ts'
-import type { Database } from '../../db/database.ts'
+import type { Query } from '../../db/database.ts'
 import { AppError } from '../../errors.ts'
-import type { Mail } from '../../mail/mail.ts'
-import type { Mailer } from '../../mail/mailer.ts'
 import { otpMail } from '../../mail/templates.ts'
-import type { Store } from '../../store/store.ts'
-import { findAccountByEmail, markEmailVerified } from './accounts.ts'
+import { type Account, findAccountByEmail, markEmailVerified } from './accounts.ts'
 import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
+import { type MailDeps, mailSecret } from './mailed-secrets.ts'
 import type { Otps } from './otp.ts'
 
-export interface OtpDeps {
+export interface VerificationDeps extends MailDeps {
+  failedAttempts: FailedAttempts
   otps: Otps
   otpTtlMinutes: number
 }
 
-export interface VerificationDeps extends OtpDeps {
-  db: Database
-  failedAttempts: FailedAttempts
-  mailer: Mailer
-}
-
-export interface OtpRecipient {
-  userId: string
+export interface NewUserCode {
+  code: string
+  tenantId: string
+  tenantName: string
   email: string
   fullName: string
 }
 
 /**
- * A mail with a new code, for the caller to send; the previous code is dead. The user need not exist yet: a code is
- * issued before its user is created, so that no user exists who cannot get one.
- * @throws AppError redis_unavailable, database_unavailable (503)
+ * Queues the mail with a new user's first code. In the transaction that creates the user, as its last step: what is
+ * refused must not count against the recipient. The code is issued before, so that no user exists who cannot get one.
  */
-export async function newOtpMail(
-  { otps, otpTtlMinutes }: OtpDeps,
-  { userId, email, fullName }: OtpRecipient,
+export async function queueFirstCode(
+  { limits, outbox, otpTtlMinutes: ttlMinutes }: VerificationDeps,
+  query: Query,
+  { tenantId, tenantName, code, email, fullName }: NewUserCode,
   { requestId }: Source,
-): Promise<Mail> {
-  const code = await otps.issue(userId)
-  return otpMail({ to: { email, fullName }, code, ttlMinutes: otpTtlMinutes, requestId })
+): Promise<void> {
+  if (!(await limits.mayMail(email))) return
+  const to = { email, fullName }
+  await query(outbox.queue(tenantId, otpMail({ to, tenantName, code, ttlMinutes, requestId })))
 }
 
 /**
- * Writes to the store rather than only reading from it: a Redis replica answers reads and refuses writes.
- * @throws AppError database_unavailable, redis_unavailable (503)
+ * Mails a new code, unless the last one may still be on its way or the address has had its share of mails.
+ * @param account null: nobody, in the same time
+ * @throws AppError busy, redis_unavailable, database_unavailable (503)
  */
-export async function ensureReachable({ db, store }: { db: Database; store: Store }): Promise<void> {
-  await Promise.all([db.read('system', sql`select 1`), store.set('reachable', '', 1)])
+export async function mailCode(
+  deps: VerificationDeps,
+  account: Account | null,
+  { requestId }: Source,
+): Promise<void> {
+  const secret = await deps.otps.renew(account, deps.limits.mayMail)
+  const { otpTtlMinutes: ttlMinutes } = deps
+  const mail =
+    secret && account && otpMail({ ...account, to: account, code: secret.value, ttlMinutes, requestId })
+  await mailSecret(deps, secret, mail)
 }
 
-/** Does nothing for an address that is unknown, verified or deactivated. Runs after the request was answered. */
+/** Mails nothing to an address that is unknown, verified or deactivated. */
 export async function resendOtp(deps: VerificationDeps, email: string, source: Source): Promise<void> {
   const account = await findAccountByEmail(deps.db, email)
-  if (account?.isActive && account.tenantIsActive && !account.emailVerified)
-    deps.mailer.send(await newOtpMail(deps, account, source))
+  const isWaiting = account?.isActive && account.tenantIsActive && !account.emailVerified
+  await mailCode(deps, isWaiting ? account : null, source)
 }
 
 /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429) */

@@ -30,6 +30,7 @@ export interface HousekeepingOptions {
   db: Database
   store: NoticeDeps['store']
   mailer: NoticeDeps['mailer']
+  limits: NoticeDeps['limits']
   log: Logger
   /** Called after every round. */
   observe?: (round: Round) => void

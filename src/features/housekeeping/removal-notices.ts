@@ -1,9 +1,11 @@
 /**
  * Announces to a tenant's admins which accounts will be removed. Users count as announced once the mail server has
- * accepted a mail: a crash in between leads to a second mail, never to none. Waiting for a mail server must not hold a
- * transaction open, so a lease in the store keeps other instances from announcing the same users.
+ * accepted a mail: a crash in between leads to a second mail, never to none. So these mails do not go through the outbox:
+ * what is not announced is announced by the next round. Waiting for a mail server must not hold a transaction open, so a
+ * lease in the store keeps other instances from announcing the same users.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import type { RateLimits } from '../../access/rate-limits.ts'
 import type { Database } from '../../db/database.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Mailer } from '../../mail/mailer.ts'
@@ -17,13 +19,14 @@ const maxTenants = 1000
 const maxPeople = 1000
 const maxAdmins = 20
 const maxMs = 10 * 60_000
-/** Longer than the mail queue keeps trying; after a crash the announcement is late by as much. */
-const leaseSeconds = 3600
+/** Longer than an attempt may take; after a crash the announcement is late by as much. */
+const leaseSeconds = 600
 
 export interface NoticeDeps {
   db: Database
   store: Pick<Store, 'compareAndSet'>
   mailer: Pick<Mailer, 'deliver'>
+  limits: Pick<RateLimits, 'mayMail'>
   now: SQL
   isStopping: () => boolean
 }
@@ -69,7 +72,7 @@ interface Recipient {
 }
 
 /** Under the lease. @returns how many users were announced */
-async function announce({ db, mailer, now }: NoticeDeps, tenantId: string): Promise<number> {
+async function announce({ db, mailer, limits, now }: NoticeDeps, tenantId: string): Promise<number> {
   const [people, admins] = await Promise.all([
     db.read(
       'housekeeping',
@@ -91,7 +94,10 @@ async function announce({ db, mailer, now }: NoticeDeps, tenantId: string): Prom
   if (!first) return 0
   const staysUntil = new Date(first.staysUntil)
   const accepted = await Promise.all(
-    admins.map((to) => mailer.deliver(removalNoticeMail({ to, people, staysUntil }))),
+    admins.map(
+      async (to) =>
+        (await limits.mayMail(to.email)) && mailer.deliver(removalNoticeMail({ to, people, staysUntil })),
+    ),
   )
   if (!accepted.includes(true)) return 0
   const announced = await db.write(

@@ -42,8 +42,9 @@ export const inviteRoutes = (deps: ActorDeps & InvitationDeps) =>
   new Elysia({ prefix: '/api/v1/shopping-lists' }).use(signedIn(deps, 'customer')).post(
     '/:id/invite',
     async ({ actor, params, body, request }) => {
-      const invitee = { email: body.email, role: body.role ?? ('editor' as const) }
-      await deps.limits.ofInvitations(requestInfo(request), actor.userId)
+      const info = requestInfo(request)
+      await deps.limits.ofInvitations(info, actor.userId)
+      const invitee = { email: body.email, role: body.role ?? ('editor' as const), request: info }
       return json(await invite(deps, actor, params.id, invitee), { status: 201 })
     },
     model.invite,

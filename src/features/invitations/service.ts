@@ -3,8 +3,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Caller } from '../../access/actor.ts'
 import type { JwtSigner } from '../../access/jwt.ts'
+import type { LimitedRequest, RateLimits } from '../../access/rate-limits.ts'
 import { AppError, notFound } from '../../errors.ts'
-import type { Mailer } from '../../mail/mailer.ts'
+import type { Outbox } from '../../mail/outbox.ts'
 import { invitationMail } from '../../mail/templates.ts'
 import { type AuditAction, auditStatement, by } from '../audit/entry.ts'
 import { findAccount } from '../auth/accounts.ts'
@@ -19,7 +20,8 @@ import { type Invitation, type InvitedRole, readInvitation, signInvitation } fro
 
 export interface InvitationDeps extends ListWriter {
   jwt: JwtSigner
-  mailer: Mailer
+  outbox: Outbox
+  limits: RateLimits
   /** Base of the links in mails. */
   publicUrl: string
   invitationTtlHours: number
@@ -30,6 +32,7 @@ interface Invited {
   mayInvite: boolean
   invitedBy: string
   inviteeName: string | null
+  isVerified: boolean | null
   isMember: boolean
 }
 
@@ -42,12 +45,13 @@ export async function invite(
   deps: InvitationDeps,
   actor: Caller,
   listId: string,
-  { email, role }: { email: string; role: InvitedRole },
+  { email, role, request }: { email: string; role: InvitedRole; request: LimitedRequest },
 ): Promise<string> {
   const [found] = await deps.db.read(
     actor,
     sql<Invited>`
       select l.name as "listName", me.full_name as "invitedBy", u.full_name as "inviteeName",
+        u.email_verified as "isVerified",
         m.role is not distinct from 'owner' or ${actor.role === 'tenant_admin'}::boolean as "mayInvite",
         exists (select from list_members c
           where c.tenant_id = l.tenant_id and c.list_id = l.id and c.user_id = u.id) as "isMember"
@@ -64,28 +68,24 @@ export async function invite(
       errors: [{ field: 'email', message: 'must belong to an active user of your tenant' }],
     })
   if (found.isMember) throw refusal('already_member')
+  if (!found.isVerified) await deps.limits.ofTenantMails(request, actor.tenantId)
   const ttlSeconds = deps.invitationTtlHours * 3600
   const claims = { tenantId: actor.tenantId, listId, email, role, inviterId: actor.userId }
   const token = await signInvitation(deps.jwt, claims, ttlSeconds)
   const invitation = await readInvitation(deps.jwt, token)
+  const url = `${deps.publicUrl}/invite?token=${token}`
+  const { listName, invitedBy, inviteeName: fullName } = found
+  const { invitationTtlHours: ttlHours } = deps
+  const mail = invitationMail({
+    ...{ to: { email, fullName }, listName, invitedBy, role, url, ttlHours },
+    requestId: actor.requestId,
+  })
   await deps.db.write(
     actor,
+    ...((await deps.limits.mayMail(email)) ? [deps.outbox.queue(actor.tenantId, mail)] : []),
     auditStatement({ ...by(actor), ...invitationEntry('invitation.sent', invitation) }),
   )
-  const url = `${deps.publicUrl}/invite?token=${token}`
-  const { listName, invitedBy, inviteeName } = found
-  const to = { email, fullName: inviteeName }
-  deps.mailer.send(
-    invitationMail({
-      to,
-      listName,
-      invitedBy,
-      role,
-      url,
-      ttlHours: deps.invitationTtlHours,
-      requestId: actor.requestId,
-    }),
-  )
+  deps.outbox.wake()
   return JSON.stringify({
     token,
     list_id: listId,

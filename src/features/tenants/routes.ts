@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia'
 import { json, noContent } from '../../http/answers.ts'
 import { type ActorDeps, signedIn } from '../../http/authenticate.ts'
+import { requestInfo } from '../../http/request-info.ts'
 import type { UserDeps } from '../users/service.ts'
 import * as model from './model.ts'
 import { changeTenant, createTenant, getTenant, listTenants } from './service.ts'
@@ -10,7 +11,10 @@ export const tenantRoutes = (deps: ActorDeps & UserDeps) =>
     .use(signedIn(deps, 'super_admin'))
     .post(
       '/',
-      async ({ actor, body }) => json(await createTenant(deps, actor, body), { status: 201 }),
+      async ({ actor, body, request }) => {
+        await deps.limits.ofTenantMails(requestInfo(request), actor.tenantId)
+        return json(await createTenant(deps, actor, body), { status: 201 })
+      },
       model.createTenant,
     )
     .get('/', async ({ query }) => json(await listTenants(deps, query)), model.listTenants)

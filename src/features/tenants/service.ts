@@ -15,7 +15,7 @@ import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { auditOfTenant, auditStatement, differences } from '../audit/entry.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
-import { newOtpMail } from '../auth/verification.ts'
+import { queueFirstCode } from '../auth/verification.ts'
 import { creationOf, emailTaken, insertUser, type UserDeps } from '../users/service.ts'
 import type { NewTenant, TenantChange, TenantQuery } from './model.ts'
 import { freeSlug, slugFrom } from './slug.ts'
@@ -35,7 +35,7 @@ export async function createTenant(deps: UserDeps, actor: Caller, input: NewTena
   const passwordHash = await deps.passwords.hash(input.admin.password)
   const tenantId = newId()
   const userId = newId()
-  const mail = await newOtpMail(deps, { userId, email, fullName }, actor)
+  const code = await deps.otps.issue(userId)
   const body = await deps.db
     .transaction('system', async (query) => {
       const tenant = await insertTenant(query, tenantId, input)
@@ -47,12 +47,13 @@ export async function createTenant(deps: UserDeps, actor: Caller, input: NewTena
       await query(
         auditStatement({ tenantId, actor, source: { ...actor, address: null }, ...creationOf(row) }),
       )
+      await queueFirstCode(deps, query, { ...row, ...admin, code }, actor)
       return `${tenant.slice(0, -1)},"admin":${admin.body}}`
     })
     .catch((error: unknown) => {
       throw emailTaken(error)
     })
-  deps.mailer.send(mail)
+  deps.outbox.wake()
   return body
 }
 

@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia'
 import { json, noContent } from '../../http/answers.ts'
 import { type ActorDeps, signedIn } from '../../http/authenticate.ts'
+import { requestInfo } from '../../http/request-info.ts'
 import * as model from './model.ts'
 import { changeUser, createUser, getUser, listUsers, type UserDeps } from './service.ts'
 
@@ -16,7 +17,10 @@ export const userAdminRoutes = (deps: ActorDeps & UserDeps) =>
     .use(signedIn(deps, 'tenant_admin'))
     .post(
       '/',
-      async ({ actor, body }) => json(await createUser(deps, actor, body), { status: 201 }),
+      async ({ actor, body, request }) => {
+        await deps.limits.ofTenantMails(requestInfo(request), actor.tenantId)
+        return json(await createUser(deps, actor, body), { status: 201 })
+      },
       model.createUser,
     )
     .patch(

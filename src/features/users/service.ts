@@ -15,11 +15,15 @@ import { auditStatement, by, differences } from '../audit/entry.ts'
 import { userJson } from '../auth/accounts.ts'
 import { checkNewPassword, type Passwords } from '../auth/passwords.ts'
 import type { SessionDeps } from '../auth/sign-in.ts'
-import { newOtpMail, type VerificationDeps } from '../auth/verification.ts'
+import { queueFirstCode, type VerificationDeps } from '../auth/verification.ts'
 import type { NewUser, UserChange, UserQuery } from './model.ts'
 
 interface Body {
   body: string
+}
+
+interface CreatedUser extends Body {
+  tenantName: string
 }
 
 export interface UserDeps extends SessionDeps, VerificationDeps {
@@ -36,7 +40,7 @@ export interface UserRow {
   passwordHash: string
 }
 
-/** A statement that creates a user and returns it as `body`. */
+/** A statement that creates a user and returns it as `body`, with the name of its tenant. */
 export const insertUser = ({
   id,
   tenantId,
@@ -44,10 +48,11 @@ export const insertUser = ({
   fullName,
   role,
   passwordHash,
-}: UserRow): SQL<Body> => sql<Body>`
+}: UserRow): SQL<CreatedUser> => sql<CreatedUser>`
   insert into users as u (tenant_id, id, email, full_name, role, password_hash)
   values (${tenantId}, ${id}, ${email}, ${fullName}, ${role}, ${passwordHash})
-  returning ${userJson('u')}::text as body`
+  returning ${userJson('u')}::text as body,
+    (select t.name from tenants t where t.id = u.tenant_id) as "tenantName"`
 
 /** The audit entry of a user's creation. */
 export const creationOf = ({ id, email, role }: Pick<UserRow, 'id' | 'email' | 'role'>) => ({
@@ -75,15 +80,20 @@ export async function createUser(deps: UserDeps, actor: Caller, input: NewUser):
   const passwordHash = await deps.passwords.hash(input.password)
   const role = input.role ?? 'member'
   const row = { id: newId(), tenantId, email, fullName: input.full_name, role, passwordHash }
-  const mail = await newOtpMail(deps, { ...row, userId: row.id }, actor)
-  const [created] = await deps.db
-    .write({ tenantId }, auditStatement({ ...by(actor), ...creationOf(row) }), insertUser(row))
+  const code = await deps.otps.issue(row.id)
+  const body = await deps.db
+    .transaction({ tenantId }, async (query) => {
+      await query(auditStatement({ ...by(actor), ...creationOf(row) }))
+      const [created] = await query(insertUser(row))
+      if (!created) throw new Error('an inserted user was not returned')
+      await queueFirstCode(deps, query, { ...row, ...created, code }, actor)
+      return created.body
+    })
     .catch((error: unknown) => {
       throw emailTaken(error)
     })
-  if (!created) throw new Error('an inserted user was not returned')
-  deps.mailer.send(mail)
-  return created.body
+  deps.outbox.wake()
+  return body
 }
 
 /** What fellow members of a tenant see of each other. */

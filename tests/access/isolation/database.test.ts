@@ -21,7 +21,9 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     revocations: ['reads', 'adds', 'changes', 'locks', 'clears'],
     audit_log: ['adds'],
     refusal_counts: ['reads', 'adds', 'changes', 'locks'],
+    mail_outbox: ['adds'],
   },
+  outbox: { mail_outbox: ['reads', 'adds', 'changes', 'locks', 'clears'] },
   streams: { shopping_lists: ['reads'], list_events: ['reads'] },
   housekeeping: {
     tenants: ['reads', 'locks'],

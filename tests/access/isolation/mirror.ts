@@ -81,6 +81,11 @@ async function makeHalf(server: TestServer, twin: ListIds): Promise<Half> {
     const { body } = await owner.api.post(`/shopping-lists/${own.list}/invite`, { email: outsider.email })
     return body.token
   }
+  await server.running.deps.db.write(
+    { tenantId: tenant.id },
+    sql`insert into mail_outbox (tenant_id, id, sealed, due_at)
+      values (${tenant.id}, ${Bun.randomUUIDv7()}, 'never sent', 'infinity')`,
+  )
   const redeemedInvitation = await invite()
   await outsider.api.post('/invitations/reject', { token: redeemedInvitation })
   await server.running.deps.db.write(

@@ -13,8 +13,8 @@ export interface Tap {
   weaken(which: (text: string) => boolean): void
 }
 
-/** The system scope is meant to see all tenants, so its tenant comparisons are no isolation predicates. */
-const isFenced = (scope: Scope): boolean => scope !== 'system'
+/** These scopes are meant to see all tenants, so their tenant comparisons are no isolation predicates. */
+const isFenced = (scope: Scope): boolean => scope !== 'system' && scope !== 'outbox'
 
 export function tapDatabase(db: Database): Tap {
   const { read, write, transaction } = db

@@ -1,7 +1,7 @@
 /** Calls every protected route with a token whose claims no longer hold or whose owner has no account. */
 import { expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
-import { asBearer, claimsOf, forge, login, makeUnverified } from '../../support/auth.ts'
+import { asBearer, claimsOf, forge, login, makeUnverified, onceArrived } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
 import {
   addItem,
@@ -123,7 +123,7 @@ describeBackends('a token that is no longer valid', (backend) => {
     const server = await sharedServer(backend)
     const { tenant } = await worldOf(backend)
     const { email, code } = await makeUnverified(server, tenant)
-    const refused = await login(server, email)
+    const refused = await onceArrived(server, () => login(server, email))
     expect([refused.status, refused.body.code]).toEqual([403, 'email_not_verified'])
     expect(Object.keys(refused.body)).not.toContain('access_token')
     // The refused sign-in mailed a new code, which invalidated the first.

@@ -1,7 +1,15 @@
 /** Signing in: the answer, who may, and the order in which refusals are checked. */
 import { beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
-import { allMailed, login, makeUnverified, problemOf, storedHash, wrongCode } from '../../support/auth.ts'
+import {
+  allMailed,
+  login,
+  makeUnverified,
+  onceArrived,
+  problemOf,
+  storedHash,
+  wrongCode,
+} from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
 import {
   freshEmail,
@@ -79,7 +87,7 @@ describeBackends('login', (backend) => {
 
   test('with it, before verification: 403, and a new code is mailed that invalidates the old one', async () => {
     const newcomer = await makeUnverified(server, tenant)
-    const refused = await login(server, newcomer.email)
+    const refused = await onceArrived(server, () => login(server, newcomer.email))
     expect([refused.status, refused.body.code]).toEqual([403, 'email_not_verified'])
     const code = codeIn(await server.inbox.waitFor(newcomer.email))
     const verify = (otp: string) =>

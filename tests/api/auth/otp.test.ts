@@ -2,7 +2,15 @@
 import { beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { createClient as createRedis } from 'redis'
-import { allMailed, later, login, makeUnverified, type Newcomer, wrongCode } from '../../support/auth.ts'
+import {
+  allMailed,
+  later,
+  login,
+  makeUnverified,
+  type Newcomer,
+  onceArrived,
+  wrongCode,
+} from '../../support/auth.ts'
 import { type Answer, createClient } from '../../support/client.ts'
 import { freshEmail, makeTenant, makeUser, superAdmin, type Tenant } from '../../support/people.ts'
 import {
@@ -88,10 +96,41 @@ describeBackends('a one-time code', (backend) => {
 
   test('is invalidated by a newer one', async () => {
     const newcomer = await makeUnverified(server, tenant)
-    const newer = await resend(server, newcomer.email)
+    const newer = await onceArrived(server, () => resend(server, newcomer.email))
     if (newer !== newcomer.code)
       expect((await verify(server, newcomer.email, newcomer.code)).body.code).toBe('otp_invalid')
     expect((await verify(server, newcomer.email, newer)).status).toBe(200)
+  })
+
+  test('is not replaced while it may still be on its way, by whoever asks for another', async () => {
+    const newcomer = await makeUnverified(server, tenant)
+    const { email } = newcomer
+    const before = server.inbox.mails.length
+    const ask = async () => {
+      const { status, text } = await createClient(server.url).post('/auth/resend-otp', { email })
+      expect([status, text]).toEqual([202, ''])
+      expect((await login(server, email)).body.code).toBe('email_not_verified')
+    }
+    await Promise.all([ask(), ask(), ask()])
+    expect(await tries(newcomer, wrongCode(newcomer.code), 1)).toEqual(['otp_invalid'])
+    await onceArrived(server, ask, 115)
+    await allMailed(server)
+    expect(server.inbox.mails).toHaveLength(before)
+    expect((await verify(server, email, newcomer.code)).status).toBe(200)
+  })
+
+  test('asked for many times at once is mailed once', async () => {
+    const { email } = await makeUnverified(server, tenant)
+    const [code, ...others] = await onceArrived(server, async () => {
+      const asked = Array.from({ length: 8 }, () =>
+        createClient(server.url).post('/auth/resend-otp', { email }),
+      )
+      expect((await Promise.all(asked)).map(({ status }) => status)).toEqual(Array(8).fill(202))
+      await allMailed(server)
+      return server.inbox.mails.filter(({ to }) => to === email).slice(1)
+    })
+    expect(others).toEqual([])
+    expect((await verify(server, email, codeIn(code ?? { text: '' }))).status).toBe(200)
   })
 
   test('works for ten minutes', async () => {
@@ -145,10 +184,11 @@ describeBackends('a one-time code', (backend) => {
   const useUp = async (newcomer: Newcomer, wrongTries: number): Promise<string> => {
     let { code } = newcomer
     for (let left = wrongTries; left > 0; left -= 5) {
-      expect(new Set(await tries(newcomer, wrongCode(code), Math.min(5, left)))).toEqual(
-        new Set(['otp_invalid']),
-      )
-      code = await resend(server, newcomer.email)
+      const count = Math.min(5, left)
+      expect(new Set(await tries(newcomer, wrongCode(code), count))).toEqual(new Set(['otp_invalid']))
+      const ask = () => resend(server, newcomer.email)
+      // Only a code that is void is replaced at once.
+      code = await (count === 5 ? ask() : onceArrived(server, ask))
     }
     return code
   }

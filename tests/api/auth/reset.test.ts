@@ -1,4 +1,4 @@
-/** Password reset: only the newest link works, only once, and using it ends every session. */
+/** Password reset: one of the last three links works, once, and using it ends every session. */
 import { beforeAll, expect, test } from 'bun:test'
 import {
   allMailed,
@@ -6,6 +6,7 @@ import {
   later,
   login,
   makeUnverified,
+  onceArrived,
   refresh,
   resetTokenFor,
 } from '../../support/auth.ts'
@@ -90,12 +91,55 @@ describeBackends('a password reset', (backend) => {
     expect(logins.map(({ status }) => status === 200)).toEqual(answers.map(({ status }) => status === 204))
   })
 
-  test('is invalid after a newer one', async () => {
+  test('is not replaced while its link may still be on its way, by whoever asks for another', async () => {
     const ann = await makeUser(server, tenant)
-    const older = await resetTokenFor(server, ann.email)
-    const newer = await resetTokenFor(server, ann.email)
-    await expectInvalid(older)
-    expect((await reset(newer)).status).toBe(204)
+    const token = await resetTokenFor(server, ann.email)
+    const before = server.inbox.mails.length
+    const ask = async () => {
+      const answer = await createClient(server.url).post('/auth/forgot-password', { email: ann.email })
+      expect([answer.status, answer.text]).toEqual([202, ''])
+    }
+    await Promise.all([ask(), ask(), ask()])
+    await onceArrived(server, ask, 115)
+    await allMailed(server)
+    expect(server.inbox.mails).toHaveLength(before)
+    expect((await reset(token)).status).toBe(204)
+  })
+
+  test('asked for many times at once is mailed once', async () => {
+    const { email } = await makeUser(server, tenant)
+    const asked = Array.from({ length: 8 }, () =>
+      createClient(server.url).post('/auth/forgot-password', { email }),
+    )
+    expect((await Promise.all(asked)).map(({ status }) => status)).toEqual(Array(8).fill(202))
+    await allMailed(server)
+    expect(server.inbox.mails.filter(({ to }) => to === email)).toHaveLength(2)
+  })
+
+  /** One link after another, each once the one before it has arrived. */
+  const linksFor = async (email: string, count: number): Promise<string[]> => {
+    const tokens: string[] = []
+    for (let made = 0; made < count; made++)
+      tokens.push(await onceArrived(server, () => resetTokenFor(server, email), 121 * made))
+    return tokens
+  }
+
+  test('works by each of the last three links', async () => {
+    const people = await Promise.all([1, 2, 3].map(() => makeUser(server, tenant)))
+    for (const [index, { email }] of people.entries()) {
+      const [first = '', ...lastThree] = await linksFor(email, 4)
+      await expectInvalid(first)
+      expect((await reset(lastThree[index] ?? '')).status).toBe(204)
+    }
+  })
+
+  test('by one link makes the others worthless, also when two are used at once', async () => {
+    const ann = await makeUser(server, tenant)
+    const tokens = await linksFor(ann.email, 3)
+    const answers = await Promise.all(tokens.map((token) => reset(token)))
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([204, 400, 400])
+    for (const token of tokens) await expectInvalid(token)
+    expect((await login(server, ann.email, newPassword)).status).toBe(200)
   })
 
   test('is invalid after the password was changed otherwise', async () => {
@@ -120,6 +164,10 @@ describeBackends('a password reset', (backend) => {
       const token = await resetTokenFor(server, ann.email)
       await later(29 * 60, async () => expect((await reset(token, 'short')).status).toBe(422))
       await later(30 * 60 + 1, () => expectInvalid(token))
+      // A later link does not prolong the life of an earlier one.
+      const newer = await onceArrived(server, () => resetTokenFor(server, ann.email))
+      await later(30 * 60 + 1, () => expectInvalid(token))
+      await later(30 * 60 + 1, async () => expect((await reset(newer, 'short')).status).toBe(422))
     })
 
   test('refused for a weak password stays valid for a better one', async () => {

@@ -27,6 +27,7 @@ const setUp = (step: () => Promise<void> = async () => undefined) => {
     db,
     store: { compareAndSet: async () => true },
     mailer: { deliver: async () => true },
+    limits: { mayMail: async () => true },
     log,
     observe: (round) => rounds.push(round),
   })

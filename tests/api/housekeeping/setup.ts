@@ -1,11 +1,13 @@
 /** Housekeeping with a clock that can be advanced. It affects all tenants, so never run it on the shared server. */
 import { type SQL, sql } from 'drizzle-orm'
+import { loadConfig } from '../../../src/config/config.ts'
 import type { Scope } from '../../../src/db/database.ts'
 import {
   createHousekeeping,
   type Housekeeping,
   type HousekeepingOptions,
 } from '../../../src/features/housekeeping/job.ts'
+import { createMailer } from '../../../src/mail/mailer.ts'
 import type { TestServer } from '../../support/server.ts'
 
 /** The database's time in this many days. */
@@ -14,12 +16,13 @@ export const inDays = (days: number): SQL =>
 
 /** This server's job, with overrides. */
 export const housekeepingOf = (
-  { running: { deps }, log }: TestServer,
+  { running: { deps }, log, environment }: TestServer,
   options: Partial<HousekeepingOptions> = {},
 ): Housekeeping => {
-  const { db, store, mailer } = deps
-  const config = { eventRetentionDays: 30, auditRetentionDays: 365, auditRefusalsRetentionDays: 30 }
-  return createHousekeeping({ config, db, store, mailer, log, ...options })
+  const { db, store, limits } = deps
+  const config = loadConfig(environment)
+  const mailer = createMailer({ config, dataDir: config.dataDir, log })
+  return createHousekeeping({ config, db, store, mailer, limits, log, ...options })
 }
 
 export const roundIn = (server: TestServer, days: number, options: Partial<HousekeepingOptions> = {}) =>

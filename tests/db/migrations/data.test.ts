@@ -18,8 +18,8 @@ type Ask = MigrationConnection['query']
 type Snapshot = Map<string, { columns: string[]; rows: Record<string, unknown>[] }>
 
 const own = { log: silentLog }
-const [tenant, user, list, item, session, entry] = Array.from(
-  { length: 6 },
+const [tenant, user, list, item, session, entry, mail] = Array.from(
+  { length: 7 },
   (_, index) => `01900000-0000-7000-8000-00000000000${index + 1}`,
 )
 const platform = '00000000-0000-7000-8000-000000000000'
@@ -51,6 +51,7 @@ const inserts = [
   `insert into audit_log values ('${tenant}', '${entry}', '${at}', 'user.created', '${user}', 'tenant_admin', 'user',
      '${user}', '{"b": 2}', '203.0.113.7', 'request-1')`,
   `update installation set upgraded_as = 'before', shared_role_seen_at = '${at}'`,
+  `insert into mail_outbox values ('${tenant}', '${mail}', '\\x0102', 3, '${at}', '${at}')`,
 ]
 
 async function snapshotOf(ask: Ask): Promise<Snapshot> {

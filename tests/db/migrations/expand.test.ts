@@ -18,7 +18,8 @@ function breach(statement: string, added: ReadonlySet<string>): string | null {
     added.has(pattern.exec(text)?.[1]?.replace(/^public\./, '') ?? '')
   if (
     onNew(/^(?:ALTER|CREATE) TABLE (?:ONLY )?([\w.]+)/i) ||
-    onNew(/^CREATE (?:UNIQUE )?INDEX \w+ ON ([\w.]+)/i)
+    onNew(/^CREATE (?:UNIQUE )?INDEX \w+ ON ([\w.]+)/i) ||
+    onNew(/^CREATE TRIGGER \w+ [A-Z ]+ ON ([\w.]+)/i)
   )
     return null
   if (/^ALTER TABLE [\w.]+ ADD COLUMN /i.test(text) && !/, (ADD|DROP|ALTER) /i.test(text)) {
@@ -91,6 +92,7 @@ test.each([
   'DELETE FROM users',
   'CREATE TRIGGER late AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION new_table()',
   'CREATE TRIGGER old BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION wire_time()',
+  'CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION refuse()',
 ])('that would be noticed: %s', (statement) => {
   expect(breach(statement, new Set(['new_table']))).not.toBeNull()
 })
@@ -103,6 +105,7 @@ test.each([
   "ALTER TABLE users ADD COLUMN phone text NOT NULL DEFAULT ''",
   'CREATE INDEX more ON users (full_name)',
   'CREATE TRIGGER fill BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION new_table()',
+  'CREATE TRIGGER t BEFORE INSERT ON new_table FOR EACH ROW EXECUTE FUNCTION refuse()',
 ])('that is harmless: %s', (statement) => {
   expect(breach(statement, new Set(['new_table']))).toBeNull()
 })

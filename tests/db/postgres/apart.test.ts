@@ -229,6 +229,7 @@ describePrivatePostgres('databases of one server', () => {
       db,
       store: createTableStore(db),
       mailer: { deliver: async () => true },
+      limits: { mayMail: async () => true },
       log,
     })
     const owner = connect(url)

@@ -1,25 +1,24 @@
 /** User input in mails is plain text: it cannot add a header, address, link or markup. */
 import { expect, test } from 'bun:test'
-import { freshEmail, goodPassword, makeTenant, makeUser } from '../../support/people.ts'
+import { freshEmail, goodPassword, makeTenant, makeUser, superAdmin } from '../../support/people.ts'
 import { sharedServer } from '../../support/server.ts'
 import { linkIn, type ReceivedMail } from '../../support/smtp.ts'
 
-/** Input, and how a mail shows it: on one line, at most 100 characters. */
+/** Input, and how a mail shows it: on one line, at most 100 characters, and not at all where it could be a link. */
 const names: [typed: string, shown: string][] = [
-  ['Anna, Bcc: eve@evil.example', 'Anna, Bcc: eve@evil.example'],
-  ['"Berg, Anna" <eve@evil.example>', '"Berg, Anna" <eve@evil.example>'],
-  ['eve@evil.example', 'eve@evil.example'],
-  ['A; B: eve@evil.example;', 'A; B: eve@evil.example;'],
-  ['=?utf-8?Q?A=0D=0ABcc:_eve=40evil.example?=', '= ?utf-8?Q?A=0D=0ABcc:_eve=40evil.example?='],
-  ['Anna %0d%0aBcc: eve@evil.example', 'Anna %0d%0aBcc: eve@evil.example'],
+  ['Anna, Bcc: eve@evil', 'Anna, Bcc: eve@evil'],
+  ['"Berg, Anna" <eve@evil>', '"Berg, Anna" <eve@evil>'],
+  ['A; B: eve@evil;', 'A; B: eve@evil;'],
+  ['=?utf-8?Q?A=0D=0ABcc:_eve=40evil?=', '= ?utf-8?Q?A=0D=0ABcc:_eve=40evil?='],
+  ['Anna %0d%0aBcc: eve@evil', 'Anna %0d%0aBcc: eve@evil'],
   ['Ünal “Ö” 山田 太郎 🛒', 'Ünal “Ö” 山田 太郎 🛒'],
-  ['Anna\u2028Bcc: eve@evil.example\u202e', 'Anna Bcc: eve@evil.example'],
-  [
-    '</p><script>alert(1)</script><img src=//evil.example/x>',
-    '</p><script>alert(1)</script><img src=//evil.example/x>',
-  ],
-  ['"><a href="https://evil.example">here</a>', '"><a href="https://evil.example">here</a>'],
+  ['Anna\u2028Bcc: eve@evil\u202e', 'Anna Bcc: eve@evil'],
+  ['</p><script>alert(1)</script><img src=//evil/x>', '</p><script>alert(1)</script><img src=//evil/x>'],
   ['long '.repeat(51).trim(), `${'long '.repeat(20).slice(0, 99).trimEnd()}…`],
+  ['Your account is locked: https://evil.example/login', ''],
+  ['"><a href="https://evil.example">here</a>', ''],
+  ['See www.evil.example', ''],
+  ['eve@evil.example', ''],
 ]
 
 const knownHeaders = [
@@ -57,12 +56,17 @@ async function expectPlain(mail: ReceivedMail, address: string, name: string): P
 
 test('names of users, lists and tenants cannot add a header, an address, a link or markup to a mail', async () => {
   const server = await sharedServer('embedded')
+  const root = await superAdmin(server)
   const { admin } = await makeTenant(server)
   const guest = await makeUser(server, { id: '', name: '', admin })
   for (const [typed, shown] of names) {
     const email = freshEmail()
     await admin.api.post('/users', { email, full_name: typed, password: goodPassword })
     await expectPlain(await server.inbox.waitFor(email), email, shown)
+    const firstAdmin = freshEmail()
+    const made = { email: firstAdmin, full_name: typed, password: goodPassword }
+    await root.api.post('/tenants', { name: typed, admin: made })
+    await expectPlain(await server.inbox.waitFor(firstAdmin), firstAdmin, shown)
 
     const id = (await admin.api.post('/shopping-lists', { name: typed })).body.id
     await admin.api.patch('/auth/me', { full_name: typed })
@@ -73,7 +77,14 @@ test('names of users, lists and tenants cannot add a header, an address, a link 
     expect(invited.body.url).toStartWith(`${server.url}/invite?token=`)
     const start = [...shown].slice(0, 50).join('')
     expect(invitation.subject.replace('= ?', '=?')).toStartWith(
-      `Invitation to the list "${start.replace('= ?', '=?')}`,
+      shown === ''
+        ? 'Invitation to a shopping list'
+        : `Invitation to the list "${start.replace('= ?', '=?')}`,
+    )
+    const words = invitation.text.replace(linkIn(invitation).href, '')
+    expect(words).not.toMatch(/:\/\/|www\.|evil\.example/)
+    expect(words).toContain(
+      shown === '' ? 'A colleague invites you to a shopping list.' : 'invites you to the list',
     )
   }
 })
