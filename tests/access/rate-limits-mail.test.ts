@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { allMailed, makeUnverified, onceArrived } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'
-import { scrape, sumOf } from '../support/metrics.ts'
+import { scrapeAnew, sumOf } from '../support/metrics.ts'
 import {
   freshEmail,
   goodPassword,
@@ -32,7 +32,9 @@ describeBackends('RATE_LIMIT_MAIL', (backend) => {
     return server.inbox.mails.filter(({ to }) => to === email)
   }
   const withheld = async () =>
-    sumOf(await scrape(`${server.url}/metrics`), 'minimart_rate_limit_refusals_total', { policy: 'mails' })
+    sumOf(await scrapeAnew(`${server.url}/metrics`), 'minimart_rate_limit_refusals_total', {
+      policy: 'mails',
+    })
 
   const forgot = async (email: string): Promise<void> => {
     const { status, text } = await createClient(server.url).post('/auth/forgot-password', { email })

@@ -48,9 +48,9 @@ describeFull('revocations', () => {
     other = await startInstance(server)
     tenant = await makeTenant(server)
     const { db } = server.running.deps
-    const { read, transaction } = db
-    db.read = async (scope, statement) => {
-      const rows = await read(scope, statement)
+    const { readUrgent, transaction } = db
+    db.readUrgent = async (scope, statement) => {
+      const rows = await readUrgent(scope, statement)
       if (compileStatement(statement).text.includes('from revocations')) {
         polls++
         for (const row of rows as { rows?: unknown[] }[]) rowsRead += row.rows?.length ?? 0
@@ -141,11 +141,11 @@ describeFull('revocations', () => {
 test('after an older copy of the database takes its place, all that are in force are read again', async () => {
   const asked: string[] = []
   const snapshots = ['900:900:', '905:905:', '120:120:', '120:120:', '125:125:']
-  const read = async (_scope: Scope, statement: Parameters<typeof compileStatement>[0]) => {
+  const readUrgent = async (_scope: Scope, statement: Parameters<typeof compileStatement>[0]) => {
     asked.push(compileStatement(statement).text.includes('pg_visible_in_snapshot') ? 'unseen' : 'in force')
     return [{ snapshot: snapshots.shift() ?? '130:130:', rows: [] }]
   }
-  const db = { read } as unknown as Database
+  const db = { readUrgent } as unknown as Database
   const revocations = createRevocations(db, recordingLogger(), 900)
   await revocations.load()
   const stop = revocations.poll(1)

@@ -12,6 +12,8 @@ import { until } from '../support/until.ts'
 
 const list = { tenantId: Bun.randomUUIDv7(), listId: Bun.randomUUIDv7() }
 
+const markOf = (seq: number): string => (seq === 0 ? '' : `mark ${seq}`)
+
 /** A list in a database whose next reads fail, in this order, when they are of that kind. */
 function fakeDatabase() {
   const state: { seq: number; failures: ('heads' | 'events')[] } = { seq: 0, failures: [] }
@@ -21,10 +23,10 @@ function fakeDatabase() {
       state.failures.shift()
       throw new AppError('database_unavailable', 'The database does not answer.')
     }
-    if (kind === 'heads') return [{ id: list.listId, tenantId: list.tenantId, seq: state.seq }]
+    if (kind === 'heads') return [{ ...list, id: list.listId, seq: state.seq, mark: markOf(state.seq) }]
     return Array.from({ length: state.seq }, (_, index) => ({
-      head: state.seq,
-      seq: index + 1,
+      ...{ head: state.seq, headMark: markOf(state.seq), cursorMark: '' },
+      ...{ seq: index + 1, mark: markOf(index + 1) },
       type: 'item_added',
       userId: null,
       text: `event ${index + 1}`,

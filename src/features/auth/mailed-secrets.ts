@@ -35,7 +35,7 @@ export interface SecretHolder {
 }
 
 /** @param issuedAt milliseconds since 1970 */
-export const isOnItsWay = (issuedAt: number): boolean => Date.now() < issuedAt + 120_000
+export const isOnItsWay = (issuedAt: number): boolean => Math.abs(Date.now() - issuedAt) < 120_000
 
 /** In place of a user's id. A few, so that entries do not pile up and callers do not wait for each other. */
 export const nobody = (): string => `nobody ${randomInt(64)}`
@@ -50,7 +50,7 @@ interface Renewal {
   key: string
   ttlSeconds: number
   /** Reads the entry. `next` holds the new secret beside what stays good; null where none is due. */
-  read: () => Promise<{ before: string | null; next: string | null }>
+  read: () => Promise<{ before: string | null; fits: boolean; next: string | null }>
 }
 
 /**
@@ -60,13 +60,16 @@ interface Renewal {
 export async function renewEntry(renewal: Renewal): Promise<MailedSecret['withdraw'] | null> {
   const { store, holder, mayMail, key, ttlSeconds, read } = renewal
   for (;;) {
-    const { before, next } = await read()
+    const { before: found, fits, next } = await read()
     const isWanted = holder !== null && next !== null
     const isAllowed = await mayMail(isWanted ? holder.email : null)
     if (!isWanted || !isAllowed) {
       await store.set(nobody(), '', nobodysTtlSeconds)
       return null
     }
+    // What does not fit may be no text that could be compared.
+    if (!fits) await store.delete(key)
+    const before = fits ? found : null
     if (await store.compareAndSet(key, before, next, ttlSeconds))
       return () => store.compareAndSet(key, next, before, ttlSeconds)
   }

@@ -83,7 +83,8 @@ export function createOtps(
     Promise.all(
       [key, ...previousKeys].map(async (signingKey) => {
         const stored = await store.get(keyFor(signingKey, subject))
-        return { signingKey, stored, entry: unexpired(readEntry(stored)) }
+        const found = readEntry(stored)
+        return { signingKey, stored, fits: stored === null || found !== null, entry: unexpired(found) }
       }),
     )
 
@@ -131,7 +132,8 @@ export function createOtps(
       const read = async () => {
         const entries = await entriesOf(subject)
         const isDue = !entries.some(({ entry }) => isGoodAndOnItsWay(entry))
-        return { before: entries[0]?.stored ?? null, next: isDue ? stored : null }
+        const [{ stored: before = null, fits = true } = {}] = entries
+        return { before, fits, next: isDue ? stored : null }
       }
       const entryKey = keyFor(key, subject)
       const withdraw = await renewEntry({ store, holder, mayMail, key: entryKey, ttlSeconds, read })

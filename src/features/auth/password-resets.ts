@@ -57,17 +57,18 @@ export function createPasswordResets(
   reportUnfit: ReportUnfit,
 ): PasswordResets {
   const readEntry = storedJson('password reset', Entry, maxEntryBytes, reportUnfit)
-  /** The release before kept the MAC of one link as it is; when it was made is not known. */
-  const linksIn = (stored: string | null): Link[] => {
-    if (stored !== null && bareProof.test(stored))
-      return [{ proof: stored, expiresAt: Date.now() + ttlMs / 2 }]
-    return (readEntry(stored)?.links ?? []).filter(({ expiresAt }) => expiresAt > Date.now())
+  /** Null for what does not fit. */
+  const linksIn = (stored: string | null): Link[] | null => {
+    if (stored === null) return []
+    // The release before kept the MAC of one link as it is; when it was made is not known.
+    if (bareProof.test(stored)) return [{ proof: stored, expiresAt: Date.now() + ttlMs / 2 }]
+    return readEntry(stored)?.links.filter(({ expiresAt }) => expiresAt > Date.now()) ?? null
   }
   const keyFor = (userId: string): string => `password-reset:${userId}`
-  const isAmong = (links: readonly Link[], token: string): boolean =>
+  const isAmong = (links: readonly Link[] | null, token: string): boolean =>
     [key, ...previousKeys]
       .map((candidate) => mac(candidate, token))
-      .some((proof) => links.some((link) => equalInConstantTime(link.proof, proof)))
+      .some((proof) => links?.some((link) => equalInConstantTime(link.proof, proof)))
 
   return {
     async renew(holder, mayMail) {
@@ -76,10 +77,11 @@ export function createPasswordResets(
       const link: Link = { proof: mac(key, token), expiresAt: Date.now() + ttlMs }
       const read = async () => {
         const before = await store.get(keyFor(userId))
-        const links = linksIn(before)
+        const found = linksIn(before)
+        const links = found ?? []
         const isDue = !links.some(({ expiresAt }) => isOnItsWay(expiresAt - ttlMs))
         const entry: Static<typeof Entry> = { version: 1, links: [...links.slice(-keptBeside), link] }
-        return { before, next: isDue ? JSON.stringify(entry) : null }
+        return { before, fits: found !== null, next: isDue ? JSON.stringify(entry) : null }
       }
       const [entryKey, ttlSeconds] = [keyFor(userId), ttlMs / 1000]
       const withdraw = await renewEntry({ store, holder, mayMail, key: entryKey, ttlSeconds, read })

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { createClient as createRedis } from 'redis'
-import { asBearer, login, makeUnverified, refresh } from '../../support/auth.ts'
+import { asBearer, login, makeUnverified, refresh, resetTokenFor } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
 import { makeTenant, makeUser, type Tenant } from '../../support/people.ts'
 import { describeBackends, startServer, type TestServer } from '../../support/server.ts'
@@ -100,11 +100,25 @@ describeBackends('in the store,', (backend) => {
     expect((await verify(code)).status).toBe(200)
   })
 
+  test.each(values)('%s in place of a reset link is no link, and a new one works', async (_what, value) => {
+    const ann = await makeUser(server, tenant)
+    const lost = await resetTokenFor(server, ann.email)
+    await overwrite(`password-reset:${ann.id}`, value)
+    const reset = (token: string) =>
+      createClient(server.url).post('/auth/reset-password', {
+        token,
+        new_password: 'another horse, another staple',
+      })
+    expect((await reset(lost)).body.code).toBe('reset_token_invalid')
+    expect((await reset(await resetTokenFor(server, ann.email))).status).toBe(204)
+  })
+
   test('it is reported, and nothing was a fault', () => {
     const warned = server.log.lines.filter(({ level }) => level === 'warn')
     const kinds = warned.map(({ fields }) => fields?.['kind'])
     expect(kinds).toContain('sessions')
     expect(kinds).toContain('one-time code')
+    expect(kinds).toContain('password reset')
     expect(new Set(kinds).size).toBe(kinds.length)
     expect(server.log.lines.filter(({ level }) => level === 'error')).toEqual([])
   })
