@@ -72,9 +72,9 @@ describePostgres('neighbours on PostgreSQL', () => {
       expect(await waitingForLocks()).toBe(1)
     })
     const seqs = (await writes)?.map(([row]) => row?.seq)
-    // The first two were under way together.
-    expect(new Set(seqs?.splice(0, 2))).toEqual(new Set([1, 2]))
-    expect(seqs).toEqual(Array.from({ length: 38 }, (_, index) => index + 3))
+    // The first two were under way together, and the third may start when one of them has to begin again.
+    expect(new Set(seqs?.splice(0, 3))).toEqual(new Set([1, 2, 3]))
+    expect(seqs).toEqual(Array.from({ length: 37 }, (_, index) => index + 4))
   })
 
   test('writers of many locked rows leave connections to other tenants', async () => {
