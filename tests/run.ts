@@ -2,7 +2,7 @@
  * The whole suite, `bun run test [arguments of bun test]`: starts PostgreSQL and Redis once, runs `bun test` against
  * them, and ends with the line `N passed, N failed`, plus `, N skipped` if any were.
  *
- * The files run in one process per core plus two, as many tests wait rather than compute; their output is grouped by
+ * The files run in one process per core plus three, as many tests wait rather than compute; their output is grouped by
  * file. The longest, by timings.json, start first; `--update-timings` measures them again. A file named
  * `*.alone.test.ts` measures time, so it runs by itself after the rest. If files or names are given, there is one
  * process.
@@ -20,7 +20,7 @@ import { servicesRequired } from './support/service.ts'
 const testTimeoutMs = 60_000
 const keptOutput = 20_000
 /** Each process holds databases in memory, so large machines get fewer than one per core. */
-const processes = Math.min(2 + availableParallelism(), 6)
+const processes = Math.min(3 + availableParallelism(), 7)
 /** Nothing in a test runs long enough to repay WebAssembly's optimising compiler, which took a tenth of the CPU time. */
 const jit = { BUN_JSC_useOMGJIT: '0' }
 /** Where most Linux systems have a file system in memory: on a disk the suite takes a tenth longer. */

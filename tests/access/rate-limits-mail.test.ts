@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { allMailed, makeUnverified, onceArrived } from '../support/auth.ts'
 import { type Answer, createClient } from '../support/client.ts'
-import { scrapeAnew, sumOf } from '../support/metrics.ts'
+import { figuresNow, sumOf } from '../support/metrics.ts'
 import {
   freshEmail,
   goodPassword,
@@ -32,7 +32,7 @@ describeBackends('RATE_LIMIT_MAIL', (backend) => {
     return server.inbox.mails.filter(({ to }) => to === email)
   }
   const withheld = async () =>
-    sumOf(await scrapeAnew(`${server.url}/metrics`), 'minimart_rate_limit_refusals_total', {
+    sumOf(await figuresNow(server), 'minimart_rate_limit_refusals_total', {
       policy: 'mails',
     })
 

@@ -1,19 +1,19 @@
-/** The main job, run against the shipped program on both backends. */
+/** The main job, run against the shipped program on both backends; tests/api/main-job.test.ts runs it from source. */
 import { expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { addItem, join as joinList, makeList, makeTenant, makeUser } from '../support/people.ts'
 import { testPostgres } from '../support/postgres.ts'
-import { asServer, describePrograms, environmentFor, type Program } from '../support/program.ts'
+import { asServer, describeExecutable, environmentFor } from '../support/program.ts'
 import { testRedis } from '../support/redis.ts'
 import { type Backend, describeBackends } from '../support/server.ts'
 import { startInbox } from '../support/smtp.ts'
 
-describePrograms('the main job', (program) => {
+describeExecutable('the main job', (program) => {
   describeBackends('as a program', (backend) => {
     test('two people share a list, add to it and buy; everything is there after a restart', async () => {
       const inbox = await startInbox()
       const environment = {
-        ...environmentFor(inbox, await dataDirOf(program)),
+        ...environmentFor(inbox, join(await program.folder(), 'data')),
         ...(await databaseOf(backend)),
       }
       const first = await (await program.start([], { env: environment })).ready()
@@ -44,10 +44,6 @@ describePrograms('the main job', (program) => {
     })
   })
 })
-
-/** The executable makes its own; from source that takes ten seconds, and tests/run.ts has done it already. */
-const dataDirOf = async (program: Program): Promise<string> =>
-  program.form === 'source' ? program.dataDir('migrated') : join(await program.folder(), 'data')
 
 async function databaseOf(backend: Backend): Promise<Record<string, string>> {
   if (backend === 'embedded') return {}

@@ -1,7 +1,7 @@
 /** Clients that disconnect before their body is complete: nothing is done, and it does not count as our error. */
 import { expect, test } from 'bun:test'
 import { connect, type Socket } from 'node:net'
-import { scrape, scrapeAnew, sumOf } from '../support/metrics.ts'
+import { figuresNow, sumOf } from '../support/metrics.ts'
 import { makeList, makeTenant } from '../support/people.ts'
 import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -38,11 +38,11 @@ async function sendHalf(server: TestServer, path: string, rest: string, token?: 
 }
 
 /** Metrics and log entries of requests to a route, by status. */
-async function reported({ url, log }: TestServer, route: string, look = scrape) {
-  const families = await look(`${url}/metrics`)
+async function reported(server: TestServer, route: string) {
+  const families = await figuresNow(server)
   const counted = (status: string) =>
     sumOf(families, 'minimart_http_request_duration_seconds_count', { route, status })
-  const logged = log.lines.filter(
+  const logged = server.log.lines.filter(
     ({ message, fields }) => message === 'request' && fields?.['route'] === route,
   )
   return { left: counted('499'), failed: counted('500'), logged }
@@ -54,7 +54,7 @@ describeBackends('a client that disconnects within its body', (backend) => {
       const server = await sharedServer(backend)
       const { admin } = await makeTenant(server, 'Cut off')
       const route = '/api/v1/shopping-lists'
-      const before = await reported(server, route, scrapeAnew)
+      const before = await reported(server, route)
       // Earlier warnings are from other tests.
       const linesBefore = server.log.lines.length
       const tokens = [undefined, admin.accessToken]
@@ -79,7 +79,7 @@ describeBackends('a client that disconnects within its body', (backend) => {
     const { id } = await makeList(admin)
     expect((await admin.api.delete(`/shopping-lists/${id}`)).status).toBe(204)
     const route = '/api/v1/shopping-lists/:id/restore'
-    const { left } = await reported(server, route, scrapeAnew)
+    const { left } = await reported(server, route)
     const path = `/shopping-lists/${id}/restore`
     ;(await sendHalf(server, path, halves['with its length'], admin.accessToken)).destroy()
     await until(async () => (await reported(server, route)).left > left, 'the count')

@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import connectTo from 'postgres'
 import { createClient as createRedis } from 'redis'
 import { createClient } from '../support/client.ts'
-import { scrapeAnew, sumOf } from '../support/metrics.ts'
+import { figuresNow, sumOf } from '../support/metrics.ts'
 import { makeList, makeTenant, signIn } from '../support/people.ts'
 import { describePrivatePostgres, startPostgres, testPostgres } from '../support/postgres.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -174,9 +174,7 @@ describeBackends('asked by everybody at once', (backend) => {
   test('readiness and metrics are collected at most once, for all', async () => {
     const server = await sharedServer(backend)
     const reads = async (): Promise<number> =>
-      sumOf(await scrapeAnew(`${server.url}/metrics`), 'minimart_database_call_duration_seconds_count', {
-        kind: 'read',
-      })
+      sumOf(await figuresNow(server), 'minimart_database_call_duration_seconds_count', { kind: 'read' })
     const before = await reads()
     const ask = (path: string) =>
       Promise.all(Array.from({ length: 200 }, () => fetch(`${server.url}${path}`)))

@@ -1,7 +1,7 @@
 /** /metrics of CONTRACT section 8: every metric is there, well named, bounded in cardinality, and correct. */
 import { afterEach, expect, test } from 'bun:test'
 import { createClient } from '../support/client.ts'
-import { type Family, scrape, scrapeAnew, seriesOf, sumOf } from '../support/metrics.ts'
+import { type Family, figuresNow, scrape, seriesOf, sumOf } from '../support/metrics.ts'
 import { addItem, makeList, makeTenant } from '../support/people.ts'
 import {
   describeBackends,
@@ -131,12 +131,12 @@ describeBackends('the metrics', (backend) => {
     const server = await sharedServer(backend)
     const { admin } = await makeTenant(server)
     const list = await makeList(admin)
-    const before = await scrapeAnew(`${server.url}/metrics`)
+    const before = await figuresNow(server)
     const socket = await openSocket(server, admin.accessToken)
     await socket.follow(list.id)
     await addItem(admin, list.id)
     await socket.next('item_added')
-    const during = await scrapeAnew(`${server.url}/metrics`)
+    const during = await figuresNow(server)
     const grew = (name: string, labels: Record<string, string> = {}, now = during): number =>
       sumOf(now, name, labels) - sumOf(before, name, labels)
     expect(grew('minimart_sockets')).toBe(1)
@@ -152,10 +152,10 @@ describeBackends('the metrics', (backend) => {
     expect(grew('minimart_http_request_duration_seconds_count', route)).toBe(1)
     socket.close()
     await until(
-      async () => grew('minimart_sockets', {}, await figures(server)) === 0,
+      async () => grew('minimart_sockets', {}, await figuresNow(server)) === 0,
       'the end of the socket',
     )
-    expect(grew('minimart_sockets_closed_total', {}, await figures(server))).toBe(1)
+    expect(grew('minimart_sockets_closed_total', {}, await figuresNow(server))).toBe(1)
   })
 
   test('gain no series from made-up paths, methods, ids, parameters and close codes', async () => {
@@ -187,8 +187,11 @@ describeBackends('the metrics', (backend) => {
       socket.close(3000 + Math.floor(Math.random() * 999), random)
       await closed
     }
-    // A response is counted after it has been sent: the next collection has it.
-    const settled = async (): Promise<string[]> => seriesOf(await scrapeAnew(`${server.url}/metrics`))
+    // A response is counted after it has been sent, and before another one.
+    const settled = async (): Promise<string[]> => {
+      await fetch(`${server.url}/healthz`)
+      return seriesOf(await figuresNow(server))
+    }
     await round('PROPFIND')
     const before = await settled()
     for (const method of rareMethods) await round(method)

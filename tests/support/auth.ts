@@ -78,12 +78,14 @@ export const fillOutbox = (db: Database, tenantId: string, count: number): Promi
  * Asks for a code or a link when the one before counts as having arrived, and waits until it is sent: the embedded
  * database shares the process's clock, by which a mail of the future is not due.
  */
-export const onceArrived = <T>(server: TestServer, ask: () => Promise<T>, seconds = 121): Promise<T> =>
-  later(seconds, async () => {
+export async function onceArrived<T>(server: TestServer, ask: () => Promise<T>, seconds = 121): Promise<T> {
+  await allMailed(server)
+  return later(seconds, async () => {
     const answer = await ask()
     await allMailed(server)
     return answer
   })
+}
 
 /** Any code but this one. */
 export const wrongCode = (code: string): string => String((Number(code) + 1) % 1_000_000).padStart(6, '0')

@@ -1,6 +1,6 @@
 /** Parses Prometheus' text format, as strictly as promtool. */
 import { expect } from 'bun:test'
-import { until } from './until.ts'
+import type { TestServer } from './server.ts'
 
 export interface Sample {
   name: string
@@ -52,15 +52,9 @@ export async function scrape(url: string, headers: Record<string, string> = {}):
   return parseMetrics(await response.text())
 }
 
-/** A scrape of now: as the figures are collected at most once a second, it waits for the next collection. */
-export async function scrapeAnew(url: string): Promise<Family[]> {
-  const cpuSeconds = (families: Family[]): number => sumOf(families, 'process_cpu_seconds_total')
-  const earlier = cpuSeconds(await scrape(url))
-  return until(async () => {
-    const families = await scrape(url)
-    return cpuSeconds(families) !== earlier && families
-  }, 'the next collection')
-}
+/** The figures as they are now; a scrape may show those of a second ago. */
+export const figuresNow = async ({ running }: TestServer): Promise<Family[]> =>
+  parseMetrics(await running.deps.metrics.text())
 
 /** Sum over all series of this name with these labels. */
 export const sumOf = (families: Family[], name: string, labels: Record<string, string> = {}): number =>

@@ -73,6 +73,9 @@ export async function runStatement(
   }
 }
 
+/** standard_conforming_strings is on, so only the quote is special. */
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
+
 /** PGlite's one session, for migrations and checkpoints. */
 export const connectionTo = (pglite: PGlite): MigrationConnection => ({
   query: (text, parameters = []) => runStatement(pglite, { text, parameters }),

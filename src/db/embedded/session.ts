@@ -8,9 +8,12 @@ import { applicationRole } from '../migrations/role.ts'
 import { beginSql, compileStatement, type Statement } from '../statement.ts'
 import { scopeSettings } from '../tenancy.ts'
 import { endProcess } from './fail-stop.ts'
-import { connectionTo, runStatement } from './pglite.ts'
+import { connectionTo, literal } from './pglite.ts'
+import { createPrepared } from './prepared.ts'
 
 type Rows = Record<string, unknown>[]
+
+type Run = ReturnType<typeof createPrepared>
 
 type WriteOutcome = { rows: Rows } | { error: unknown }
 
@@ -37,6 +40,7 @@ export interface EmbeddedSession {
 /** Steps down to the role that row-level security applies to, and to read-only outside explicit transactions. */
 export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSession> {
   await pglite.exec(stepDown(await applicationRole(connectionTo(pglite))))
+  const run = createPrepared(pglite)
   let scopeInForce: string | undefined
   return {
     read: async (scope, statement) => {
@@ -46,10 +50,10 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
         await pglite.exec(setting)
         scopeInForce = setting
       }
-      return await runStatement(pglite, statement)
+      return await run(statement)
     },
-    writeTogether: (writes) => writeTogether(pglite, writes),
-    transaction: (scope, work, giveUp, kind) => runTransaction(pglite, scope, work, giveUp, kind),
+    writeTogether: (writes) => writeTogether(pglite, run, writes),
+    transaction: (scope, work, giveUp, kind) => runTransaction(pglite, run, scope, work, giveUp, kind),
   }
 }
 
@@ -61,11 +65,11 @@ const stepDown = (role: string): string => `
   set default_transaction_read_only = on;
   set role ${role}`
 
-async function writeTogether(pglite: PGlite, writes: readonly WriteInBatch[]): Promise<void> {
+async function writeTogether(pglite: PGlite, run: Run, writes: readonly WriteInBatch[]): Promise<void> {
   const outcomes: WriteOutcome[] = []
   try {
     await pglite.exec(beginSql['read write'])
-    for (const write of writes) outcomes.push(await writeOne(pglite, write))
+    for (const write of writes) outcomes.push(await writeOne(pglite, run, write))
     await pglite.exec('commit')
   } catch (error) {
     await rollBack(pglite)
@@ -75,11 +79,15 @@ async function writeTogether(pglite: PGlite, writes: readonly WriteInBatch[]): P
     write.settle(outcomes[index] ?? { error: new Error('no outcome') })
 }
 
-async function writeOne(pglite: PGlite, { scope, statements }: WriteInBatch): Promise<WriteOutcome> {
+async function writeOne(
+  pglite: PGlite,
+  run: Run,
+  { scope, statements }: WriteInBatch,
+): Promise<WriteOutcome> {
   await pglite.exec(`savepoint one_write; ${setScope(scope, true)}`)
   try {
     let rows: Rows = []
-    for (const statement of statements) rows = await runStatement(pglite, statement)
+    for (const statement of statements) rows = await run(statement)
     await pglite.exec('release savepoint one_write')
     return { rows }
   } catch (error) {
@@ -90,6 +98,7 @@ async function writeOne(pglite: PGlite, { scope, statements }: WriteInBatch): Pr
 
 async function runTransaction<T>(
   pglite: PGlite,
+  run: Run,
   scope: Scope,
   work: (query: Query) => Promise<T>,
   giveUp: AbortSignal,
@@ -100,7 +109,7 @@ async function runTransaction<T>(
   const query: Query = async <Row>(statement: SQL<Row>) => {
     if (over) throw transactionOver()
     try {
-      return (await runStatement(pglite, compileStatement(statement))) as Row[]
+      return (await run(compileStatement(statement))) as Row[]
     } catch (error) {
       failed = true
       throw error
@@ -129,6 +138,3 @@ const setScope = (scope: Scope, forTransaction: boolean): string => {
   const [tenantId, name] = scopeSettings(scope)
   return `select set_config('app.tenant_id', ${literal(tenantId)}, ${forTransaction}), set_config('app.scope', '${name}', ${forTransaction})`
 }
-
-/** standard_conforming_strings is on, so only the quote is special. */
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`

@@ -1,5 +1,6 @@
 /** Two tenants with the same data: names, people, lists, items, deleted things, invitations, sessions. */
 import { sql } from 'drizzle-orm'
+import { allMailed } from '../../support/auth.ts'
 import { join, makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
 import { oncePerBackend, sharedServer, type TestServer } from '../../support/server.ts'
 
@@ -47,6 +48,7 @@ export async function makeMirror(server: TestServer): Promise<Mirror> {
   const mine = await makeHalf(server, shared)
   // Made last, so that a socket cannot refuse their tokens merely for being older.
   const theirs = await makeHalf(server, shared)
+  await allMailed(server)
   return { server, mine, theirs }
 }
 
