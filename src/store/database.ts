@@ -63,7 +63,9 @@ export function createTableStore(db: Database): Store {
         returning value::double precision as count,
           extract(epoch from expires_at - statement_timestamp())::double precision * 1000 as expires_in_ms`)
       if (!row) throw new Error('an upsert of store_entries returned no row')
-      return { count: row.count, expiresInMs: Math.max(0, Math.round(row.expires_in_ms)) }
+      // Of calls at the same moment, one may have read the clock before another that made the entry.
+      const expiresInMs = Math.min(Math.max(0, Math.round(row.expires_in_ms)), ttlSeconds * 1000)
+      return { count: row.count, expiresInMs }
     },
 
     async ping() {
