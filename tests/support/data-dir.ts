@@ -17,7 +17,6 @@ export async function fillDataDir(dataDir: string, state: DataDirState = 'migrat
   await copy(join(templates, state, 'database'), dataDir)
 }
 
-/** @returns the folder of the templates, for MINIMART_TEST_DATA_DIRS */
 /**
  * @param executable which has a prepared database and so needs a tenth of the time that the sources take
  * @returns the folder that holds them, to be set as MINIMART_TEST_DATA_DIRS

@@ -1,6 +1,6 @@
 /**
  * Prepared statements on PGlite's one session. PGlite's own `query` has PostgreSQL parse and plan each call anew, which
- * for a change of a list takes several times as long as the change.
+ * took half of the time that adding an item takes.
  */
 import type { PGlite } from '@electric-sql/pglite'
 import { databaseError, isStalePlan } from '../errors.ts'
