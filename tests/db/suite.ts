@@ -152,7 +152,7 @@ export function describeDatabase(open: () => Promise<{ db: Database; end: () => 
 
   describe('the queue', () => {
     const one = () => db.read('system', sql`select 1 as one`)
-    const slow = () => db.read('system', sql`select count(*) from generate_series(1, 100000)`)
+    const slow = () => db.read('system', sql`select count(*) from generate_series(1, 20000)`)
     /** How many of that many calls at once are refused, and how many answered. */
     const outcomes = async (count: number, call: () => Promise<unknown>) => {
       const settled = await Promise.allSettled(Array.from({ length: count }, call))

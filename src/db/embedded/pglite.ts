@@ -86,7 +86,14 @@ async function read(path: string): Promise<Uint8Array<ArrayBuffer>> {
   return path.endsWith('.zst') ? new Uint8Array(await Bun.zstdDecompress(bytes)) : bytes
 }
 
-const compile = async (path: string): Promise<WebAssembly.Module> => WebAssembly.compile(await read(path))
+const compiled = new Map<string, Promise<WebAssembly.Module>>()
+
+/** Once a process: a module shared by databases keeps what the engine has optimised of it. */
+function compile(path: string): Promise<WebAssembly.Module> {
+  const module = compiled.get(path) ?? read(path).then((bytes) => WebAssembly.compile(bytes))
+  compiled.set(path, module)
+  return module
+}
 
 function adapt(files: NodeFS, { onAbort }: FailStop): NodeFS {
   const init = files.init.bind(files)

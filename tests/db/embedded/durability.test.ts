@@ -67,27 +67,26 @@ async function writeUntilKilled(
   random: () => number,
 ): Promise<Ledger> {
   const ledger: Ledger = { items: new Map(lists.map((id) => [id, []])), unknown: [], refreshTokens: [] }
-  let killed = false
+  // Each goes on until a call has no answer: from then on none would.
   const adding = Array.from({ length: writers }, async () => {
-    while (!killed) {
+    for (;;) {
       const [listId, id] = [lists[Math.floor(random() * lists.length)] ?? '', Bun.randomUUIDv7()]
       const answer = await person.api
         .post(`/shopping-lists/${listId}/items`, { id, name: `Item ${id}` })
         .catch(() => null)
-      if (answer === null) ledger.unknown.push({ listId, id })
-      else {
-        expect(answer.status).toBe(201)
-        ledger.items.get(listId)?.push(id)
-      }
+      if (answer === null) return void ledger.unknown.push({ listId, id })
+      expect(answer.status).toBe(201)
+      ledger.items.get(listId)?.push(id)
     }
   })
   const signingIn = (async () => {
     const { email, password } = person
-    while (!killed) {
+    for (;;) {
       const answer = await createClient(running.url)
         .post('/auth/login', { email, password })
         .catch(() => null)
-      if (answer !== null) ledger.refreshTokens.push(answer.body.refresh_token)
+      if (answer === null) return
+      ledger.refreshTokens.push(answer.body.refresh_token)
     }
   })()
   await until(
@@ -97,7 +96,6 @@ async function writeUntilKilled(
   await Bun.sleep(random() * killWithinMs)
   running.signal('SIGKILL')
   await running.exited
-  killed = true
   await Promise.all([...adding, signingIn])
   return ledger
 }
