@@ -148,16 +148,29 @@ function ordinaryUser(): User | undefined {
   throw new Error('PostgreSQL does not run as root, and there is no user postgres or nobody to run it as')
 }
 
+/** Below those that systems give to connections and to whoever asks for any. */
+const ports = { from: 20_000, count: 12_000 }
+
 /** Calls `make` with a free loopback port, and again with another if it was taken meanwhile. */
 export async function onFreePort<T>(make: (port: number) => Promise<T>, tries = 3): Promise<T> {
-  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => undefined } })
-  const { port } = listener
-  listener.stop(true)
+  const port = freePort()
   try {
     return await make(port)
   } catch (error) {
     if (error instanceof PortTaken && tries > 1) return onFreePort(make, tries - 1)
     throw error
+  }
+}
+
+function freePort(): number {
+  for (;;) {
+    const port = ports.from + Math.floor(Math.random() * ports.count)
+    try {
+      Bun.listen({ hostname: '127.0.0.1', port, socket: { data: () => undefined } }).stop(true)
+      return port
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error
+    }
   }
 }
 
