@@ -64,7 +64,7 @@ export function createApp(deps: AppDeps) {
       }),
     )
     .use(crossOrigin(deps.config.corsOrigins))
-    .use(errorAnswers(deps.log, () => routes))
+    .use(errorAnswers(deps.log, () => routes, deps.limits))
     .onParse({ as: 'global' }, ({ request }) => readJson(request))
     .use(healthRoutes(deps))
     .use(metricsRoutes(deps.servedMetrics && { served: deps.servedMetrics, token: deps.config.metricsToken }))

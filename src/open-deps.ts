@@ -1,6 +1,7 @@
 /** Opens what the service is built on, and closes all of it again in order. */
 import { availableParallelism } from 'node:os'
 import { createAccessTokens } from './access/access-tokens.ts'
+import { createKnownNetworks } from './access/known-networks.ts'
 import { createRateLimits } from './access/rate-limits.ts'
 import { createRevocations } from './access/revocations.ts'
 import type { AppDeps } from './app.ts'
@@ -31,7 +32,7 @@ import { type MetricsServer, startMetricsServer } from './operations/metrics-ser
 import { createReadiness, type Phase } from './operations/readiness.ts'
 import { createLive } from './realtime/live.ts'
 import { openStore } from './store/open.ts'
-import { createRateLimiter } from './store/rate-limiter.ts'
+import { createLocalRateLimiter, createRateLimiter } from './store/rate-limiter.ts'
 import { createUnfitReports } from './store/stored-json.ts'
 import { openTracing } from './tracing/open.ts'
 
@@ -162,6 +163,8 @@ function createServices(
   const resets = keysFor('password resets')
   const mails = keysFor('mails')
   const reportUnfit = createUnfitReports(log)
+  const limiter = createRateLimiter({ shared: store.sharedBuckets, log })
+  const knownNetworks = createKnownNetworks(store, keysFor('known networks').key, reportUnfit)
   const refreshTtlSeconds = config.refreshTokenTtlDays * 86_400
   return {
     jwt,
@@ -169,7 +172,8 @@ function createServices(
     tokens,
     live: createLive({ redis: redis && { ...redis, keys: keysFor('broker') }, db, log, tokens, revocations }),
     failedAttempts: createFailedAttempts(db),
-    limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
+    knownNetworks,
+    limits: createRateLimits({ limiter, openLimiter: createLocalRateLimiter(), knownNetworks }, config),
     cursors: createCursors(keysFor('cursors').key),
     sessions: createSessions(store, refresh.key, refreshTtlSeconds, refresh.previous, reportUnfit),
     otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous, reportUnfit),

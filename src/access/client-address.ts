@@ -3,17 +3,15 @@
  * counts: reading from the right, the first address that is not one of theirs.
  */
 import ipaddr from 'ipaddr.js'
-import type { TrustProxy } from '../config/config.ts'
+import { maxProxies, type TrustProxy } from '../config/setting.ts'
+
+/** No address is longer, with its brackets, zone and port. */
+const maxEntryLength = 100
 
 /** @param peer the address at the other end of the connection */
 export function clientAddress(peer: string, forwardedFor: string | null, trust: TrustProxy): string {
-  const chain = [
-    ...(forwardedFor ?? '')
-      .split(',')
-      .map((part) => part.trim())
-      .filter(Boolean),
-    peer,
-  ].map(canonical)
+  if (forwardedFor === null || ('hops' in trust && trust.hops === 0)) return canonical(peer)
+  const chain = [...lastEntries(forwardedFor), peer].map(canonical)
   // Proxies append addresses only, so nothing left of anything else was written by one.
   const believed = chain.slice(1 + chain.findLastIndex((part) => !ipaddr.isValid(part)))
   if ('hops' in trust) return believed.at(-1 - Math.min(trust.hops, believed.length - 1)) ?? peer
@@ -21,13 +19,32 @@ export function clientAddress(peer: string, forwardedFor: string | null, trust: 
   return believed.findLast((candidate) => !trusted(candidate)) ?? believed[0] ?? peer
 }
 
+/** From the right and no further than needed: the client writes what is on the left, as long as a header may be. */
+function lastEntries(list: string): string[] {
+  const entries: string[] = []
+  let end = list.length
+  for (let seen = 0; end >= 0 && seen < maxProxies; seen++) {
+    // From -1, it would look at the first character again.
+    const comma = end === 0 ? -1 : list.lastIndexOf(',', end - 1)
+    const entry = end - comma > maxEntryLength ? 'too long' : list.slice(comma + 1, end).trim()
+    if (entry !== '') entries.unshift(entry)
+    end = comma
+  }
+  return entries
+}
+
 /**
- * What limits count as one client: an IPv4 address, or the /64 of an IPv6 address. Providers give each customer a /64
- * at least, so counting single addresses would stop nobody.
+ * What limits count as one client, the narrowest network first: an IPv4 address, or the /64, /56 and /48 of an IPv6
+ * address. Providers give each customer a /64 at least and many a /48, so counting single addresses would stop nobody,
+ * and counting /64s alone would give some 65,536 limits.
  */
-export function networkOf(address: string): string {
-  if (!ipaddr.IPv6.isValid(address)) return address
-  return `${new ipaddr.IPv6([...ipaddr.IPv6.parse(address).parts.slice(0, 4), 0, 0, 0, 0])}/64`
+export function networksOf(address: string): [string, ...string[]] {
+  if (!ipaddr.IPv6.isValid(address)) return [address]
+  const { parts } = ipaddr.IPv6.parse(address)
+  const [a = 0, b = 0, c = 0, d = 0] = parts
+  const network = (fourth: number, bits: number): string =>
+    `${new ipaddr.IPv6([a, b, c, fourth, 0, 0, 0, 0])}/${bits}`
+  return [network(d, 64), network(d & 0xff00, 56), network(0, 48)]
 }
 
 /** The block that refusals are counted by: the /24 of an IPv4 address, the /48 of an IPv6 one, which is a site's. */

@@ -5,8 +5,9 @@
  */
 import type { RateLimit } from '../config/config.ts'
 import { AppError } from '../errors.ts'
-import type { Limit, RateLimiter, RateLimitOutcome } from '../store/rate-limiter.ts'
-import { networkOf } from './client-address.ts'
+import type { Limit, LocalRateLimiter, RateLimiter, RateLimitOutcome } from '../store/rate-limiter.ts'
+import { networksOf } from './client-address.ts'
+import type { KnownNetworks } from './known-networks.ts'
 
 /** What the limits need of a request; http/request-info.ts provides it. */
 export interface LimitedRequest {
@@ -16,8 +17,15 @@ export interface LimitedRequest {
 }
 
 export interface RateLimits {
-  /** Sign-in, codes and resets: counts the client's address and, separately, the account, if one is named. */
+  /**
+   * Sign-in, codes and resets: counts the client's address and, separately, the account, if one is named. Where that is
+   * used up, a network that the account was signed in from lately has a limit of its own.
+   */
   ofAuth(request: LimitedRequest, account?: string): Promise<void>
+  /** The current password, asked of somebody signed in: counts the session alone, which no stranger can use up. */
+  ofSession(request: LimitedRequest, sessionId: string): Promise<void>
+  /** What needs no account and reaches no other limit: counts the client's address, in this process. */
+  ofOpen(request: LimitedRequest): void
   ofInvitations(request: LimitedRequest, userId: string): Promise<void>
   ofUser(request: LimitedRequest, userId: string): Promise<void>
   /** Mails to addresses that are not verified, per tenant whose member causes them. */
@@ -36,12 +44,22 @@ export interface RateLimitSettings {
   rateLimitAuth: RateLimit
   rateLimitInvite: RateLimit
   rateLimitApi: RateLimit
+  rateLimitOpen: RateLimit
   rateLimitMail: RateLimit
   rateLimitTenantMail: RateLimit
 }
 
 /** Beside RATE_LIMIT_MAIL. */
 const hourlyMails = { count: 5, windowSeconds: 3600 }
+
+/** In the order of `networksOf`: a wider network gets so many times the limit of one client. */
+const networkLimits = [
+  { suffix: '', share: 1 },
+  { suffix: '-56', share: 4 },
+  { suffix: '-48', share: 16 },
+]
+/** As many calls a day are counted without rounding. */
+const highestCount = 10_000_000
 
 interface Policy {
   /** On the wire and in the bucket's key. */
@@ -51,35 +69,57 @@ interface Policy {
   what: string
 }
 
-export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettings): RateLimits {
+export interface RateLimitDeps {
+  limiter: RateLimiter
+  openLimiter: LocalRateLimiter
+  knownNetworks: Pick<KnownNetworks, 'includes'>
+}
+
+export function createRateLimits(
+  { limiter, openLimiter, knownNetworks }: RateLimitDeps,
+  settings: RateLimitSettings,
+): RateLimits {
   const { rateLimitAuth, rateLimitInvite, rateLimitApi, rateLimitMail, rateLimitTenantMail } = settings
+  const { rateLimitOpen } = settings
   const address = { name: 'auth-address', limit: rateLimitAuth, what: 'attempts from your address' }
   const account = { name: 'auth-account', limit: rateLimitAuth, what: 'attempts for this account' }
+  const knownAccount = { ...account, name: 'auth-account-known' }
+  const session = { name: 'auth-session', limit: rateLimitAuth, what: 'attempts' }
+  const open = { name: 'open', limit: rateLimitOpen, what: 'requests from your address' }
   const invitations = { name: 'invitations', limit: rateLimitInvite, what: 'invitations' }
   const user = { name: 'user', limit: rateLimitApi, what: 'requests' }
   const tenantMails = { name: 'tenant-mails', limit: rateLimitTenantMail, what: 'mails to new addresses' }
 
-  const counted = [address, account, invitations, user, tenantMails, { name: 'mails' }]
-  const refusals = new Map(counted.map(({ name }) => [name, 0]))
-  const countRefusal = (name: string): void => void refusals.set(name, (refusals.get(name) ?? 0) + 1)
-
-  const count = async ({ answerHeaders }: LimitedRequest, { name, limit, what }: Policy, key: string) => {
-    if (limit === null) return
-    const outcome = await limiter.hit(`${name}:${key}`, limit)
-    report(answerHeaders, `"${name}"`, limit, outcome)
-    if (outcome.allowed) return
-    countRefusal(name)
-    // Not the refusing limit's own: another may be used up for longer and would refuse the next try.
-    const retryAfterSeconds = Number(answerHeaders['ratelimit-reset'])
-    throw new AppError('rate_limited', `Too many ${what}. Try again in ${retryAfterSeconds} seconds.`, {
-      retryAfterSeconds,
-    })
+  const addresses = ofNetworks(address)
+  const opens = ofNetworks(open)
+  const accounts = [account, knownAccount, session]
+  const { refusals, countRefusal, enforce } = createEnforcement([
+    ...[...addresses, ...accounts, ...opens, invitations, user, tenantMails].map(({ name }) => name),
+    'mails',
+  ])
+  const count = async (request: LimitedRequest, policy: Policy, key: string): Promise<void> => {
+    const { name, limit } = policy
+    if (limit !== null) enforce(request, policy, limit, await limiter.hit(`${name}:${key}`, limit))
   }
 
   return {
     async ofAuth(request, email) {
-      await count(request, address, networkOf(request.address))
-      if (email !== undefined) await count(request, account, email)
+      // One after the other: what a narrow network is refused must not use up its neighbours' share of the wide one.
+      for (const { policy, network } of paired(addresses, request.address))
+        await count(request, policy, network)
+      if (email === undefined || account.limit === null) return
+      const outcome = await limiter.hit(`${account.name}:${email}`, account.limit)
+      // Asked only now, so that an attempt costs no round trip more.
+      if (!outcome.allowed && (await isKnown(knownNetworks, email, request.address)))
+        return await count(request, knownAccount, email)
+      enforce(request, account, account.limit, outcome)
+    },
+    ofSession: (request, sessionId) => count(request, session, sessionId),
+    ofOpen(request) {
+      if (rateLimitOpen === null) return
+      for (const { policy, network } of paired(opens, request.address))
+        if (policy.limit !== null)
+          enforce(request, policy, policy.limit, openLimiter.hit(`${policy.name}:${network}`, policy.limit))
     },
     ofInvitations: (request, userId) => count(request, invitations, userId),
     ofUser: (request, userId) => count(request, user, userId),
@@ -96,6 +136,57 @@ export function createRateLimits(limiter: RateLimiter, settings: RateLimitSettin
       return isAllowed
     },
     refusals: () => refusals,
+  }
+}
+
+/** Of a policy for client addresses, those for their networks. */
+const ofNetworks = (policy: Policy): Policy[] =>
+  networkLimits.map(({ suffix, share }) => ({
+    ...policy,
+    name: policy.name + suffix,
+    limit: policy.limit && { ...policy.limit, count: Math.min(policy.limit.count * share, highestCount) },
+  }))
+
+/** Each network of the address with its policy, the narrowest first. */
+const paired = (policies: readonly Policy[], address: string): { policy: Policy; network: string }[] =>
+  networksOf(address).flatMap((network, index) => {
+    const policy = policies[index]
+    return policy ? [{ policy, network }] : []
+  })
+
+/** A store that fails makes nobody known: a limit must not cause an outage. */
+const isKnown = (
+  networks: RateLimitDeps['knownNetworks'],
+  email: string,
+  address: string,
+): Promise<boolean> =>
+  networks.includes(email, address).catch((error: unknown) => {
+    if (error instanceof AppError) return false
+    throw error
+  })
+
+function createEnforcement(policies: string[]) {
+  const refusals = new Map(policies.map((name) => [name, 0]))
+  const countRefusal = (name: string): void => void refusals.set(name, (refusals.get(name) ?? 0) + 1)
+  return {
+    refusals,
+    countRefusal,
+    /** Reports the outcome. @throws AppError rate_limited */
+    enforce(
+      { answerHeaders }: LimitedRequest,
+      { name, what }: Policy,
+      limit: Limit,
+      outcome: RateLimitOutcome,
+    ): void {
+      report(answerHeaders, `"${name}"`, limit, outcome)
+      if (outcome.allowed) return
+      countRefusal(name)
+      // Not the refusing limit's own: another may be used up for longer and would refuse the next try.
+      const retryAfterSeconds = Number(answerHeaders['ratelimit-reset'])
+      throw new AppError('rate_limited', `Too many ${what}. Try again in ${retryAfterSeconds} seconds.`, {
+        retryAfterSeconds,
+      })
+    },
   }
 }
 

@@ -145,7 +145,7 @@ export const settings = {
     'RATE_LIMIT_AUTH',
     '10/minute',
     rateLimit,
-    'Limit on sign-in, codes and password resets, per client address (IPv6: per /64) and, separately, per account; off disables it.',
+    'Limit on sign-in, codes and password resets, per client address (IPv6: per /64, four times that per /56 and 16 times per /48) and, separately, per account; off disables it.',
   ),
   rateLimitInvite: setting(
     'RATE_LIMIT_INVITE',
@@ -158,6 +158,12 @@ export const settings = {
     '600/minute',
     rateLimit,
     'Limit on all other calls, per user; off disables it.',
+  ),
+  rateLimitOpen: setting(
+    'RATE_LIMIT_OPEN',
+    '300/minute',
+    rateLimit,
+    'Limit on previews, refreshes and calls to addresses that do not exist, per client address as RATE_LIMIT_AUTH and per process; off disables it.',
   ),
   rateLimitMail: setting(
     'RATE_LIMIT_MAIL',

@@ -111,16 +111,21 @@ export const rateLimit = (raw: string): RateLimit => {
 /** Whose X-Forwarded-For is trusted: that of the last `hops` proxies, 0 for none, or of these addresses. */
 export type TrustProxy = { hops: number } | { addresses: string[] }
 
+/** As many entries of the header are looked at. */
+export const maxProxies = 32
+
 const isAddressOrRange = (text: string): boolean =>
   text.includes('/') ? ipaddr.isValidCIDR(text) : ipaddr.isValid(text)
 
 export const trustProxy = (raw: string): TrustProxy => {
   if (raw === 'false') return { hops: 0 }
-  if (/^\d{1,2}$/.test(raw)) return { hops: Number(raw) }
+  if (/^\d{1,2}$/.test(raw) && Number(raw) <= maxProxies) return { hops: Number(raw) }
   const addresses = list(raw)
   return addresses.length > 0 && addresses.every(isAddressOrRange)
     ? { addresses }
-    : fail('must be false, a number of proxies, or comma-separated addresses and CIDR ranges')
+    : fail(
+        `must be false, a number of proxies up to ${maxProxies}, or comma-separated addresses and CIDR ranges`,
+      )
 }
 
 const minimumSecretBytes = 32

@@ -5,6 +5,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { type Context, Elysia, ParseError, ValidationError } from 'elysia'
+import type { RateLimits } from '../access/rate-limits.ts'
 import { ConstraintError } from '../db/errors.ts'
 import { AppError, type FieldFault } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -17,11 +18,12 @@ export interface RouteTable {
   methodsOf(path: string): string[]
 }
 
-export const errorAnswers = (log: Logger, routes: () => RouteTable) =>
+/** @param limits count what is asked for at addresses that do not exist */
+export const errorAnswers = (log: Logger, routes: () => RouteTable, limits: Pick<RateLimits, 'ofOpen'>) =>
   new Elysia({ name: 'error-answers' }).onError({ as: 'global' }, ({ error, request, set, path }) => {
     if (isAborted(error)) return clientClosed(set)
     const info = requestInfo(request)
-    const known = toAppError(error, path, routes)
+    const known = isNoRoute(error) ? noSuchRoute(path, routes, () => limits.ofOpen(info)) : toAppError(error)
     if (known.code === 'internal_error')
       log.error(known.message, { request_id: info.id, error: known.extras.cause ?? known })
     else if (known.status >= 500) log.warn(known.message, { request_id: info.id, error: known })
@@ -77,7 +79,7 @@ const referencesToCaller: ReadonlySet<string> = new Set([
 /** What is asked for causes a mail, and too many wait: nothing of it was done. */
 const tooManyMails = 'mail_outbox_room'
 
-function toAppError(error: unknown, path: string, routes: () => RouteTable): AppError {
+function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error
   if (error instanceof ValidationError)
     return error.value instanceof BodyFault
@@ -91,20 +93,27 @@ function toAppError(error: unknown, path: string, routes: () => RouteTable): App
     return new AppError('busy', 'Too many mails are waiting. Try again in a moment.', {
       retryAfterSeconds: 5,
     })
-  if (error instanceof Error && 'code' in error && error.code === 'NOT_FOUND')
-    return noSuchRoute(path, routes)
   return new AppError('internal_error', 'Something went wrong on our side. Please report the request id.', {
     cause: error,
   })
 }
 
-function noSuchRoute(path: string, routes: () => RouteTable): AppError {
+const isNoRoute = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'NOT_FOUND'
+
+/** @param count throws AppError rate_limited when the caller has asked too often for what does not exist */
+function noSuchRoute(path: string, routes: () => RouteTable, count: () => void): AppError {
   const methods = routes().methodsOf(path)
-  return methods.length === 0
-    ? new AppError('not_found', 'There is nothing at this address.')
-    : new AppError('method_not_allowed', `This address supports ${methods.join(', ')}.`, {
-        headers: { allow: methods.join(', ') },
-      })
+  if (methods.length > 0)
+    return new AppError('method_not_allowed', `This address supports ${methods.join(', ')}.`, {
+      headers: { allow: methods.join(', ') },
+    })
+  try {
+    count()
+    return new AppError('not_found', 'There is nothing at this address.')
+  } catch (error) {
+    return toAppError(error)
+  }
 }
 
 const isBodyMissing = (error: ValidationError): boolean => error.type === 'body' && error.value === null

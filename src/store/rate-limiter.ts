@@ -29,6 +29,11 @@ export interface RateLimiter {
   hit(key: string, limit: Limit): Promise<RateLimitOutcome>
 }
 
+/** Counts in this process alone, without waiting for anything. */
+export interface LocalRateLimiter {
+  hit(key: string, limit: Limit): RateLimitOutcome
+}
+
 /** Of an attempt to take one token. */
 export interface Take {
   allowed: boolean
@@ -50,6 +55,20 @@ export interface RateLimiterOptions {
   now?: () => number
   /** Bounds the keys kept by this process; the least recently used are evicted. */
   maxLocalKeys?: number
+}
+
+type LocalOptions = Pick<RateLimiterOptions, 'now' | 'maxLocalKeys'>
+
+export function createLocalRateLimiter({
+  now = () => performance.now(),
+  maxLocalKeys = 100_000,
+}: LocalOptions = {}): LocalRateLimiter {
+  const buckets = createLocalBuckets(now, maxLocalKeys)
+  return {
+    hit(key, limit) {
+      return outcome(buckets.take(bucketName(key, limit), limit), limit)
+    },
+  }
 }
 
 /** How long this process counts for itself before one call tries the shared buckets again. */

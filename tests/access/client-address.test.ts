@@ -41,3 +41,27 @@ test.each<[what: string, peer: string, forwardedFor: string | null, client: stri
 ])('addresses, %s', (_what, peer, forwardedFor, client) => {
   expect(clientAddress(peer, forwardedFor, proxies)).toBe(client)
 })
+
+test('of a long header only the last 32 entries are looked at', () => {
+  const list = Array.from({ length: 40 }, (_, number) => `10.0.0.${number}`).join(', ')
+  expect(clientAddress('10.1.0.1', list, proxies)).toBe('10.0.0.8')
+  expect(clientAddress('10.1.0.1', `192.0.2.9${','.repeat(31)}`, proxies)).toBe('192.0.2.9')
+  expect(clientAddress('10.1.0.1', `192.0.2.9${','.repeat(32)}`, proxies)).toBe('10.1.0.1')
+  expect(clientAddress('10.1.0.1', `192.0.2.9, ${'1'.repeat(200)}, 203.0.113.5`, proxies)).toBe('203.0.113.5')
+})
+
+/** Looked at whole, each would take 10 to 50 ms: many seconds together. */
+test.each([
+  ['addresses', '::1,'.repeat(3500)],
+  ['numbers', '1,'.repeat(7000)],
+  ['commas', ','.repeat(14_000)],
+  ['brackets', '['.repeat(14_000)],
+  ['ports', `[${']:1'.repeat(4500)}`],
+  ['dots', '1.'.repeat(7000)],
+  ['colons', 'f:'.repeat(7000)],
+])('a header of 14 KB of %s takes no time', (_what, header) => {
+  const begun = performance.now()
+  for (let count = 0; count < 200; count++)
+    for (const trust of [trustProxy('false'), trustProxy('1'), proxies]) clientAddress('::1', header, trust)
+  expect(performance.now() - begun).toBeLessThan(3000)
+})

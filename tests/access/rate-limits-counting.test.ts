@@ -2,7 +2,7 @@
 import { expect, test } from 'bun:test'
 import { createRateLimits, type RateLimits } from '../../src/access/rate-limits.ts'
 import { AppError } from '../../src/errors.ts'
-import { createRateLimiter } from '../../src/store/rate-limiter.ts'
+import { createLocalRateLimiter, createRateLimiter } from '../../src/store/rate-limiter.ts'
 import { recordingLogger } from '../support/log.ts'
 
 const tenPerMinute = { count: 10, windowSeconds: 60 }
@@ -10,14 +10,27 @@ const off = {
   rateLimitAuth: null,
   rateLimitInvite: null,
   rateLimitApi: null,
+  rateLimitOpen: null,
   rateLimitMail: null,
   rateLimitTenantMail: null,
 }
 
-function limitsOf(settings: Partial<Parameters<typeof createRateLimits>[1]>) {
+/** @param known accounts and the addresses that they know, as `ann 192.0.2.1` */
+function limitsOf(settings: Partial<Parameters<typeof createRateLimits>[1]>, known: string[] = []) {
   const clock = { ms: 0 }
-  const limiter = createRateLimiter({ shared: null, log: recordingLogger(), now: () => clock.ms })
-  return { clock, limits: createRateLimits(limiter, { ...off, ...settings }) }
+  const now = () => clock.ms
+  const asked: string[] = []
+  const deps = {
+    limiter: createRateLimiter({ shared: null, log: recordingLogger(), now }),
+    openLimiter: createLocalRateLimiter({ now }),
+    knownNetworks: {
+      async includes(email: string, address: string) {
+        asked.push(email)
+        return known.includes(`${email} ${address}`)
+      },
+    },
+  }
+  return { clock, asked, limits: createRateLimits(deps, { ...off, ...settings }) }
 }
 
 type Counting = (limits: RateLimits, caller: Parameters<RateLimits['ofAuth']>[0]) => Promise<void>
@@ -113,6 +126,82 @@ test('IPv6 clients are counted by their /64, IPv4 clients by their address', asy
   expect(await letThrough(['fe80::1%eth0', 'fe80::2%eth0', 'fe80::3%eth1'])).toBe(2)
   expect(await letThrough(['192.0.2.1', '192.0.2.2', '192.0.2.3'])).toBe(3)
   expect(await letThrough(['unknown', 'unknown', 'unknown'])).toBe(2)
+})
+
+const hex = (number: number): string => number.toString(16)
+const sixty4s = (count: number, write: (number: number) => string): string[] =>
+  Array.from({ length: count }, (_, number) => `2001:db8:1:${write(number)}::1`)
+
+test('an IPv6 /56 gets four times the limit of a client, and a /48 sixteen times', async () => {
+  expect(await letThrough(sixty4s(256, hex))).toBe(8)
+  expect(await letThrough(sixty4s(256, (number) => hex(number << 8)))).toBe(32)
+  expect(await letThrough(Array.from({ length: 256 }, (_, number) => `2001:db8:${hex(number)}::1`))).toBe(256)
+})
+
+test('what a /64 is refused does not use up the share of its neighbours', async () => {
+  const { limits } = limitsOf({ rateLimitAuth: { count: 2, windowSeconds: 86_400 } })
+  const tries = async (address: string, times: number): Promise<number> => {
+    let allowed = 0
+    for (let count = 0; count < times; count++)
+      if ((await answer(limits, signIn(`${address} ${count}`), address)).refused === null) allowed++
+    return allowed
+  }
+  expect(await tries('2001:db8:1:2::1', 100)).toBe(2)
+  expect(await tries('2001:db8:1:3::1', 100)).toBe(2)
+  const policies = await answer(limits, signIn('ann'), '2001:db8:1:4::1')
+  expect(policies.headers['ratelimit']).toBe(
+    '"auth-address";r=1;t=43200, "auth-address-56";r=3;t=10800, "auth-address-48";r=27;t=2700, "auth-account";r=1;t=43200',
+  )
+})
+
+test('a limit that no multiple can be counted of stays within what is counted without rounding', async () => {
+  const { limits } = limitsOf({ rateLimitAuth: { count: 9_999_999, windowSeconds: 86_400 } })
+  const { headers } = await answer(limits, signIn('ann'), '2001:db8::1')
+  expect(headers['ratelimit-policy']).toContain('"auth-address-48";q=10000000;w=86400')
+})
+
+test('an account that strangers use up has a limit of its own for a network that it knows', async () => {
+  const { limits, asked } = limitsOf({ rateLimitAuth: tenPerMinute }, ['ann 192.0.2.1', 'ann 192.0.2.2'])
+  for (let count = 0; count < 10; count++) {
+    const { refused } = await answer(limits, signIn('ann'), `198.51.100.${count}`)
+    expect([count, refused]).toEqual([count, null])
+  }
+  // Until then nobody needs to know.
+  expect(asked).toEqual([])
+  expect((await answer(limits, signIn('ann'), '198.51.100.99')).refused).toBe(6)
+  const own = await answer(limits, signIn('ann'), '192.0.2.1')
+  expect(own).toMatchObject({
+    refused: null,
+    headers: { ratelimit: '"auth-address";r=9;t=6, "auth-account-known";r=9;t=6', 'ratelimit-remaining': 9 },
+  })
+  // Known networks together have one limit, which is a limit too.
+  for (let count = 0; count < 9; count++)
+    expect((await answer(limits, signIn('ann'), `192.0.2.${1 + (count % 2)}`)).refused).toBeNull()
+  expect((await answer(limits, signIn('ann'), '192.0.2.2')).refused).toBe(6)
+  expect(limits.refusals().get('auth-account')).toBe(1)
+  expect(limits.refusals().get('auth-account-known')).toBe(1)
+})
+
+test('a session has a limit of its own, whatever is tried elsewhere', async () => {
+  const { limits } = limitsOf({ rateLimitAuth: tenPerMinute })
+  const asking: Counting = (all, caller) => all.ofSession(caller, 'a session')
+  for (let count = 0; count < 11; count++) await answer(limits, signIn('ann'))
+  for (let count = 0; count < 10; count++) expect((await answer(limits, asking)).refused).toBeNull()
+  expect((await answer(limits, asking)).refused).toBe(6)
+})
+
+test('open calls are counted by networks, apart from all else', async () => {
+  const { limits, clock } = limitsOf({ rateLimitOpen: tenPerMinute, rateLimitAuth: tenPerMinute })
+  const open: Counting = async (all, caller) => all.ofOpen(caller)
+  for (let count = 0; count < 10; count++) expect((await answer(limits, open)).refused).toBeNull()
+  expect(await answer(limits, open)).toMatchObject({ refused: 6, headers: { ratelimit: '"open";r=0;t=6' } })
+  expect((await answer(limits, open, '192.0.2.2')).refused).toBeNull()
+  expect((await answer(limits, signIn('ann'))).refused).toBeNull()
+  clock.ms += 6000
+  expect((await answer(limits, open)).refused).toBeNull()
+  const answers: unknown[] = []
+  for (const address of sixty4s(256, hex)) answers.push((await answer(limits, open, address)).refused)
+  expect(answers.filter((refused) => refused === null)).toHaveLength(40)
 })
 
 test('mails to an address are limited by the hour and by the day; a refused one is counted by neither', async () => {

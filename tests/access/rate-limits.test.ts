@@ -87,7 +87,7 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
     expectLimited(await guess(), 60)
   })
 
-  test('guessing the current password in a stolen session counts per account, shared with sign-ins', async () => {
+  test('guessing the current password in a stolen session counts per session, apart from sign-ins', async () => {
     const { email, api } = await anotherSuperAdmin()
     const guess = () =>
       api.post(
@@ -97,8 +97,9 @@ describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
       )
     const answers: Answer[] = []
     for (let count = 0; count < 5; count++) answers.push(await guess())
-    expect(answers.map(({ status }) => status)).toEqual([400, 400, 400, 400, 429])
-    expectLimited(await attempt(server, email, freshAddress()), 60)
+    for (const { status } of answers) expect(status).toBe(400)
+    expectLimited(await guess(), 60)
+    expect((await attempt(server, email, freshAddress())).status).toBe(401)
   })
 
   test('calls of a signed-in user count per user, whatever the address', async () => {

@@ -25,7 +25,8 @@ const labelValues: Record<string, RegExp> = {
   reason: /^(busy|unavailable|fault)$/,
   code: /^(0|1\d{3}|40\d\d)$/,
   of: /^(account|nobody)$/,
-  policy: /^(auth-address|auth-account|invitations|user|tenant-mails|mails)$/,
+  policy:
+    /^((auth-address|open)(-56|-48)?|auth-account(-known)?|auth-session|invitations|user|tenant-mails|mails)$/,
   part: /^(service|database|migrations|redis)$/,
   version: /^\d+\.\d+\.\d+/,
   bun: /^\d+\.\d+\.\d+/,

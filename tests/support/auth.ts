@@ -28,8 +28,21 @@ export async function makeUnverified(server: TestServer, tenant: Tenant): Promis
   return { id: answer.body.id, email, code: codeIn(await server.inbox.waitFor(email)) }
 }
 
-export const login = (server: TestServer, email: string, password = goodPassword): Promise<Answer> =>
-  createClient(server.url).post('/auth/login', { email, password })
+/** @param address of the client, where the server is behind a proxy */
+export const login = (
+  server: TestServer,
+  email: string,
+  password = goodPassword,
+  address?: string,
+): Promise<Answer> =>
+  createClient(server.url).post(
+    '/auth/login',
+    { email, password },
+    address === undefined ? {} : from(address),
+  )
+
+/** The headers of a call from this address, where the server is behind a proxy. */
+export const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
 
 export const refresh = (server: TestServer, refreshToken: string): Promise<Answer> =>
   createClient(server.url).post('/auth/refresh', { refresh_token: refreshToken })

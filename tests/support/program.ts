@@ -213,6 +213,7 @@ export const environmentFor = (inbox: Inbox, dataDir: string): Record<string, st
   RATE_LIMIT_AUTH: 'off',
   RATE_LIMIT_INVITE: 'off',
   RATE_LIMIT_API: 'off',
+  RATE_LIMIT_OPEN: 'off',
   RATE_LIMIT_MAIL: 'off',
   RATE_LIMIT_TENANT_MAIL: 'off',
 })

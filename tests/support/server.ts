@@ -69,9 +69,12 @@ function once(key: string, make: () => Promise<TestServer>): Promise<TestServer>
 export const sharedServer = (backend: Backend): Promise<TestServer> =>
   once(backend, () => startServer(backend))
 
-/** A shared server that hashes passwords as in production, for tests of hashes and their timing. */
+/**
+ * A shared server that hashes passwords as in production, for tests of hashes and their timing. It is behind a proxy, so
+ * that a test can play many clients.
+ */
 export const hashingServer = (backend: Backend): Promise<TestServer> =>
-  once(`${backend}, hashing`, () => startServer(backend, {}, {}))
+  once(`${backend}, hashing`, () => startServer(backend, { TRUST_PROXY: '1' }, {}))
 
 export async function stopSharedServers(): Promise<void> {
   const running = [...shared.values()]
@@ -108,6 +111,7 @@ export async function startServer(
     RATE_LIMIT_AUTH: 'off',
     RATE_LIMIT_INVITE: 'off',
     RATE_LIMIT_API: 'off',
+    RATE_LIMIT_OPEN: 'off',
     RATE_LIMIT_MAIL: 'off',
     RATE_LIMIT_TENANT_MAIL: 'off',
     ...state.environment,

@@ -129,7 +129,6 @@ export const refresh = operation(
       'A refresh token works once. Within 10 seconds, using it again returns the same successor, so that a lost answer ' +
       'costs nothing; after that, reuse ends the session.',
     public: true,
-    limited: false,
     ok: tokens,
     errors: ['refresh_token_invalid', 'refresh_token_reused', 'redis_unavailable'],
   },

@@ -12,6 +12,7 @@ import { passwordChangedMail, passwordResetMail } from '../../mail/templates.ts'
 import { type AuditAction, type AuditEntry, auditStatement } from '../audit/entry.ts'
 import { type Account, findAccount, findAccountByEmail } from './accounts.ts'
 import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
+import { provenUser } from './hashing-line.ts'
 import { type MailDeps, mailSecret } from './mailed-secrets.ts'
 import { type PasswordResets, resetTtlMinutes } from './password-resets.ts'
 import { checkNewPassword, type Passwords } from './passwords.ts'
@@ -35,7 +36,7 @@ export async function changePassword(
   const account = await findAccount(deps.db, actor.tenantId, actor.userId)
   if (!account) throw new AppError('token_revoked', 'This account no longer exists.')
   const { email } = account
-  await deps.limits.ofAuth(given.request, email)
+  await deps.limits.ofSession(given.request, actor.sessionId)
   await recordingFailure(
     deps.failedAttempts,
     { action: 'auth.password_change_failed', email, source: actor },
@@ -55,12 +56,12 @@ async function changeKnownPassword(
   account: Account,
   { current, next }: GivenPasswords,
 ): Promise<void> {
-  if (!(await deps.passwords.verify(account.passwordHash, current)))
+  if (!(await deps.passwords.verify(account.passwordHash, current, provenUser(actor.userId))))
     throw new AppError('current_password_wrong', 'The current password is wrong.')
   checkNewPassword(next, account.email, 'new_password')
   // Fails here, before anything has changed, when the sessions cannot be reached.
   await deps.sessions.list(actor.userId)
-  const newHash = await deps.passwords.hash(next)
+  const newHash = await deps.passwords.hash(next, provenUser(actor.userId))
   const entry = { ...entryOf(account, 'auth.password_changed', actor), actor }
   const sessionEpoch = await setPassword(deps, account, newHash, actor.sessionId, entry)
   if (sessionEpoch === null)
@@ -115,7 +116,7 @@ async function setForgottenPassword(
   if (!grant || !account?.isActive || !account.tenantIsActive || account.sessionEpoch !== grant.sessionEpoch)
     throw resetTokenInvalid()
   checkNewPassword(next, account.email, 'new_password')
-  const newHash = await deps.passwords.hash(next)
+  const newHash = await deps.passwords.hash(next, provenUser(account.userId))
   if (!(await deps.passwordResets.consume(token))) throw resetTokenInvalid()
   const entry = entryOf(account, 'auth.password_reset', source)
   if ((await setPassword(deps, account, newHash, null, entry)) === null) throw resetTokenInvalid()

@@ -1,12 +1,12 @@
 /**
  * Passwords: argon2id (RFC 9106) with the parameters that OWASP's password storage cheat sheet lists first. Hashing
- * runs in the addon's threads, a few at a time, behind a short queue; beyond it callers get `busy` immediately, so that
- * a flood of sign-ins delays nothing else.
+ * runs in the addon's threads, behind a short line (hashing-line.ts), so that a flood of sign-ins delays nothing else.
  */
 import { tmpdir } from 'node:os'
 import { dictionary } from '@zxcvbn-ts/language-common'
 import { ConfigError } from '../../config/config.ts'
-import { AppError, invalidField } from '../../errors.ts'
+import { invalidField } from '../../errors.ts'
+import { type Asker, createHashingLine } from './hashing-line.ts'
 
 /** `memoryCost` in KiB, `timeCost` in passes, `parallelism` in lanes. */
 export interface HashParameters {
@@ -23,10 +23,10 @@ const mostCommon: ReadonlySet<string> = new Set(
 )
 
 export interface Passwords {
-  /** @throws AppError busy (503) when the queue is full */
-  hash(password: string): Promise<string>
+  /** @param asker left out: the service itself. @throws AppError busy (503) when there is no place for them */
+  hash(password: string, asker?: Asker): Promise<string>
   /** @param storedHash null for an unknown account, which takes as long. @throws AppError busy (503) */
-  verify(storedHash: string | null, password: string): Promise<boolean>
+  verify(storedHash: string | null, password: string, asker: Asker | null): Promise<boolean>
   /** Whether a hash has other parameters than today's and should be replaced. */
   isOutdated(storedHash: string): boolean
   /** For the metrics. */
@@ -50,33 +50,14 @@ export async function createPasswords(options: {
   /** Hash of a password nobody has: verified where there is no account, so that both take the same time. */
   const dummyHash = `${currentForm}bWluaW1hcnRkdW1teXNhbHQ$KxRNG2hQZ6YVf3kVbIYQZ5CUrPAbbkzvHdcZi6G5a1Q`
   const { hash, verify } = await loadHasher()
-  let running = 0
-  const waiting: (() => void)[] = []
-
-  const queued = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (running >= concurrency) {
-      if (waiting.length >= maxWaiting)
-        throw new AppError('busy', 'Too many people are signing in right now. Try again in a moment.', {
-          retryAfterSeconds: 2,
-        })
-      // A finished task passes its slot on, so `running` stays as it is.
-      await new Promise<void>((resolve) => waiting.push(resolve))
-    } else running++
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next) next()
-      else running--
-    }
-  }
+  const line = createHashingLine(concurrency, maxWaiting)
 
   return {
-    hash: (password) => queued(() => hash(password, parameters)),
-    verify: (storedHash, password) =>
-      queued(async () => (await verify(storedHash ?? dummyHash, password)) && storedHash !== null),
+    hash: (password, asker) => line.run(asker ?? null, () => hash(password, parameters)),
+    verify: (storedHash, password, asker) =>
+      line.run(asker, async () => (await verify(storedHash ?? dummyHash, password)) && storedHash !== null),
     isOutdated: (storedHash) => !storedHash.startsWith(currentForm),
-    load: () => ({ running, waiting: waiting.length }),
+    load: line.load,
   }
 }
 

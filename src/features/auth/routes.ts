@@ -44,7 +44,10 @@ export const publicAuthRoutes = (deps: PublicAuthDeps) => {
     )
     .post(
       '/refresh',
-      async ({ body, request }) => json(await refresh(deps, body.refresh_token, sourceOf(request))),
+      async ({ body, request }) => {
+        deps.limits.ofOpen(requestInfo(request))
+        return json(await refresh(deps, body.refresh_token, sourceOf(request)))
+      },
       model.refresh,
     )
     .post(

@@ -3,6 +3,7 @@
 import type { SQL } from 'drizzle-orm'
 import type { AccessTokens } from '../../access/access-tokens.ts'
 import type { Actor, Caller, Source } from '../../access/actor.ts'
+import type { KnownNetworks } from '../../access/known-networks.ts'
 import { type Revocations, revocationStatement } from '../../access/revocations.ts'
 import type { Database } from '../../db/database.ts'
 import { AppError } from '../../errors.ts'
@@ -17,6 +18,7 @@ import {
   replaceHash,
 } from './accounts.ts'
 import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
+import { signingIn } from './hashing-line.ts'
 import type { Passwords } from './passwords.ts'
 import type { Session, Sessions } from './sessions.ts'
 import { mailCode, type VerificationDeps } from './verification.ts'
@@ -31,6 +33,7 @@ export interface SessionDeps {
 export interface SignInDeps extends SessionDeps, VerificationDeps {
   tokens: AccessTokens
   passwords: Passwords
+  knownNetworks: KnownNetworks
   failedAttempts: FailedAttempts
 }
 
@@ -55,12 +58,13 @@ async function beginSession(
   device: Device,
 ): Promise<string> {
   const account = await findAccountByEmail(deps.db, email)
-  const isRight = await deps.passwords.verify(account?.passwordHash ?? null, password)
+  const asker = signingIn(deps.knownNetworks, email, device.address)
+  const isRight = await deps.passwords.verify(account?.passwordHash ?? null, password, asker)
   if (!account || !isRight)
     throw new AppError('invalid_credentials', 'The e-mail address or the password is wrong.')
   await refuseUnready(deps, account, device)
   if (deps.passwords.isOutdated(account.passwordHash))
-    await replaceHash(deps.db, account, await deps.passwords.hash(password))
+    await replaceHash(deps.db, account, await deps.passwords.hash(password, asker))
   const { userId, tenantId, sessionEpoch, tenantEpoch } = account
   const { address, userAgent } = device
   const begun = await deps.sessions.begin({
@@ -74,7 +78,11 @@ async function beginSession(
     throw new AppError('invalid_credentials', 'The account changed while signing in. Try again.')
   }
   const ended = begun.pushedOut.map(({ id }) => ({ tenantId, subject: id, minimumEpoch: 1 }))
-  await deps.db.write(now, ...ended.map(revocationStatement), signedInEntry(now, begun.session.id, device))
+  const remembered = deps.knownNetworks.remember(email, device.address ?? 'unknown')
+  await Promise.all([
+    deps.db.write(now, ...ended.map(revocationStatement), signedInEntry(now, begun.session.id, device)),
+    logFailure(deps.log, 'remembering the network of a sign-in', remembered),
+  ])
   for (const revocation of ended) deps.revocations.learn(revocation)
   return tokenAnswer(deps.tokens, now, begun.session.id, begun.refreshToken)
 }

@@ -33,7 +33,6 @@ export const previewInvitation = operation(
     id: 'previewInvitation',
     summary: 'Preview an invitation',
     public: true,
-    limited: false,
     ok: { status: 200, description: 'What it is for.', schema: InvitationPreview },
     errors: ['invitation_invalid', 'invitation_expired', 'invitation_spent', 'invitation_void'],
   },

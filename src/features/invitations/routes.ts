@@ -14,7 +14,10 @@ import {
 export const openInvitationRoutes = (deps: InvitationDeps) =>
   new Elysia({ prefix: '/api/v1/invitations' }).post(
     '/preview',
-    async ({ body }) => json(await previewInvitation(deps, body.token)),
+    async ({ body, request }) => {
+      deps.limits.ofOpen(requestInfo(request))
+      return json(await previewInvitation(deps, body.token))
+    },
     model.previewInvitation,
   )
 

@@ -14,6 +14,7 @@ import { AppError, notFound } from '../../errors.ts'
 import { openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { auditOfTenant, auditStatement, differences } from '../audit/entry.ts'
+import { provenUser } from '../auth/hashing-line.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { queueFirstCode } from '../auth/verification.ts'
 import { creationOf, emailTaken, insertUser, type UserDeps } from '../users/service.ts'
@@ -32,7 +33,7 @@ interface Body {
 export async function createTenant(deps: UserDeps, actor: Caller, input: NewTenant): Promise<string> {
   const { email, full_name: fullName } = input.admin
   checkNewPassword(input.admin.password, email, 'admin.password')
-  const passwordHash = await deps.passwords.hash(input.admin.password)
+  const passwordHash = await deps.passwords.hash(input.admin.password, provenUser(actor.userId))
   const tenantId = newId()
   const userId = newId()
   const code = await deps.otps.issue(userId)

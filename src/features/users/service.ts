@@ -13,6 +13,7 @@ import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { auditStatement, by, differences } from '../audit/entry.ts'
 import { userJson } from '../auth/accounts.ts'
+import { provenUser } from '../auth/hashing-line.ts'
 import { checkNewPassword, type Passwords } from '../auth/passwords.ts'
 import type { SessionDeps } from '../auth/sign-in.ts'
 import { queueFirstCode, type VerificationDeps } from '../auth/verification.ts'
@@ -77,7 +78,7 @@ export async function createUser(deps: UserDeps, actor: Caller, input: NewUser):
   const { tenantId } = actor
   const { email } = input
   checkNewPassword(input.password, email, 'password')
-  const passwordHash = await deps.passwords.hash(input.password)
+  const passwordHash = await deps.passwords.hash(input.password, provenUser(actor.userId))
   const role = input.role ?? 'member'
   const row = { id: newId(), tenantId, email, fullName: input.full_name, role, passwordHash }
   const code = await deps.otps.issue(row.id)

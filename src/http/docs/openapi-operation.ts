@@ -30,8 +30,6 @@ export interface OperationOptions {
   public?: boolean
   /** An example of the body. Default: made from the route's `body` schema. */
   request?: unknown
-  /** False: counts against no rate limit, though it is not self-contained. */
-  limited?: false
   /** Needs neither rate limit nor database, like a liveness check: adds no errors of its own. */
   selfContained?: boolean
   ok: Answer
@@ -79,7 +77,7 @@ export const operation = <Schemas extends RouteSchemas>(
 })
 
 function documented(o: OperationOptions, hasBody: boolean): DocumentDecoration {
-  const limited = !o.selfContained && o.limited !== false
+  const limited = !o.selfContained
   const errors: ErrorCode[] = [
     ...(o.public ? [] : signInErrors),
     ...(hasBody ? bodyErrors : []),

@@ -11,6 +11,13 @@ import { until } from '../../support/until.ts'
 const floodSize = 250
 /** Running hashes plus queued ones. */
 const capacity = availableParallelism() + 64
+/** Without those kept for people who are known. */
+const capacityOfStrangers = capacity - 16
+const capacityOfBlock = 8
+
+let blocks = 0
+/** In a block of addresses of its own: nobody fills the line alone. */
+const freshAddress = (): string => `10.${++blocks >> 8}.${blocks & 255}.1`
 
 describeService('a flood of sign-ins', (backend) => {
   let server: TestServer
@@ -21,7 +28,9 @@ describeService('a flood of sign-ins', (backend) => {
   test('gets 503 with Retry-After past the limit, while other calls are still answered', async () => {
     let over = false
     const flood = Promise.all(
-      Array.from({ length: floodSize }, () => login(server, freshEmail('flood'), 'not the password')),
+      Array.from({ length: floodSize }, () =>
+        login(server, freshEmail('flood'), 'not the password', freshAddress()),
+      ),
     ).finally(() => {
       over = true
     })
@@ -39,7 +48,7 @@ describeService('a flood of sign-ins', (backend) => {
     expect(answers.filter(({ status }) => status === 401)).toHaveLength(floodSize - busy.length)
     expect(busy.length).toBeGreaterThan(0)
     expect(busy.length).toBeLessThan(floodSize)
-    expect(mostAtOnce).toBeLessThanOrEqual(capacity)
+    expect(mostAtOnce).toBeLessThanOrEqual(capacityOfStrangers)
     expect(answeredBetween).toBeGreaterThan(3)
     expect((await login(server, server.superAdmin.email, server.superAdmin.password)).status).toBe(200)
   })
@@ -67,7 +76,7 @@ describeService('a flood of sign-ins', (backend) => {
       ['adding an item', () => ann.api.post(`/shopping-lists/${list.id}/items`, { name: 'Milk' }), 201],
       ['being turned away', () => login(server, ann.email), 503],
     ]
-    const queue = keepFull(server)
+    const queue = await keepFull(server)
     try {
       for (const [, ask] of hashing) expectBusy(await ask())
       const typical: [string, milliseconds: number][] = []
@@ -91,7 +100,65 @@ describeService('a flood of sign-ins', (backend) => {
     // Nothing was half done: each succeeds as if for the first time.
     for (const [what, ask, status] of hashing) expect([what, (await ask()).status]).toEqual([what, status])
   })
+
+  test('from one IPv6 /48, or one IPv4 /24, takes eight places and nobody else’s', async () => {
+    for (const addressOf of [
+      (count: number) => `2001:db8:77:${count.toString(16)}::1`,
+      (count: number) => `198.51.100.${count & 255}`,
+    ]) {
+      const flood = keepSigningIn(server, 60, addressOf)
+      await until(() => flood.statuses().includes(503), 'a full block')
+      const right: number[] = []
+      for (let count = 0; count < 24; count++)
+        right.push(
+          (await login(server, server.superAdmin.email, server.superAdmin.password, freshAddress())).status,
+        )
+      const mostAtOnce = await flood.end()
+      expect(right).toEqual(Array.from({ length: 24 }, () => 200))
+      expect(mostAtOnce).toBeLessThanOrEqual(capacityOfBlock + 1)
+      expect(new Set(flood.statuses())).toEqual(new Set([401, 503]))
+    }
+  })
+
+  test('from everywhere leaves places for networks that an account knows', async () => {
+    const ann = await makeUser(server, await makeTenant(server))
+    const home = freshAddress()
+    expect((await login(server, ann.email, goodPassword, home)).status).toBe(200)
+    const flood = keepSigningIn(server, 150, freshAddress)
+    await until(() => flood.statuses().includes(503), 'a full line')
+    const [known, strange]: number[][] = [[], []]
+    for (let count = 0; count < 10; count++) {
+      known?.push((await login(server, ann.email, goodPassword, home)).status)
+      strange?.push((await login(server, ann.email, goodPassword, freshAddress())).status)
+    }
+    const mostAtOnce = await flood.end()
+    expect(known).toEqual(Array.from({ length: 10 }, () => 200))
+    expect(strange).toContain(503)
+    expect(mostAtOnce).toBeLessThanOrEqual(capacityOfStrangers + 1)
+  })
 })
+
+/** Wrong sign-ins, so many at a time, until they are ended. */
+function keepSigningIn(server: TestServer, atOnce: number, addressOf: (count: number) => string) {
+  const statuses: number[] = []
+  let [begun, mostAtOnce, isOver] = [0, 0, false]
+  const one = async (): Promise<void> => {
+    while (!isOver) {
+      statuses.push((await login(server, freshEmail('flood'), 'not the password', addressOf(++begun))).status)
+      mostAtOnce = Math.max(mostAtOnce, hashesUnderWay(server))
+    }
+  }
+  const all = Array.from({ length: atOnce }, one)
+  return {
+    statuses: () => statuses,
+    /** @returns how many hashes were under way at once, at most */
+    async end() {
+      isOver = true
+      await Promise.all(all)
+      return mostAtOnce
+    },
+  }
+}
 
 type Ask = () => Promise<Answer>
 
@@ -106,7 +173,7 @@ function expectBusy({ status, body, headers }: Answer): void {
 }
 
 /** Keeps the queue full; `waits` has the milliseconds that each hash took. */
-function keepFull(server: TestServer) {
+async function keepFull(server: TestServer) {
   const { passwords } = server.running.deps
   const waits: number[] = []
   const underWay = new Set<Promise<void>>()
@@ -115,14 +182,15 @@ function keepFull(server: TestServer) {
   const deadline = performance.now() + 30_000
   const begin = (): void => {
     const begun = performance.now()
-    const hash = passwords.verify(null, 'some password').then(() => {
+    const hash = passwords.verify(null, 'some password', null).then(() => {
       waits.push(performance.now() - begun)
       underWay.delete(hash)
       if (!over && performance.now() < deadline) begin()
     })
     underWay.add(hash)
   }
-  while (hashesUnderWay(server) < capacity) begin()
+  for (let count = 0; count < capacity; count++) begin()
+  await until(() => hashesUnderWay(server) === capacity, 'a full queue')
   return {
     waits,
     async end() {
