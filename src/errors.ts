@@ -30,6 +30,7 @@ export const statusOfCode = {
   id_deleted: 409,
   idempotency_conflict: 409,
   list_full: 409,
+  tenant_full: 409,
   already_member: 409,
   invitation_spent: 409,
   owner_must_hand_over: 409,

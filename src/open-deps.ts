@@ -19,6 +19,8 @@ import { createPasswordResets } from './features/auth/password-resets.ts'
 import { createPasswords, type HashParameters } from './features/auth/passwords.ts'
 import { createSessions } from './features/auth/sessions.ts'
 import { createHousekeeping } from './features/housekeeping/job.ts'
+import { createKeptBytesCount } from './features/housekeeping/kept-bytes.ts'
+import type { Quotas } from './features/list-changes/room.ts'
 import { createJwtSigner } from './http/jwt-signer.ts'
 import { createCursors } from './lib/cursor.ts'
 import { deriveKey } from './lib/keys.ts'
@@ -62,6 +64,7 @@ export async function openDeps(
   const secret = config.jwtSecretKey ?? generatedSecret(config.dataDir)
   const backends = await openBackends(config, log, hashParameters)
   const { db, store, mailer } = backends
+  const quotas = quotasOf(config)
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
   const { live, limits, outbox, failedAttempts } = services
   const { passwords } = backends
@@ -73,6 +76,7 @@ export async function openDeps(
     ...backends,
     ...services,
     publish: live.hub.publish,
+    quotas,
     config,
     log,
     phase,
@@ -83,12 +87,14 @@ export async function openDeps(
     otpTtlMinutes: config.otpTtlMinutes,
     invitationTtlHours: config.invitationTtlHours,
   } satisfies AppDeps
+  const keptBytes = createKeptBytesCount(db, log, quotas.bytes)
   const housekeeping = createHousekeeping({
     config,
     db,
     store,
     mailer,
     limits,
+    keptBytes,
     log,
     observe: metrics.countHousekeeping,
   })
@@ -98,7 +104,7 @@ export async function openDeps(
     metrics.close()
     await metricsServer?.stop()
     // Housekeeping may wait for a mail to be sent, and records that it was.
-    await Promise.all([housekeeping.stop(), outbox.drain(sendMailsMs)])
+    await Promise.all([housekeeping.stop(), keptBytes.stop(), outbox.drain(sendMailsMs)])
     await outbox.close()
     await live.close()
     await store.close()
@@ -111,12 +117,17 @@ export async function openDeps(
     outbox.start()
     if (config.metricsPort !== null && !gatherMetrics) metricsServer = startMetricsServer(config, served, log)
     control = await openControlOf(config, log, db)
-    return { deps, housekeeping, close }
+    return { deps, housekeeping, keptBytes, close }
   } catch (error) {
     await close()
     throw error
   }
 }
+
+const quotasOf = ({ tenantMaxLists: lists, tenantMaxMb }: Config): Quotas => ({
+  lists,
+  bytes: tenantMaxMb === null ? null : tenantMaxMb * 1024 ** 2,
+})
 
 type Backends = Awaited<ReturnType<typeof openBackends>>
 

@@ -4,6 +4,7 @@ import pTimeout from 'p-timeout'
 import { type App, type AppDeps, createApp } from './app.ts'
 import type { Config } from './config/config.ts'
 import type { Housekeeping, HousekeepingTimes } from './features/housekeeping/job.ts'
+import type { KeptBytesCount } from './features/housekeeping/kept-bytes.ts'
 import { ensureSuperAdmin, type FirstAdmin } from './features/users/super-admin.ts'
 import { cannotListen, ensureFree, hostInUrl } from './http/listening.ts'
 import { descriptorShortage } from './lib/descriptors.ts'
@@ -18,6 +19,7 @@ export interface RunningServer {
   readonly firstAdmin: FirstAdmin | null
   readonly deps: Awaited<ReturnType<typeof openDeps>>['deps']
   readonly housekeeping: Housekeeping
+  readonly keptBytes: KeptBytesCount
   /** From now on /readyz answers 503 and each answer ends its connection; all else goes on for SHUTDOWN_DELAY_MS. */
   announceStop(): Promise<void>
   /** Stops accepting, finishes requests, sends waiting mails, closes: 8.5 seconds at most, announceStop included. */
@@ -46,7 +48,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
   if (!options.sharePort) ensureFree(config)
   const shortage = descriptorShortage()
   if (shortage !== null) log.warn(shortage)
-  const { deps, housekeeping, close } = await openDeps(config, log, () => phase, options)
+  const { deps, housekeeping, keptBytes, close } = await openDeps(config, log, () => phase, options)
   const kind = config.databaseUrl === null ? 'embedded' : 'shared'
   try {
     const server = listen(createApp(deps), config, options.sharePort ?? false)
@@ -60,6 +62,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
     })
     const stopPolling = deps.revocations.poll(revocationsIntervalMs[kind])
     housekeeping.start(options.housekeepingTimes)
+    keptBytes.start()
     phase = 'serving'
     const delayMs = config.shutdownDelayMs ?? defaultShutdownDelayMs[kind]
     const leave = (): void => {
@@ -74,6 +77,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
       firstAdmin,
       deps,
       housekeeping,
+      keptBytes,
       ...shutdown({ server, deps, log, delayMs, leave, closeAll }),
     }
   } catch (error) {

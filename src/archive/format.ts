@@ -10,7 +10,7 @@
  * every byte before the trailer, which alone has the time of the export: equal data gives equal checksums.
  *
  * Never in an archive: sessions, codes and whatever else is in the store, mails that wait to be sent, the keys that sign
- * tokens, the installation's id, and when an installation learnt of a revocation (`at`, `transaction_id`), which an
+ * tokens, the installation's id, the bytes that lists and tenants keep, which are counted anew, and when an installation learnt of a revocation (`at`, `transaction_id`), which an
  * import sets anew: so running instances notice the row, and housekeeping keeps it for the life of the longest token.
  */
 import { type Static, Type } from '@sinclair/typebox'
@@ -54,6 +54,8 @@ export type TableName = Exclude<Tables['_']['name'], 'store_entries' | 'installa
 
 /** Columns that no archive contains, `tenant_id` aside. */
 interface LeftOut {
+  tenants: 'kept_bytes'
+  shopping_lists: 'text_bytes' | 'text_seq' | 'event_bytes' | 'counted_seq'
   revocations: 'at' | 'transaction_id'
 }
 

@@ -11,6 +11,7 @@ import { ConstraintError, StatementError } from '../db/errors.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { OperatorError } from '../errors.ts'
 import { auditStatement } from '../features/audit/entry.ts'
+import { textBytes } from '../features/list-changes/room.ts'
 import { ensureConsistent } from './consistency.ts'
 import { type ArchivedTenant, allRows, columnsOf, type RowCounts, type TableName } from './format.ts'
 import type { Archive, ArchiveRow } from './reader.ts'
@@ -58,6 +59,7 @@ export async function importTenant(
     await db.transaction({ tenantId: tenant.id }, async (query) => {
       const firstLines = await insertAll(query, archive, { tenant, credentials, ...options })
       await ensureConsistent(query, tenant.id)
+      await countText(query, tenant.id)
       verified = await countVerified(query, tenant.id)
       await query(sql`select set_config('app.scope', 'system', true)`)
       await ensureOwnRevocations(query, tenant.id, firstLines.get('revocations') ?? 0)
@@ -71,6 +73,18 @@ export async function importTenant(
   }
   return { tenant, rows: archive.counts, verified }
 }
+
+/** A list may hold more text than one can be given here: it comes as it was. */
+const countText = (query: Query, tenantId: string): Promise<unknown> =>
+  query(sql`
+    update shopping_lists l set text_seq = l.seq, text_bytes = c.bytes
+    from (
+      select s.id, coalesce(sum(${textBytes('i')}), 0) as bytes
+      from shopping_lists s
+      left join items i on i.tenant_id = s.tenant_id and i.list_id = s.id and i.deleted_at is null
+      where s.tenant_id = ${tenantId} group by s.id
+    ) c
+    where l.tenant_id = ${tenantId} and l.id = c.id`)
 
 async function countVerified(query: Query, tenantId: string): Promise<VerifiedAddresses> {
   const domains = await query(sql<VerifiedAddresses['domains'][number] & { total: number }>`

@@ -14,6 +14,7 @@ import {
   oneOf,
   optional,
   origins,
+  orOff,
   rateLimit,
   redisServer,
   type Setting,
@@ -182,6 +183,18 @@ export const settings = {
     '30',
     integer(1, 3650),
     'Days for which missed events of a list can be replayed.',
+  ),
+  tenantMaxLists: setting(
+    'TENANT_MAX_LISTS',
+    '10000',
+    orOff(integer(1, 100_000_000)),
+    'Lists that a tenant may keep, deleted ones included; off for no limit.',
+  ),
+  tenantMaxMb: setting(
+    'TENANT_MAX_MB',
+    '2048',
+    orOff(integer(1, 100_000_000)),
+    'Text of lists, items and events that a tenant may keep, in MiB, counted in the background within a minute; off for no limit.',
   ),
   auditRetentionDays: setting(
     'AUDIT_RETENTION_DAYS',

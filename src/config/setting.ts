@@ -56,6 +56,12 @@ export const integer =
     return value >= min && value <= max ? value : fail(`must be a whole number from ${min} to ${max}`)
   }
 
+/** Null for `off`. */
+export const orOff =
+  (parse: (raw: string) => number) =>
+  (raw: string): number | null =>
+    raw === 'off' ? null : parse(raw)
+
 export const oneOf =
   <const T extends string>(...choices: T[]) =>
   (raw: string): T =>

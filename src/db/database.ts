@@ -7,7 +7,8 @@ import type { SQL } from 'drizzle-orm'
  *   audit log and to the mails that wait, not read them
  * - 'streams', for comparing live streams with the database: the position of every list
  * - 'outbox', for sending mails: those of all tenants that wait
- * - 'housekeeping', for deleting what has expired: users, revocations, events and audit entries of all tenants
+ * - 'housekeeping', for deleting what has expired: users, revocations, events and audit entries of all tenants; it may
+ *   change lists, for their count of events' bytes
  *
  * A Caller (access/actor.ts) is a tenant's scope that also names its request.
  */

@@ -50,6 +50,8 @@ export const tenants = pgTable(
     isActive: boolean('is_active').notNull().default(true),
     /** Incremented when the tenant is deactivated: sessions and access tokens of an earlier epoch are invalid. */
     epoch: integer('epoch').notNull().default(0),
+    /** Of the text of its lists, items and events, as of the last count (housekeeping/kept-bytes.ts). */
+    keptBytes: bigint('kept_bytes', { mode: 'number' }).notNull().default(0),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -110,6 +112,12 @@ export const shoppingLists = pgTable(
     /** Items that are not deleted; maintained by features/list-changes/change.ts, under the row's lock. */
     itemCount: integer('item_count').notNull().default(0),
     pendingCount: integer('pending_count').notNull().default(0),
+    /** Of these items' text, as of event `text_seq`: the last one, unless a release wrote it that does not count. */
+    textBytes: bigint('text_bytes', { mode: 'number' }),
+    textSeq: bigint('text_seq', { mode: 'number' }),
+    /** Of the payloads of the events kept, up to `counted_seq` (-1: never); counted in the background. */
+    eventBytes: bigint('event_bytes', { mode: 'number' }).notNull().default(0),
+    countedSeq: bigint('counted_seq', { mode: 'number' }).notNull().default(-1),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
     deletedAt: moment('deleted_at'),
@@ -128,6 +136,10 @@ export const shoppingLists = pgTable(
     }),
     // A tenant admin's ?scope=all, most recently changed first.
     index('shopping_lists_recent').on(table.tenantId, table.updatedAt, table.id),
+    // What has changed since the last count, whoever changed it.
+    index('shopping_lists_uncounted')
+      .on(table.tenantId, table.id)
+      .where(sql`${table.countedSeq} <> ${table.seq}`),
   ],
 )
 

@@ -52,7 +52,7 @@ export async function measureRequests(seconds: number): Promise<Ratio[]> {
       keyed: null,
       ...internalSource,
     } as const
-    const writer = { db, publish: () => undefined }
+    const writer = { db, quotas: { lists: null, bytes: null }, publish: () => undefined }
     const listOf = (caller: number): string => lists[caller]?.id ?? ''
     // Keeps the lists below their limit for the whole run.
     const empty = () =>

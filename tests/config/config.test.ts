@@ -19,6 +19,8 @@ test('all faults are reported together, each by its variable, and no others', ()
     SUPER_ADMIN_PASSWORD: 'a long enough passphrase',
     TRUST_PROXY: '10.0.0.0/99',
     RATE_LIMIT_AUTH: '10/fortnight',
+    TENANT_MAX_LISTS: '0',
+    TENANT_MAX_MB: 'none',
     EMAIL_FROM: 'nobody',
     REDIS_URL: 'redis://127.0.0.1/abc',
     METRICS_PORT: '70000',
@@ -32,10 +34,13 @@ test('all faults are reported together, each by its variable, and no others', ()
     'SUPER_ADMIN_EMAIL',
     'TRUST_PROXY',
     'RATE_LIMIT_AUTH',
+    'TENANT_MAX_LISTS',
+    'TENANT_MAX_MB',
     'METRICS_PORT',
   ])
   for (const address of ['redis://db', 'redis://db/', 'rediss://user:word@db:6380/15'])
     expect(faultsOf({ REDIS_URL: address })).toEqual([])
+  expect(faultsOf({ TENANT_MAX_LISTS: 'off', TENANT_MAX_MB: 'off' })).toEqual([])
 })
 
 test('a pair of settings with one missing is reported', () => {

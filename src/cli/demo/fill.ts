@@ -69,7 +69,7 @@ async function makeList(
   friend: Caller,
   sample: (typeof sampleLists)[number],
 ): Promise<void> {
-  const { body } = await createList(deps.db, owner, { name: sample.name, description: sample.description })
+  const { body } = await createList(deps, owner, { name: sample.name, description: sample.description })
   const listId = String(JSON.parse(body).id)
   const invited = {
     tenantId: owner.tenantId,

@@ -4,9 +4,12 @@
  *
  * A list's last expired event stays: paging through lists that change meanwhile depends on it (lists/reading.ts). So
  * each round walks past one row per list.
+ *
+ * They no longer count as kept. Those that are not counted yet, after an upgrade or an import, stay until they are.
  */
 import { sql } from 'drizzle-orm'
 import { type Bounds, type CleanupTask, daysBefore } from './expired-rows.ts'
+import { eventBytes } from './kept-bytes.ts'
 
 interface Position {
   removed: number
@@ -37,8 +40,15 @@ export function expiredEvents({ now, batchSize }: Bounds, retentionDays: number)
             where e.tenant_id = o.tenant_id and e.list_id = o.list_id and e.seq = o.seq and exists (
               select from list_events n
               where n.tenant_id = o.tenant_id and n.list_id = o.list_id and n.seq = o.seq + 1 and n.at < ${expired}
+            ) and exists (
+              select from shopping_lists l
+              where l.tenant_id = o.tenant_id and l.id = o.list_id and l.counted_seq >= o.seq
             )
-            returning 1
+            returning e.tenant_id, e.list_id, ${eventBytes('e')} as bytes
+          ), freed as (
+            update shopping_lists l set event_bytes = l.event_bytes - g.bytes
+            from (select tenant_id, list_id, sum(bytes) as bytes from gone group by tenant_id, list_id) g
+            where l.tenant_id = g.tenant_id and l.id = g.list_id
           )
           select (select count(*)::int from gone) as removed, (select count(*)::int from old) as seen,
             at::text as at, tenant_id, list_id, seq::text as seq

@@ -19,6 +19,7 @@ import {
   oldRevocations,
   oldSpentInvitations,
 } from './expired-rows.ts'
+import type { KeptBytesCount } from './kept-bytes.ts'
 import { createLock, LockedElsewhere } from './lock.ts'
 import { announceRemovals, type NoticeDeps } from './removal-notices.ts'
 import { newRound, type Round } from './round.ts'
@@ -31,6 +32,7 @@ export interface HousekeepingOptions {
   store: NoticeDeps['store']
   mailer: NoticeDeps['mailer']
   limits: NoticeDeps['limits']
+  keptBytes: Pick<KeptBytesCount, 'count'>
   log: Logger
   /** Called after every round. */
   observe?: (round: Round) => void
@@ -85,6 +87,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
   const runTasks = async (round: Round): Promise<void> => {
     const bounds: Bounds = { now, batchSize }
     const refusalsDays = Math.min(config.auditRefusalsRetentionDays, config.auditRetentionDays)
+    await options.keptBytes.count()
     await runTask(expiredEvents(bounds, config.eventRetentionDays), round)
     await runTask(oldKeyedCalls(bounds, config.eventRetentionDays), round)
     await runTask(expiredStoreEntries(bounds), round)

@@ -115,7 +115,15 @@ export const addItems = operation(
       schema: OneOrManyAdded,
     },
     alsoOk: [{ status: 200, description: 'They existed already.', schema: OneOrManyAdded }],
-    errors: ['idempotency_conflict', 'not_found', 'forbidden', 'list_full', 'id_conflict', 'id_deleted'],
+    errors: [
+      'idempotency_conflict',
+      'not_found',
+      'forbidden',
+      'list_full',
+      'tenant_full',
+      'id_conflict',
+      'id_deleted',
+    ],
   },
 )
 
@@ -155,7 +163,14 @@ export const changeItem = operation(
       'Only the fields that are sent change. A change that changes nothing makes no event and no new version.',
     request: { status: 'purchased' },
     ok: { status: 200, description: 'As it is now.', schema: Item },
-    errors: ['idempotency_conflict', 'not_found', 'forbidden', 'version_mismatch'],
+    errors: [
+      'idempotency_conflict',
+      'not_found',
+      'forbidden',
+      'version_mismatch',
+      'list_full',
+      'tenant_full',
+    ],
   },
 )
 

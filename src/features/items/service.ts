@@ -11,11 +11,10 @@ import { newId } from '../../lib/ids.ts'
 import { changeList, type ListWriter } from '../list-changes/change.ts'
 import { isKeyed } from '../list-changes/keyed-calls.ts'
 import type { Precondition } from '../list-changes/precondition.ts'
+import { isListFull, isTenantFull, maxItemsPerList, type Quotas, textBytes } from '../list-changes/room.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { itemJson } from '../list-changes/wire.ts'
 import { ItemChange, type ItemQuery, NewItem } from './model.ts'
-
-export const maxItemsPerList = 5000
 
 export interface ItemAnswer {
   body: string
@@ -34,7 +33,7 @@ export interface AddedAnswer {
 /**
  * Adds one item or several, all or none, after the last one unless they bring a position.
  * @param shape whether the answer is the item itself or `{data: [...]}`
- * @throws AppError not_found, forbidden, id_conflict, id_deleted, list_full
+ * @throws AppError not_found, forbidden, id_conflict, id_deleted, list_full, tenant_full
  */
 export async function addItems(
   writer: ListWriter,
@@ -43,7 +42,7 @@ export async function addItems(
   newItems: readonly NewItem[],
   shape: 'one' | 'many',
 ): Promise<AddedAnswer> {
-  const add = () => changeList(writer, addition(actor, listId, newItems, shape))
+  const add = () => changeList(writer, addition(writer.quotas, actor, listId, newItems, shape))
   return add().catch((error: unknown) => {
     // A writer of another list took the same id at this moment; now its owner can be seen.
     if (error instanceof ConstraintError && error.constraint === 'items_pkey') return add()
@@ -51,7 +50,13 @@ export async function addItems(
   })
 }
 
-const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], shape: 'one' | 'many') => {
+const addition = (
+  quotas: Quotas,
+  actor: Caller,
+  listId: string,
+  newItems: readonly NewItem[],
+  shape: 'one' | 'many',
+) => {
   const rows = JSON.stringify(newItems.map((item) => ({ ...item, id: item.id ?? newId() })))
   const all = sql`(select * from added union all select * from existing)`
   // A repeat brings new ids where the client left them to the service.
@@ -59,6 +64,8 @@ const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], s
     ? sql`select id, ordinal from wanted union
         select s.id, s.ordinal from keyed, unnest(keyed.subjects) with ordinality as s (id, ordinal)`
     : sql`select id, ordinal from wanted`
+  const textGrowth = sql`select coalesce(sum(${textBytes('w')}), 0) from wanted w
+    where not exists (select from existing e where e.id = w.id)`
   return {
     actor,
     list: sql`${listId}::uuid`,
@@ -78,7 +85,9 @@ const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], s
     refuse: {
       id_deleted: sql`exists (select from existing where deleted_at is not null)`,
       id_conflict: sql`exists (select from existing e where e.list_id <> t.id or e.added_by <> ${actor.userId})`,
-      list_full: sql`t.item_count + (select count(*) from wanted) - (select count(*) from existing) > ${maxItemsPerList}::int`,
+      list_full: sql`t.item_count + (select count(*) from wanted) - (select count(*) from existing) > ${maxItemsPerList}::int
+        or ${isListFull(textGrowth)}`,
+      tenant_full: isTenantFull(actor, quotas, textGrowth),
     },
     steps: sql`, fresh as (
         select w.*, row_number() over (partition by w.position is null order by w.ordinal) as place
@@ -104,6 +113,7 @@ const addition = (actor: Caller, listId: string, newItems: readonly NewItem[], s
     },
     counters: sql`, item_count = l.item_count + (select count(*) from added),
       pending_count = l.pending_count + (select count(*) from added)`,
+    textGrowth,
     answer:
       shape === 'one'
         ? sql<AddedAnswer>`(select ${itemJson('i')} from ${all} i)::text as body,
@@ -160,7 +170,7 @@ const changedNames = eachChangeable(
 )
 const assigned = eachChangeable((name) => `${name} = w.${name}`)
 
-/** @throws AppError not_found, forbidden, version_mismatch */
+/** @throws AppError not_found, forbidden, version_mismatch, list_full, tenant_full */
 export const changeItem = (
   writer: ListWriter,
   actor: Caller,
@@ -168,16 +178,21 @@ export const changeItem = (
   change: ItemChange,
   demanded: Precondition | null,
 ): Promise<ItemAnswer> => {
+  const textGrowth = sql`select ${textBytes('w')} - ${textBytes('i')} from wanted w, item i`
   return changeList(writer, {
     actor,
     list: listOf(actor, itemId),
     permission: 'edit',
     what: 'item',
     precondition: unchangedSince(demanded),
-    inputs: theItem(actor, itemId),
-    steps: sql`, wanted as (
+    inputs: sql`${theItem(actor, itemId)}, wanted as (
         select ${patched} from item i, (select ${JSON.stringify(change)}::jsonb as patch) p
-      ), difference as (
+      )`,
+    refuse: {
+      list_full: isListFull(textGrowth),
+      tenant_full: isTenantFull(actor, writer.quotas, textGrowth),
+    },
+    steps: sql`, difference as (
         select array_remove(array[${changedNames}], null) as fields from wanted w, item i
       ), updated as (
         update items i set ${assigned},
@@ -197,6 +212,7 @@ export const changeItem = (
     },
     counters: sql`, pending_count = l.pending_count
       + coalesce((select (u.status = 'pending')::int - (i.status = 'pending')::int from updated u, item i), 0)`,
+    textGrowth,
     answer: sql<ItemAnswer>`
       coalesce((select ${itemJson('u')} from updated u), (select ${itemJson('i')} from item i))::text as body,
       coalesce((select version from updated), (select version from item)) as tag`,
@@ -249,6 +265,7 @@ const removal = (actor: Caller, which: SQL) => ({
   },
   counters: sql`, item_count = l.item_count - (select count(*) from removed),
     pending_count = l.pending_count - (select count(*) from removed where status = 'pending')`,
+  textGrowth: sql`select -coalesce(sum(${textBytes('r')}), 0) from removed r`,
   subjects: sql`(select array_agg(r.id) from removed r)`,
   answer: sql<{
     deleted: number

@@ -17,6 +17,7 @@ import { chain, type EventType, type eventFields, type ListEvent, type ListKey }
 import { actionId, findEarlierCall, isKeyed, isKeyTaken, keepCall, keyedCte } from './keyed-calls.ts'
 import type { Precondition } from './precondition.ts'
 import { type Current, isRefusal, type Refusal, refusal } from './refusals.ts'
+import { listTextBytes, type Quotas } from './room.ts'
 import { writeInTurn } from './turns.ts'
 import { visible } from './visible-lists.ts'
 import { eventJson, eventMark, lastMark, listJson } from './wire.ts'
@@ -54,6 +55,8 @@ export interface ListChange<Answer> {
   own?: OwnChange
   /** Further columns of the list's row, over `l` and `ok`; begins with a comma. */
   counters?: SQL
+  /** By how many bytes the text of its items grows. */
+  textGrowth?: SQL
   /** Its entry in the audit trail, written once for each row of `from`. */
   audit?: Pick<AuditEntry, 'action' | 'target' | 'details'> & { from: SQL }
   /** The items that the change adds or deletes, as an array of ids over `steps`, for a repeat of the call. */
@@ -84,9 +87,10 @@ export interface OwnChange {
   set: SQL
 }
 
-/** What a writer of lists needs: the database, and whom to notify after the commit. */
+/** What a writer of lists needs: the database, what tenants may keep, and whom to notify after the commit. */
 export interface ListWriter {
   db: Database
+  quotas: Quotas
   publish: (list: ListKey, events: readonly ListEvent[], requestId: string | null) => void
 }
 
@@ -154,7 +158,8 @@ const statement = <Answer>(change: ListChange<Answer>): SQL<Row<Answer>> => sql<
   , bumped as (
     update shopping_lists l set seq = l.seq + n.events,
       updated_at = greatest(l.updated_at + interval '1 millisecond', clock_timestamp()),
-      mark = event_mark(action.id, l.id, l.seq, null), mark_seq = l.seq + n.events${setOfOwn(change)}${change.counters ?? sql``}
+      mark = event_mark(action.id, l.id, l.seq, null), mark_seq = l.seq + n.events,
+      text_bytes = ${listTextBytes('ok')} + (${change.textGrowth ?? sql`0`}), text_seq = l.seq + n.events${setOfOwn(change)}${change.counters ?? sql``}
     from ok, action, (select (${eventCount(change)})::int as events) n
     where l.tenant_id = ok.tenant_id and l.id = ok.id and n.events > 0
     returning l.*

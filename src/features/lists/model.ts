@@ -177,7 +177,7 @@ export const createList = operation(
     description: 'Its creator is its owner. A client that chooses the `id` may repeat the request.',
     ok: { status: 201, description: 'Created.', schema: List },
     alsoOk: [{ status: 200, description: 'It existed already.', schema: List }],
-    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'id_conflict', 'id_deleted'],
+    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'id_conflict', 'id_deleted', 'tenant_full'],
   },
 )
 
@@ -219,7 +219,7 @@ export const changeList = operation(
     id: 'changeList',
     summary: "Change a list's name or description",
     ok: { status: 200, description: 'As it is now.', schema: List },
-    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'version_mismatch'],
+    errors: ['idempotency_conflict', 'forbidden', 'not_found', 'version_mismatch', 'tenant_full'],
   },
 )
 

@@ -18,7 +18,7 @@ export const listRoutes = (deps: ListDeps) => {
     .post(
       '/',
       async ({ actor, body }) => {
-        const { body: text, tag, created } = await createList(db, actor, body)
+        const { body: text, tag, created } = await createList(deps, actor, body)
         return json(text, { status: created ? 201 : 200, tag })
       },
       model.createList,

@@ -15,6 +15,7 @@ import {
 } from '../list-changes/keyed-calls.ts'
 import type { Precondition } from '../list-changes/precondition.ts'
 import { refusal } from '../list-changes/refusals.ts'
+import { isTenantFull, type Quotas } from '../list-changes/room.ts'
 import { visible } from '../list-changes/visible-lists.ts'
 import { listJson } from '../list-changes/wire.ts'
 import type { ListFieldsChange, NewList } from './model.ts'
@@ -34,34 +35,50 @@ interface Existing extends ListAnswer {
 /**
  * The creator is the owner. A repeat of the request, with the same id or the same key, returns what exists, `created`
  * being false.
- * @throws AppError id_conflict, id_deleted, idempotency_conflict; not_found when the repeat's list can no longer be seen
+ * @throws AppError id_conflict, id_deleted, idempotency_conflict, tenant_full; not_found when the repeat's list can no
+ * longer be seen
  */
 export async function createList(
-  db: Database,
+  writer: Pick<ListWriter, 'db' | 'quotas'>,
   actor: Caller,
   input: NewList,
 ): Promise<ListAnswer & { created: boolean }> {
+  const { db, quotas } = writer
   const earlier = await findEarlierCall(db, actor)
   if (earlier) return { ...(await madeBefore(db, actor, earlier)), created: false }
   const id = input.id ?? newId()
   try {
-    const [made] = await db.write(actor, creation(actor, id, input))
+    const [made] = await db.write(actor, creationLock(actor), creation(quotas, actor, id, input))
     if (made) return { ...made, created: true }
   } catch (error) {
-    if (isKeyTaken(error)) return await createList(db, actor, input)
+    if (isKeyTaken(error)) return await createList(writer, actor, input)
     if (!(error instanceof ConstraintError && error.constraint === 'shopping_lists_pkey')) throw error
   }
   const existing = await findExisting(db, actor, id)
-  if (existing?.deleted) throw refusal('id_deleted')
-  if (!existing?.visible || !existing.mine) throw refusal('id_conflict')
+  if (!existing) throw refusal('tenant_full')
+  if (existing.deleted) throw refusal('id_deleted')
+  if (!existing.visible || !existing.mine) throw refusal('id_conflict')
   return { body: existing.body, tag: existing.tag, created: false }
 }
 
-const creation = (actor: Caller, id: string, { name, description = null }: NewList): SQL<ListAnswer> => {
+/** A tenant's lists are created one after the other, so that each is counted by the next. */
+const creationLock = ({ tenantId }: Caller): SQL =>
+  sql`select from tenants where id = ${tenantId} for no key update`
+
+/** Nothing is made in a tenant that is full. */
+const creation = (
+  quotas: Quotas,
+  actor: Caller,
+  id: string,
+  { name, description = null }: NewList,
+): SQL<ListAnswer> => {
   const { tenantId, userId } = actor
+  const kept = sql`select from shopping_lists where tenant_id = ${tenantId} limit ${quotas.lists}::bigint`
   return sql<ListAnswer>`with made as (
       insert into shopping_lists (tenant_id, id, name, description, owner_id, created_by, created_at, updated_at)
-      values (${tenantId}, ${id}, ${name}, ${description}, ${userId}, ${userId}, now(), now())
+      select ${tenantId}::uuid, ${id}::uuid, ${name}::text, ${description}::text, ${userId}::uuid, ${userId}::uuid, now(), now()
+      where not ${isTenantFull(actor, quotas, sql`1`)}
+        and (${quotas.lists}::bigint is null or (select count(*) from (${kept}) k) < ${quotas.lists}::bigint)
       returning *
     ), owner as (
       insert into list_members (tenant_id, list_id, user_id, role)
@@ -102,7 +119,7 @@ const bumpedOrAsItWas: SQL<ListAnswer> = sql<ListAnswer>`
   coalesce((select ${listJson('b')} from bumped b), (select ${listJson('t')} from target t))::text as body,
   coalesce((select version from bumped), (select version from target)) as tag`
 
-/** @throws AppError not_found, forbidden, version_mismatch */
+/** @throws AppError not_found, forbidden, version_mismatch, tenant_full */
 export const changeListFields = (
   writer: ListWriter,
   actor: Caller,
@@ -116,11 +133,18 @@ export const changeListFields = (
     permission: 'manage',
     what: 'list',
     precondition: unchangedSince(demanded),
-    steps: sql`, wanted as (
-        select case when p.patch ? 'name' then p.patch ->> 'name' else ok.name end as name,
-          case when p.patch ? 'description' then p.patch ->> 'description' else ok.description end as description
-        from ok, (select ${JSON.stringify(change)}::jsonb as patch) p
+    inputs: sql`, wanted as (
+        select case when p.patch ? 'name' then p.patch ->> 'name' else t.name end as name,
+          case when p.patch ? 'description' then p.patch ->> 'description' else t.description end as description
+        from target t, (select ${JSON.stringify(change)}::jsonb as patch) p
       )`,
+    refuse: {
+      tenant_full: isTenantFull(
+        actor,
+        writer.quotas,
+        sql`select octet_length(concat(w.name, w.description)) - octet_length(concat(t.name, t.description)) from wanted w`,
+      ),
+    },
     own: {
       type: 'list_updated',
       when: sql`exists (select from ok, wanted w

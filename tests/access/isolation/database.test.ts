@@ -29,6 +29,7 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     tenants: ['reads', 'locks'],
     // Only unverified users can be deleted, and there are none here.
     users: ['reads', 'changes', 'locks'],
+    shopping_lists: ['reads', 'changes', 'locks'],
     list_events: ['reads', 'clears'],
     keyed_calls: ['reads', 'clears'],
     revocations: ['reads', 'locks', 'clears'],

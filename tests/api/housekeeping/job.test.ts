@@ -28,6 +28,7 @@ const setUp = (step: () => Promise<void> = async () => undefined) => {
     store: { compareAndSet: async () => true },
     mailer: { deliver: async () => true },
     limits: { mayMail: async () => true },
+    keptBytes: { count: async () => undefined },
     log,
     observe: (round) => rounds.push(round),
   })

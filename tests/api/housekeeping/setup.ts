@@ -16,13 +16,13 @@ export const inDays = (days: number): SQL =>
 
 /** This server's job, with overrides. */
 export const housekeepingOf = (
-  { running: { deps }, log, environment }: TestServer,
+  { running: { deps, keptBytes }, log, environment }: TestServer,
   options: Partial<HousekeepingOptions> = {},
 ): Housekeeping => {
   const { db, store, limits } = deps
   const config = loadConfig(environment)
   const mailer = createMailer({ config, dataDir: config.dataDir, log })
-  return createHousekeeping({ config, db, store, mailer, limits, log, ...options })
+  return createHousekeeping({ config, db, store, mailer, limits, keptBytes, log, ...options })
 }
 
 export const roundIn = (server: TestServer, days: number, options: Partial<HousekeepingOptions> = {}) =>

@@ -27,7 +27,7 @@ const at = '2026-01-02T03:04:05.678Z'
 
 /** A value other than the default in every column of every table. */
 const inserts = [
-  `insert into tenants values ('${tenant}', 'Bäckerei', 'backerei', false, 3, '${at}', '${at}')`,
+  `insert into tenants values ('${tenant}', 'Bäckerei', 'backerei', false, 3, '${at}', '${at}', 17)`,
   ...[tenant, platform].map(
     (home) =>
       `insert into users (tenant_id, id, email, full_name, role, password_hash, is_active, email_verified, token_epoch,
@@ -36,7 +36,7 @@ const inserts = [
          'hash', false, true, 4, 5, '${at}', '${at}', '${at}')`,
   ),
   `insert into shopping_lists values ('${tenant}', '${list}', 'Weekend', 'A note', '${user}', '${user}', 7, 8, 9, 10,
-     '${at}', '${at}', '${at}', '9f3ac01b', 7)`,
+     '${at}', '${at}', '${at}', '9f3ac01b', 7, 18, 7, 19, 6)`,
   `insert into list_members values ('${tenant}', '${list}', '${user}', 'owner', '${at}')`,
   `insert into items values ('${tenant}', '${item}', '${list}', 'Milk', 1.125, 'l', 'note', 'dairy', 'purchased', 'a0',
      '${user}', '${user}', '${user}', '${at}', 11, '${at}', '${at}', '${at}')`,

@@ -230,6 +230,7 @@ describePrivatePostgres('databases of one server', () => {
       store: createTableStore(db),
       mailer: { deliver: async () => true },
       limits: { mayMail: async () => true },
+      keptBytes: { count: async () => undefined },
       log,
     })
     const owner = connect(url)
