@@ -84,8 +84,9 @@ function parse(bytes: Uint8Array): unknown {
 
 const verbatim: ReadonlySet<string> = new Set(['password', 'current_password', 'new_password'])
 
-/** A list beyond it is refused before the schemas see it: they walk the whole value once for every fault in it. */
+/** What is larger is refused before the schemas see it: they walk the whole value once for every fault in it. */
 const maxEntries = 1000
+const maxFields = 100
 /** In UTF-16 units; no field takes as much. */
 const maxTextLength = 16_384
 /** A body of nothing but accents takes 50 ms to normalise: others get their turn each time so much is done. */
@@ -109,13 +110,17 @@ interface Place {
   within: Place | null
 }
 
-/** Last first, as they are taken from the end. */
-const placesIn = (holder: object, within: Place | null): Place[] =>
-  Object.entries(holder)
-    .map(([name, value]) => ({ holder, name, value, within }))
-    .reverse()
+/** Last first, as they are taken from the end. @throws AppError invalid */
+function placesIn(holder: object, within: Place | null): Place[] {
+  if (Array.isArray(holder) && holder.length > maxEntries)
+    throw invalidField(pathOf(within), `must not have more than ${maxEntries} entries`)
+  const entries = Object.entries(holder)
+  if (!Array.isArray(holder) && entries.length > maxFields)
+    throw invalidField(pathOf(within), `must not have more than ${maxFields} fields`)
+  return entries.map(([name, value]) => ({ holder, name, value, within })).reverse()
+}
 
-/** @throws AppError invalid (422) for too long a list or text, or too long a run of combining marks */
+/** @throws AppError invalid (422) for what is too large, too long, or has too long a run of combining marks */
 async function normalise(body: object): Promise<void> {
   const open = placesIn(body, null)
   let units = 0
@@ -135,8 +140,6 @@ async function normalise(body: object): Promise<void> {
       if (clean !== value)
         Object.defineProperty(holder, name, { value: clean, enumerable: true, writable: true })
     } else if (typeof value === 'object' && value !== null) {
-      if (Array.isArray(value) && value.length > maxEntries)
-        throw invalidField(pathOf(place), `must not have more than ${maxEntries} entries`)
       open.push(...placesIn(value, place))
     }
   }
