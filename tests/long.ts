@@ -9,6 +9,7 @@ const faultRounds = process.env['MINIMART_FAULT_ROUNDS'] ?? '100'
 const suite = (...files: string[]): string[] => ['tests/run.ts', ...files]
 const steps: [what: string, command: string[]][] = [
   ['generated requests', suite('tests/http/fuzz/fuzz.test.ts')],
+  ['the worst inputs', suite('tests/http/worst-inputs.test.ts')],
   ['isolation, statement by statement on both databases', suite('tests/access/isolation/mutation.test.ts')],
   ['100,000 revocations', suite('tests/access/revocations-many.test.ts')],
   ['kill -9 under writes', suite('tests/db/embedded/durability.test.ts')],

@@ -6,8 +6,10 @@
  * A fault is passed on as a BodyFault in place of the body, which no schema accepts: the caller is authenticated first,
  * and a stranger learns nothing about their JSON.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError, invalidField } from '../errors.ts'
 import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
+import { outlineOf } from './json-outline.ts'
 
 export const maxBodyBytes = 1024 * 1024
 
@@ -35,7 +37,10 @@ export async function readJson(request: Request): Promise<unknown> {
         'Send a JSON body in UTF-8, not compressed, with Content-Type: application/json.',
       ),
     )
-  const body = parse(bytes)
+  const outline = outlineOf(bytes)
+  if (outline === 'too deep') return new BodyFault(invalidField('body', 'is nested too deeply'))
+  if (outline === 'too much') return new BodyFault(invalidField('body', 'holds too many values'))
+  const body = outline === 'malformed' ? undefined : parse(bytes)
   if (body === undefined)
     return new BodyFault(new AppError('malformed_json', 'The body is not well-formed JSON in UTF-8.'))
   if (typeof body !== 'object' || body === null || Array.isArray(body))
@@ -79,45 +84,82 @@ function parse(bytes: Uint8Array): unknown {
 
 const verbatim: ReadonlySet<string> = new Set(['password', 'current_password', 'new_password'])
 
-/**
- * Bodies of this API nest three levels deep and hold lists of up to 200. Whatever goes far beyond is refused before the
- * schemas see it: they walk the whole value once for every fault in it.
- */
-const maxDepth = 8
+/** What is larger is refused before the schemas see it: they walk the whole value once for every fault in it. */
 const maxEntries = 1000
+const maxFields = 100
+/** In UTF-16 units; no field takes as much. */
+const maxTextLength = 16_384
+/** A body of nothing but accents takes 50 ms to normalise: others get their turn each time so much is done. */
+const unitsPerTurn = 65_536
 
-function cleaned(body: object): unknown {
+async function cleaned(body: object): Promise<unknown> {
   try {
-    return normalise(body)
+    await normalise(body)
+    return body
   } catch (error) {
     if (error instanceof AppError) return new BodyFault(error)
     throw error
   }
 }
 
-/** @throws AppError invalid (422) for too deep a nesting, too long a list or too long a run of combining marks */
-function normalise(value: unknown, path: readonly string[] = []): unknown {
-  if (typeof value === 'string') {
-    if (!isStreamSafe(value)) throw tooManyMarks(path)
-    const text = value.normalize('NFC')
-    return verbatim.has(path.at(-1) ?? '') ? text : text.replaceAll('\r\n', '\n').trim()
-  }
-  if (typeof value !== 'object' || value === null) return value
-  if (path.length > maxDepth) throw invalidField(path.join('.'), 'is nested too deeply')
-  if (Array.isArray(value) && value.length > maxEntries)
-    throw invalidField(path.join('.'), `must not have more than ${maxEntries} entries`)
-  // Changed in place: a copy would lose a key like __proto__, or worse, apply it.
-  for (const [name, inner] of Object.entries(value)) {
-    if (!isStreamSafe(name)) throw tooManyMarks(path)
-    const clean = normalise(inner, [...path, name])
-    if (clean !== inner)
-      Object.defineProperty(value, name, { value: clean, enumerable: true, writable: true })
-  }
-  return value
+/** A value in a body, and where it stands. */
+interface Place {
+  holder: object
+  name: string
+  value: unknown
+  within: Place | null
 }
 
-const tooManyMarks = (path: readonly string[]): AppError =>
-  invalidField(
-    path.join('.') || 'body',
-    `must not have more than ${maxCombiningMarks} combining marks in a row`,
-  )
+/** Last first, as they are taken from the end. @throws AppError invalid */
+function placesIn(holder: object, within: Place | null): Place[] {
+  if (Array.isArray(holder) && holder.length > maxEntries)
+    throw invalidField(pathOf(within), `must not have more than ${maxEntries} entries`)
+  const entries = Object.entries(holder)
+  if (!Array.isArray(holder) && entries.length > maxFields)
+    throw invalidField(pathOf(within), `must not have more than ${maxFields} fields`)
+  return entries.map(([name, value]) => ({ holder, name, value, within })).reverse()
+}
+
+/** @throws AppError invalid (422) for what is too large, too long, or has too long a run of combining marks */
+async function normalise(body: object): Promise<void> {
+  const open = placesIn(body, null)
+  let units = 0
+  for (let place = open.pop(); place; place = open.pop()) {
+    const { holder, name, value, within } = place
+    const text = typeof value === 'string' ? value : ''
+    units += name.length + text.length
+    if (units > unitsPerTurn) {
+      units = 0
+      await nextTurn()
+    }
+    checkText(name, within)
+    if (typeof value === 'string') {
+      checkText(value, place)
+      const clean = cleanText(name, value)
+      // Changed in place: a copy would lose a key like __proto__, or worse, apply it.
+      if (clean !== value)
+        Object.defineProperty(holder, name, { value: clean, enumerable: true, writable: true })
+    } else if (typeof value === 'object' && value !== null) {
+      open.push(...placesIn(value, place))
+    }
+  }
+}
+
+function cleanText(name: string, value: string): string {
+  const text = value.normalize('NFC')
+  return verbatim.has(name) ? text : text.replaceAll('\r\n', '\n').trim()
+}
+
+/** @param place of a value; of a key, what holds it */
+function checkText(text: string, place: Place | null): void {
+  if (!isStreamSafe(text.slice(0, maxTextLength)))
+    throw invalidField(pathOf(place), `must not have more than ${maxCombiningMarks} combining marks in a row`)
+  if (text.length > maxTextLength)
+    throw invalidField(pathOf(place), `must not be longer than ${maxTextLength} characters`)
+}
+
+function pathOf(place: Place | null): string {
+  const path: string[] = []
+  for (let at = place; at; at = at.within) path.unshift(at.name)
+  return path.join('.') || 'body'
+}
