@@ -47,6 +47,9 @@ export function networksOf(address: string): [string, ...string[]] {
   return [network(d, 64), network(d & 0xff00, 56), network(0, 48)]
 }
 
+export const isLoopback = (address: string): boolean =>
+  ipaddr.isValid(address) && ipaddr.parse(address).range() === 'loopback'
+
 /** The block that refusals are counted by: the /24 of an IPv4 address, the /48 of an IPv6 one, which is a site's. */
 export function blockOf(address: string): string {
   if (ipaddr.IPv6.isValid(address)) return `${ipaddr.IPv6.networkAddressFromCIDR(`${address}/48`)}/48`

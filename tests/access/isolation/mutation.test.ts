@@ -161,7 +161,8 @@ describeBackends('isolation by one layer', (backend) => {
     }
     await setRowSecurity(mirror.server, true)
     expect(unseen, repeat).toEqual([])
-    expect(leaks).toBeGreaterThan(20 / oneIn)
+    // The first third that one meets may be a harmless one.
+    expect(leaks).toBeGreaterThan(isLong ? 20 : 3)
   })
 
   afterAll(async () => {
