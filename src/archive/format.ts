@@ -10,8 +10,9 @@
  * every byte before the trailer, which alone has the time of the export: equal data gives equal checksums.
  *
  * Never in an archive: sessions, codes and whatever else is in the store, mails that wait to be sent, the keys that sign
- * tokens, the installation's id, the bytes that lists and tenants keep, which are counted anew, and when an installation learnt of a revocation (`at`, `transaction_id`), which an
- * import sets anew: so running instances notice the row, and housekeeping keeps it for the life of the longest token.
+ * tokens, the installation's id, the bytes that lists and tenants keep, which are counted anew, and when an installation
+ * learnt of a revocation (`at`, `transaction_id`), which an import sets anew: so running instances notice the row, and
+ * housekeeping keeps it for the life of the longest token.
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'

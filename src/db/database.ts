@@ -5,7 +5,7 @@ import type { SQL } from 'drizzle-orm'
  * - a tenant's scope: that tenant's rows
  * - 'system', for sign-in and the platform's routes: tenants, users and revocations of all tenants; it may add to the
  *   audit log and to the mails that wait, not read them
- * - 'streams', for comparing live streams with the database: the position of every list
+ * - 'streams', for comparing live streams with the database, and finding what is to be counted: every list and event
  * - 'outbox', for sending mails: those of all tenants that wait
  * - 'housekeeping', for deleting what has expired: users, revocations, events and audit entries of all tenants; it may
  *   change lists, for their count of events' bytes

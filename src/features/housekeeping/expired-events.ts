@@ -40,9 +40,8 @@ export function expiredEvents({ now, batchSize }: Bounds, retentionDays: number)
             where e.tenant_id = o.tenant_id and e.list_id = o.list_id and e.seq = o.seq and exists (
               select from list_events n
               where n.tenant_id = o.tenant_id and n.list_id = o.list_id and n.seq = o.seq + 1 and n.at < ${expired}
-            ) and exists (
-              select from shopping_lists l
-              where l.tenant_id = o.tenant_id and l.id = o.list_id and l.counted_seq >= o.seq
+            ) and o.seq <= (
+              select l.counted_seq from shopping_lists l where l.tenant_id = o.tenant_id and l.id = o.list_id
             )
             returning e.tenant_id, e.list_id, ${eventBytes('e')} as bytes
           ), freed as (

@@ -8,7 +8,7 @@ const messages = {
   id_deleted: 'What had this id has been deleted.',
   idempotency_conflict: 'You have used this Idempotency-Key for another call.',
   list_full: 'A list holds at most 5,000 items and 4 MiB of their text.',
-  tenant_full: 'Your organisation keeps as much as it may; deleting makes room.',
+  tenant_full: 'Your organisation keeps as many lists, or as much text, as it may.',
   already_member: 'They are already a member of this list.',
   owner_must_hand_over: 'The owner must hand the list over to another member first.',
   member_deactivated: 'A deactivated user cannot own a list.',

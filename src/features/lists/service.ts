@@ -48,7 +48,8 @@ export async function createList(
   if (earlier) return { ...(await madeBefore(db, actor, earlier)), created: false }
   const id = input.id ?? newId()
   try {
-    const [made] = await db.write(actor, creationLock(actor), creation(quotas, actor, id, input))
+    const scope = { ...actor, row: { name: actor.tenantId } }
+    const [made] = await db.write(scope, creationLock(actor), creation(quotas, actor, id, input))
     if (made) return { ...made, created: true }
   } catch (error) {
     if (isKeyTaken(error)) return await createList(writer, actor, input)

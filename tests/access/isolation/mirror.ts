@@ -49,6 +49,8 @@ export async function makeMirror(server: TestServer): Promise<Mirror> {
   // Made last, so that a socket cannot refuse their tokens merely for being older.
   const theirs = await makeHalf(server, shared)
   await allMailed(server)
+  // Later it would look like a change of theirs.
+  await server.running.keptBytes.count()
   return { server, mine, theirs }
 }
 
