@@ -14,6 +14,7 @@ import type { Tracing } from '../tracing/tracing.ts'
 import type { DatabaseAdapter, MigrationConnection } from './database.ts'
 import { startCheckpoints } from './embedded/checkpoints.ts'
 import { createEmbeddedDatabase, type EmbeddedDatabase } from './embedded/database.ts'
+import { startMaintenance } from './embedded/maintenance.ts'
 import { connectionTo, openPglite } from './embedded/pglite.ts'
 import { type Checkpoint, makeCheckpoint } from './embedded/quiesce.ts'
 import { type InstrumentedDatabase, instrumentDatabase } from './instrumented.ts'
@@ -118,10 +119,12 @@ async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase>
       deadlineMs,
       close: async () => {
         stopCheckpoints()
+        stopMaintenance()
         await close()
       },
     })
     const stopCheckpoints = startCheckpoints(database, options.log, options.checkpointEveryMs)
+    const stopMaintenance = startMaintenance(database, options.log)
     options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
     return database
   } catch (error) {
