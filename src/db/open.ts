@@ -43,6 +43,8 @@ export interface DatabaseOptions {
   tracing?: Tracing | null
   /** Of the embedded database; five minutes by default. */
   checkpointEveryMs?: number
+  /** Likewise; a minute by default. */
+  maintainEveryMs?: number
   /** How long to wait for a PostgreSQL that cannot be reached at start. */
   waitSeconds?: number
 }
@@ -124,7 +126,7 @@ async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase>
       },
     })
     const stopCheckpoints = startCheckpoints(database, options.log, options.checkpointEveryMs)
-    const stopMaintenance = startMaintenance(database, options.log)
+    const stopMaintenance = startMaintenance(database, options.log, options.maintainEveryMs)
     options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
     return database
   } catch (error) {

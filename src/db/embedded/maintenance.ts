@@ -12,10 +12,14 @@ import type { EmbeddedDatabase } from './database.ts'
 import { durability } from './pglite.ts'
 
 /** PostgreSQL's own default, autovacuum_naptime: a table that fills up should not long be planned for as an empty one. */
-const intervalMs = 60_000
+const defaultIntervalMs = 60_000
 
-/** Maintains the database every minute, if something was written meanwhile. @returns a function that stops it */
-export function startMaintenance({ maintain }: Pick<EmbeddedDatabase, 'maintain'>, log: Logger): () => void {
+/** Maintains the database every `intervalMs`, if something was written meanwhile. @returns a function that stops it */
+export function startMaintenance(
+  { maintain }: Pick<EmbeddedDatabase, 'maintain'>,
+  log: Logger,
+  intervalMs = defaultIntervalMs,
+): () => void {
   let syncsAtLast = durability.syncs
   let isStopped = false
   const maintainIfWritten = async (): Promise<void> => {
@@ -24,7 +28,8 @@ export function startMaintenance({ maintain }: Pick<EmbeddedDatabase, 'maintain'
     try {
       await maintain(async () => !isStopped)
     } catch (error) {
-      if (!isStopped) log.warn('the embedded database failed to vacuum; trying again in a minute', { error })
+      if (!isStopped)
+        log.warn('the embedded database failed to vacuum; trying again at the next interval', { error })
     }
   }
   const timer = setInterval(() => void maintainIfWritten(), intervalMs)

@@ -7,6 +7,7 @@ import { sql } from 'drizzle-orm'
 import type { InstrumentedDatabase } from '../../../src/db/instrumented.ts'
 import { openDatabase } from '../../../src/db/open.ts'
 import { fillDataDir } from '../../support/data-dir.ts'
+import { until } from '../../support/until.ts'
 import { createList, createTenant, optionsFor, type Tenant } from '../setup.ts'
 
 let folder: string
@@ -61,7 +62,7 @@ test('a table that changed much is vacuumed and analysed, one that changed littl
 })
 
 test('after a start, when its changes have not been counted, a table of more than a megabyte is vacuumed', async () => {
-  await addEvents(20_000)
+  await addEvents(12_000)
   await db.close()
   db = await openDatabase(optionsFor(null, folder))
   expect(await counted()).toMatchObject({ vacuumed: false })
@@ -69,8 +70,17 @@ test('after a start, when its changes have not been counted, a table of more tha
   expect(await counted()).toMatchObject({ vacuumed: true })
 })
 
+test('this happens by itself, once something was written', async () => {
+  await db.close()
+  db = await openDatabase({ ...optionsFor(null, folder), maintainEveryMs: 50 })
+  await createTenant(db)
+  await until(async () => (await counted())?.vacuumed, 'a vacuum')
+})
+
 test('other calls get their turn before each statement, and the work ends when asked to', async () => {
-  await addEvents(50_000)
+  await db.close()
+  db = await openDatabase(optionsFor(null, folder))
+  await addEvents(4000)
   const turns: unknown[] = []
   const done = await maintain(async () => {
     turns.push(await counted())
