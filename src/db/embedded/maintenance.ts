@@ -8,7 +8,6 @@
  */
 import type { Logger } from '../../log.ts'
 import type { MigrationConnection } from '../database.ts'
-import type { EmbeddedDatabase } from './database.ts'
 import { durability } from './pglite.ts'
 
 /** PostgreSQL's own default, autovacuum_naptime: a table that fills up should not long be planned for as an empty one. */
@@ -16,7 +15,7 @@ const defaultIntervalMs = 60_000
 
 /** Maintains the database every `intervalMs`, if something was written meanwhile. @returns a function that stops it */
 export function startMaintenance(
-  { maintain }: Pick<EmbeddedDatabase, 'maintain'>,
+  { maintain }: { maintain(proceed: () => Promise<boolean>): Promise<unknown> },
   log: Logger,
   intervalMs = defaultIntervalMs,
 ): () => void {
