@@ -5,6 +5,7 @@
  */
 export const statusOfCode = {
   malformed_json: 400,
+  malformed_request: 400,
   current_password_wrong: 400,
   reset_token_invalid: 400,
   otp_invalid: 400,

@@ -1,5 +1,5 @@
 /**
- * Randomised tests with many rounds: `bun run test:long [seed]`, about half an hour. Each step prints its seed and
+ * Randomised tests with many rounds: `bun run test:long [seed]`, about an hour. Each step prints its seed and
  * counts; the closing lines say what ran, for how long, and whether it passed.
  */
 const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31)
@@ -12,6 +12,7 @@ const steps: [what: string, command: string[]][] = [
   ['the worst inputs', suite('tests/http/worst-inputs.test.ts')],
   ['isolation, statement by statement on both databases', suite('tests/access/isolation/mutation.test.ts')],
   ['100,000 revocations', suite('tests/access/revocations-many.test.ts')],
+  ['months of the embedded database', suite('tests/api/housekeeping/space.test.ts')],
   ['kill -9 under writes', suite('tests/db/embedded/durability.test.ts')],
   ['connections to PostgreSQL killed under load', suite('tests/db/postgres/database.test.ts')],
   ['a restore killed at each of its moves', suite('tests/backup/cut-off.test.ts')],

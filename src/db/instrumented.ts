@@ -21,6 +21,8 @@ export type CallObserver = (kind: CallKind, seconds: number, failure: CallFailur
 export interface InstrumentedDatabase extends SharedDatabase {
   /** Only on the embedded database. */
   whileQuiesced?: EmbeddedDatabase['whileQuiesced']
+  /** Likewise: PostgreSQL has its autovacuum. */
+  maintain?: EmbeddedDatabase['maintain']
   /** Replaces the observer, which is called at the end of each call. */
   onCall(observer: CallObserver): void
   /** Whether a write found the disk full within the last seconds, and none has succeeded since. */
@@ -82,7 +84,7 @@ export function instrumentDatabase(
         db.transaction(scope, (query) => work(recording(query, statements)), isolation),
       )
     },
-    ...('whileQuiesced' in db ? { whileQuiesced: db.whileQuiesced } : {}),
+    ...('maintain' in db ? { whileQuiesced: db.whileQuiesced, maintain: db.maintain } : {}),
     stats: db.stats,
     calls: db.calls,
     close: db.close,

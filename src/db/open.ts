@@ -14,6 +14,7 @@ import type { Tracing } from '../tracing/tracing.ts'
 import type { DatabaseAdapter, MigrationConnection } from './database.ts'
 import { startCheckpoints } from './embedded/checkpoints.ts'
 import { createEmbeddedDatabase, type EmbeddedDatabase } from './embedded/database.ts'
+import { startMaintenance } from './embedded/maintenance.ts'
 import { connectionTo, openPglite } from './embedded/pglite.ts'
 import { type Checkpoint, makeCheckpoint } from './embedded/quiesce.ts'
 import { type InstrumentedDatabase, instrumentDatabase } from './instrumented.ts'
@@ -42,6 +43,8 @@ export interface DatabaseOptions {
   tracing?: Tracing | null
   /** Of the embedded database; five minutes by default. */
   checkpointEveryMs?: number
+  /** Likewise; a minute by default. */
+  maintainEveryMs?: number
   /** How long to wait for a PostgreSQL that cannot be reached at start. */
   waitSeconds?: number
 }
@@ -118,10 +121,12 @@ async function openEmbedded(options: DatabaseOptions): Promise<EmbeddedDatabase>
       deadlineMs,
       close: async () => {
         stopCheckpoints()
+        stopMaintenance()
         await close()
       },
     })
     const stopCheckpoints = startCheckpoints(database, options.log, options.checkpointEveryMs)
+    const stopMaintenance = startMaintenance(database, options.log, options.maintainEveryMs)
     options.log.info('Database ready', { kind: 'embedded', folder: options.dataDir })
     return database
   } catch (error) {

@@ -47,10 +47,22 @@ export const signedIn = ({ tokens, limits }: ActorDeps, audience: Audience, take
     nameCaller(actor.userId)
     await limits.ofUser(info, actor.userId)
     if (!admitted[audience].includes(actor.role)) throw new AppError('forbidden', refusals[audience])
+    refuseRepeatedParameters(request.url)
     const keyed = takesKeys && request.method !== 'GET' ? keyedCall(request, body) : null
     const caller: Caller = { ...actor, address: info.address, requestId: info.id, keyed }
     return { actor: caller }
   })
+
+/** Whatever stood between may have acted on the other value. @throws AppError invalid */
+function refuseRepeatedParameters(url: string): void {
+  const start = url.indexOf('?')
+  if (start < 0) return
+  const seen = new Set<string>()
+  for (const name of new URLSearchParams(url.slice(start)).keys()) {
+    if (seen.has(name)) throw invalidField(name, 'must not be given more than once')
+    seen.add(name)
+  }
+}
 
 const keyHeader = 'Idempotency-Key'
 

@@ -1,7 +1,8 @@
 /**
  * Reads JSON bodies of up to 1 MiB in UTF-8, declared as JSON. For every route, text is trimmed and NFC-normalised here
- * and its lines end in a bare newline; passwords are NFC-normalised only, since their spaces count. An empty body is
- * null: routes that need one refuse it, and those that take none refuse any other (fields.ts).
+ * and its lines end in a bare newline, and an empty optional text is null; passwords are NFC-normalised only, since
+ * their spaces count. An empty body is null: routes that need one refuse it, and those that take none refuse any other
+ * (fields.ts).
  *
  * A fault is passed on as a BodyFault in place of the body, which no schema accepts: the caller is authenticated first,
  * and a stranger learns nothing about their JSON.
@@ -84,6 +85,9 @@ function parse(bytes: Uint8Array): unknown {
 
 const verbatim: ReadonlySet<string> = new Set(['password', 'current_password', 'new_password'])
 
+/** Optional text: an empty one is none. */
+const emptyIsNull: ReadonlySet<string> = new Set(['unit', 'note', 'category', 'description'])
+
 /** What is larger is refused before the schemas see it: they walk the whole value once for every fault in it. */
 const maxEntries = 1000
 const maxFields = 100
@@ -145,9 +149,11 @@ async function normalise(body: object): Promise<void> {
   }
 }
 
-function cleanText(name: string, value: string): string {
+function cleanText(name: string, value: string): string | null {
   const text = value.normalize('NFC')
-  return verbatim.has(name) ? text : text.replaceAll('\r\n', '\n').trim()
+  if (verbatim.has(name)) return text
+  const trimmed = text.replaceAll('\r\n', '\n').trim()
+  return trimmed === '' && emptyIsNull.has(name) ? null : trimmed
 }
 
 /** @param place of a value; of a key, what holds it */

@@ -7,6 +7,7 @@ import { clientAddress } from '../access/client-address.ts'
 import type { TrustProxy } from '../config/config.ts'
 import { platformTenantId } from '../db/schema.ts'
 import { aroundRequest } from '../db/shares.ts'
+import { AppError } from '../errors.ts'
 import { newId } from '../lib/ids.ts'
 import { createSampler, type Logger } from '../log.ts'
 import type { Tracing } from '../tracing/tracing.ts'
@@ -86,6 +87,7 @@ export const observe = ({
         actor: null,
         span: tracing?.startRequest(request) ?? null,
       })
+      refuseTwoHosts(request)
     })
     .onAfterResponse({ as: 'global' }, ({ request, route, responseValue, set }) => {
       const { id, startedAt, actor, span } = requestInfo(request)
@@ -107,4 +109,10 @@ export const observe = ({
         user_id: actor?.userId ?? null,
       })
     })
+}
+
+/** RFC 9112, 3.2; Bun joins them. A proxy before this program may have gone by the other one. @throws AppError */
+function refuseTwoHosts(request: Request): void {
+  if (request.headers.get('host')?.includes(','))
+    throw new AppError('malformed_request', 'A request has one Host header.')
 }

@@ -3,6 +3,7 @@ import { type ErrorCode, statusOfCode } from '../errors.ts'
 
 export const meaningOfCode: Record<ErrorCode, string> = {
   malformed_json: 'The body is not well-formed JSON.',
+  malformed_request: 'A request has one Host header.',
   current_password_wrong: 'The current password is not right.',
   reset_token_invalid: 'The reset token is wrong, expired or already used.',
   otp_invalid: 'The code is wrong, expired or already used, or the address is already verified.',

@@ -10,6 +10,7 @@ import pTimeout from 'p-timeout'
 import type { DatabaseAdapter, Query, Scope, TransactionKind } from '../database.ts'
 import { databaseClosing, databaseTimedOut, databaseUnavailable } from '../errors.ts'
 import { compileStatement } from '../statement.ts'
+import { maintenanceDue } from './maintenance.ts'
 import { connectionTo } from './pglite.ts'
 import { createEmbeddedQueue, type EmbeddedQueue, type Job } from './queue.ts'
 import { type Checkpoint, makeCheckpoint } from './quiesce.ts'
@@ -26,6 +27,17 @@ export interface EmbeddedOptions {
 export interface EmbeddedDatabase extends DatabaseAdapter {
   /** Runs `work` after a checkpoint, with no statement running, so that the files do not change. All calls wait. */
   whileQuiesced<T>(work: (checkpoint: Checkpoint) => Promise<T>): Promise<T>
+  /**
+   * Vacuums and analyses the tables that have changed much. All calls wait while a statement runs, and get their turn
+   * before the next one.
+   * @param proceed awaited before each statement; false ends it
+   */
+  maintain(proceed: () => Promise<boolean>): Promise<Maintenance>
+}
+
+export interface Maintenance {
+  statements: number
+  longestMs: number
 }
 
 export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
@@ -44,6 +56,12 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
       alone: () => session.read(scope, compiled).then((rows) => resolve(rows as Row[]), reject),
     })
     return await call(jobOf, { isUrgent })
+  }
+  const alone = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (closing !== undefined) throw databaseClosing()
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    queue.add({ alone: () => work().then(resolve, reject) })
+    return await promise
   }
 
   return {
@@ -67,11 +85,16 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
         { onLate: () => giveUp.abort(databaseUnavailable('The transaction took too long.')) },
       )
     },
-    whileQuiesced: async <T>(work: (checkpoint: Checkpoint) => Promise<T>) => {
-      if (closing !== undefined) throw databaseClosing()
-      const { promise, resolve, reject } = Promise.withResolvers<T>()
-      queue.add({ alone: () => makeCheckpoint(connectionTo(pglite)).then(work).then(resolve, reject) })
-      return await promise
+    whileQuiesced: (work) => alone(() => makeCheckpoint(connectionTo(pglite)).then(work)),
+    maintain: async (proceed) => {
+      const done: Maintenance = { statements: 0, longestMs: 0 }
+      for (const statement of await alone(() => session.asOwner(maintenanceDue))) {
+        if (!(await proceed())) break
+        const ms = await alone(() => session.asOwner((owner) => timed(() => owner.query(statement))))
+        done.statements += 1
+        done.longestMs = Math.max(done.longestMs, ms)
+      }
+      return done
     },
     stats: () => ({ connections: 1, connectionLimit: 1, waiting: queue.length }),
     close: () => {
@@ -79,6 +102,12 @@ export async function createEmbeddedDatabase(options: EmbeddedOptions): Promise<
       return closing
     },
   }
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await work()
+  return Math.round(performance.now() - startedAt)
 }
 
 type JobOf<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => Job<WriteInBatch>

@@ -11,7 +11,7 @@ type Rows = Record<string, unknown>[]
 
 /** What is sent once is not worth it. The texts of statements do not vary with data, so there are far fewer. */
 const maxPrepared = 500
-/** Nobody tells PostgreSQL when a table has grown and a plan made for a small one should go. */
+/** Only an ANALYZE (maintenance.ts) tells PostgreSQL that a table has grown and a plan made for a small one should go. */
 const usesOfAPlan = 500
 /** Of the other statements none can be prepared. */
 const preparable = /^\s*(select|insert|update|delete|with)\b/i

@@ -2,7 +2,7 @@
 import type { PGlite } from '@electric-sql/pglite'
 import type { SQL } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
-import type { Query, Scope, TransactionKind } from '../database.ts'
+import type { MigrationConnection, Query, Scope, TransactionKind } from '../database.ts'
 import { databaseError, errorSwallowed, transactionOver } from '../errors.ts'
 import { applicationRole } from '../migrations/role.ts'
 import { beginSql, compileStatement, type Statement } from '../statement.ts'
@@ -35,11 +35,14 @@ export interface EmbeddedSession {
     giveUp: AbortSignal,
     kind?: TransactionKind,
   ): Promise<T>
+  /** Runs `work`, outside a transaction, as the role that opened the database. */
+  asOwner<T>(work: (owner: MigrationConnection) => Promise<T>): Promise<T>
 }
 
 /** Steps down to the role that row-level security applies to, and to read-only outside explicit transactions. */
 export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSession> {
-  await pglite.exec(stepDown(await applicationRole(connectionTo(pglite))))
+  const role = await applicationRole(connectionTo(pglite))
+  await pglite.exec(stepDown(role))
   const run = createPrepared(pglite)
   let scopeInForce: string | undefined
   return {
@@ -54,6 +57,10 @@ export async function createEmbeddedSession(pglite: PGlite): Promise<EmbeddedSes
     },
     writeTogether: (writes) => writeTogether(pglite, run, writes),
     transaction: (scope, work, giveUp, kind) => runTransaction(pglite, run, scope, work, giveUp, kind),
+    asOwner: async (work) => {
+      await pglite.exec('set role none')
+      return await work(connectionTo(pglite)).finally(() => surely(pglite, `set role ${role}`))
+    },
   }
 }
 
@@ -129,9 +136,11 @@ async function runTransaction<T>(
   }
 }
 
-/** When not even a rollback works the session's state is unknown, and it must not be used any further. */
-const rollBack = async (pglite: PGlite): Promise<void> => {
-  await pglite.exec('rollback').catch((error: unknown) => endProcess(String(error)))
+const rollBack = (pglite: PGlite): Promise<void> => surely(pglite, 'rollback')
+
+/** When not even this works the session's state is unknown, and it must not be used any further. */
+async function surely(pglite: PGlite, command: string): Promise<void> {
+  await pglite.exec(command).catch((error: unknown) => endProcess(String(error)))
 }
 
 const setScope = (scope: Scope, forTransaction: boolean): string => {

@@ -1,12 +1,13 @@
 /**
  * Deletes what has expired: events too old to be replayed, store entries, old audit entries, revocations and spent
- * invitations, and users who never verified their address. Every instance runs this job, one at a time. A round is bounded; the next one goes
- * on from there.
+ * invitations, and users who never verified their address. Every instance runs this job, one at a time. A round is
+ * bounded; the next one goes on from there. The embedded database is vacuumed afterwards.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
 import type { Config } from '../../config/config.ts'
 import type { Database } from '../../db/database.ts'
+import type { InstrumentedDatabase } from '../../db/instrumented.ts'
 import type { Logger } from '../../log.ts'
 import { expiredEvents } from './expired-events.ts'
 import {
@@ -28,7 +29,7 @@ import { removeUnverifiedUsers } from './unverified-users.ts'
 
 export interface HousekeepingOptions {
   config: Pick<Config, 'eventRetentionDays' | 'auditRetentionDays' | 'auditRefusalsRetentionDays'>
-  db: Database
+  db: Database & Pick<InstrumentedDatabase, 'maintain'>
   store: NoticeDeps['store']
   mailer: NoticeDeps['mailer']
   limits: NoticeDeps['limits']
@@ -99,6 +100,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     await removeUnverifiedUsers({ db, underLock, now, isStopping }, () => {
       round.removed.unverified_users += 1
     })
+    await maintain(options, isStopping)
     // Last, because mail servers can be slow.
     await announceRemovals({ ...options, now, isStopping }, (people) => {
       round.announced += people
@@ -146,4 +148,13 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
       await pTimeout(Promise.all(rounds), { milliseconds: stopWithinMs, fallback: () => [] })
     },
   }
+}
+
+async function maintain(
+  { db, log }: Pick<HousekeepingOptions, 'db' | 'log'>,
+  isStopping: () => boolean,
+): Promise<void> {
+  const done = await db.maintain?.(() => Bun.sleep(pauseMs).then(() => !isStopping()))
+  if (done && done.statements > 0)
+    log.info('embedded database vacuumed', { statements: done.statements, longest_ms: done.longestMs })
 }

@@ -76,8 +76,14 @@ describeBackends('items', (backend) => {
     }
     const id = Bun.randomUUIDv7()
     expect((await adding({ ...full, id })).body).toMatchObject({ ...full, id, note: 'two\nlines' })
-    const empty = await adding({ name: 'N', unit: null, note: null, category: null })
-    expect(empty.body).toMatchObject({ unit: null, note: null, category: null })
+    const none = { unit: null, note: null, category: null }
+    expect((await adding({ name: 'N', ...none })).body).toMatchObject(none)
+    const empty = { unit: '', note: ' ', category: '\n' }
+    const { body } = await adding({ ...full, id: Bun.randomUUIDv7(), ...empty })
+    expect(body).toMatchObject(none)
+    expect((await adding({ items: [{ name: 'N', ...empty }] })).body.data[0]).toMatchObject(none)
+    await ann.api.patch(`/items/${body.id}`, { note: 'x' })
+    expect((await ann.api.patch(`/items/${body.id}`, empty)).body).toMatchObject({ ...none, version: 3 })
   })
 
   test.each([

@@ -57,9 +57,10 @@ describeBackends('lists', (backend) => {
     expect(read.body.members).toMatchObject([
       { user_id: ann.id, full_name: 'Ann', email: ann.email.toLowerCase(), role: 'owner' },
     ])
-    expect(await ann.api.post('/shopping-lists', { name: 'Bare' })).toMatchObject({
-      body: { description: null },
-    })
+    for (const bare of [{}, { description: '' }])
+      expect(await ann.api.post('/shopping-lists', { name: 'Bare', ...bare })).toMatchObject({
+        body: { description: null },
+      })
   })
 
   test('an invalid list is refused, each field by its name', async () => {
