@@ -17,6 +17,8 @@ import refusalsDown from '../../../drizzle/0007_revocations_and_refusals.down.sq
 import refusalsUp from '../../../drizzle/0007_revocations_and_refusals.sql' with { type: 'text' }
 import mailOutboxDown from '../../../drizzle/0008_mail_outbox.down.sql' with { type: 'text' }
 import mailOutboxUp from '../../../drizzle/0008_mail_outbox.sql' with { type: 'text' }
+import addressesDown from '../../../drizzle/0009_addresses.down.sql' with { type: 'text' }
+import addressesUp from '../../../drizzle/0009_addresses.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -38,4 +40,5 @@ export const migrations: readonly Migration[] = [
   { version: 6, name: '0006_apart', up: apartUp, down: apartDown },
   { version: 7, name: '0007_revocations_and_refusals', up: refusalsUp, down: refusalsDown },
   { version: 8, name: '0008_mail_outbox', up: mailOutboxUp, down: mailOutboxDown },
+  { version: 9, name: '0009_addresses', up: addressesUp, down: addressesDown },
 ]
