@@ -3,13 +3,16 @@ CREATE UNIQUE INDEX "users_tenant_email_key" ON "users" USING btree ("email","te
 --> statement-breakpoint
 -- Whether an account may not be made with an address: a verified one has it, or one of the same tenant, or as many as
 -- may wait for their owner; those that are deactivated hold up nobody. It sees the users of all tenants, as the tables'
--- owner in the system's scope, and says no more than this.
+-- owner in the system's scope, and says no more than this, to whoever may insert the account: others are refused later.
 CREATE FUNCTION email_is_taken(address text, tenant uuid, is_verified boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   scope CONSTANT text := coalesce(current_setting('app.scope', true), '');
   is_taken boolean;
 BEGIN
+  IF tenant IS DISTINCT FROM current_tenant() AND NOT in_system_scope() THEN
+    RETURN false;
+  END IF;
   PERFORM set_config('app.scope', 'system', true);
   is_taken := EXISTS (SELECT FROM users WHERE email = address AND (email_verified OR tenant_id = tenant))
     OR NOT is_verified AND EXISTS (
@@ -22,7 +25,7 @@ END $$;
 REVOKE ALL ON FUNCTION email_is_taken(text, uuid, boolean) FROM PUBLIC;
 --> statement-breakpoint
 -- Refuses under the name of the constraint that there was, which is what the release before knows. Of two at the same
--- moment neither may see the other: then the indexes decide, or there is one more that waits.
+-- moment neither may see the other: the indexes decide then, and creations over the API queue up.
 CREATE FUNCTION users_email_room() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN

@@ -18,7 +18,7 @@ describeFull('release-address beside a server', () => {
     const server = await startServer('full')
     const release = releaseAt(server)
     const tenant = await makeTenant(server)
-    const ann = await makeUser(server, tenant, { name: 'Ann' })
+    const ann = await makeUser(server, tenant, { name: 'ann' })
     const { id: listId } = await makeList(tenant.admin)
     await join(tenant.admin, listId, ann)
 
@@ -39,7 +39,7 @@ describeFull('release-address beside a server', () => {
     expect((await login(server, ann.email)).body.code).toBe('invalid_credentials')
     const left = await tenant.admin.api.get(`/users/${ann.id}`)
     expect(left.body).toMatchObject({
-      ...{ email: `released-${ann.id}@address.invalid`, full_name: 'Ann', is_active: false },
+      ...{ email: `released-${ann.id}@address.invalid`, full_name: 'ann', is_active: false },
     })
     expect((await tenant.admin.api.get(`/shopping-lists/${listId}/members`)).body.data).toHaveLength(2)
     const trail = await tenant.admin.api.get('/audit?action=user.address_released')

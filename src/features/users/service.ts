@@ -56,6 +56,10 @@ export const insertUser = ({
   returning ${userJson('u')}::text as body,
     (select t.name from tenants t where t.id = u.tenant_id) as "tenantName"`
 
+/** Creations with the same address queue up, so that each counts those before it. Its own statement, before the insert. */
+export const queueForAddress = (email: string): SQL =>
+  sql`select pg_advisory_xact_lock(hashtextextended(${`address:${email}`}, 0))`
+
 /** The audit entry of a user's creation. */
 export const creationOf = ({ id, email, role }: Pick<UserRow, 'id' | 'email' | 'role'>) => ({
   action: 'user.created' as const,
@@ -87,6 +91,7 @@ export async function createUser(deps: UserDeps, actor: Caller, input: NewUser):
   const body = await deps.db
     .transaction({ tenantId }, async (query) => {
       await query(auditStatement({ ...by(actor), ...creationOf(row) }))
+      await query(queueForAddress(email))
       const [created] = await query(insertUser(row))
       if (!created) throw new Error('an inserted user was not returned')
       await queueFirstCode(deps, query, { ...row, ...created, code }, actor)
