@@ -99,7 +99,9 @@ describeFull('slugs under concurrency on PostgreSQL', () => {
   test('of ten tenants created concurrently with one admin, as many are created as may wait for the address', async () => {
     const name = `One ${crypto.randomUUID()}`
     const admin = account()
-    const answers = await race(Array.from({ length: 10 }, () => ({ name, admin })))
+    const answers = await race(
+      Array.from({ length: 10 }, (_, index) => ({ name: `${index} ${name}`, admin })),
+    )
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(5)
     expect(answers.filter(({ body }) => body.code === 'email_taken')).toHaveLength(5)
     const root = await superAdmin(await sharedServer('full'))
