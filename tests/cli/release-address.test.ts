@@ -63,7 +63,7 @@ describeFull('release-address beside a server', () => {
 })
 
 describeService('release-address on the embedded database', (backend) => {
-  test('asks to stop the server first', async () => {
+  test('asks to stop the server first, and on a terminal whether to go on', async () => {
     const server = await startServer(backend)
     const release = releaseAt(server)
     const tenant = await makeTenant(server)
@@ -72,9 +72,12 @@ describeService('release-address on the embedded database', (backend) => {
     expect([refused.code, refused.stdout]).toEqual([1, ''])
     expect(refused.stderr).toContain('Stop it first')
     await server.running.stop()
-    const released = await release(email, '--yes')
-    expect([released.code, released.stderr]).toEqual([0, ''])
-    expect(released.stdout).toStartWith(`${email} is free now.`)
+    const answer = (stdin: string) =>
+      program.run(['release-address', email], { env: server.environment, terminal: true, stdin })
+    const no = await answer('n\n')
+    expect([no.code, no.stdout.includes('Nothing was changed.')]).toEqual([1, true])
+    const yes = await answer('y\n')
+    expect([yes.code, yes.stdout.includes(`${email} is free now.`)]).toEqual([0, true])
     expect((await release(freshEmail())).code).toBe(0)
     await server.stop()
   })
