@@ -13,6 +13,7 @@ import { migrate } from './cli/migrate.ts'
 import { alerts, dashboard } from './cli/monitoring.ts'
 import { openapi } from './cli/openapi.ts'
 import { print } from './cli/print.ts'
+import { releaseAddressCommand } from './cli/release-address.ts'
 import { restore } from './cli/restore.ts'
 import { serve } from './cli/serve.ts'
 import { AppError, OperatorError } from './errors.ts'
@@ -31,6 +32,7 @@ const commands: Record<string, Command> = {
   import: importCommand,
   backup,
   restore,
+  'release-address': releaseAddressCommand,
   demo,
   version: {
     summary: 'print the version',

@@ -21,6 +21,7 @@ import { createSessions } from './features/auth/sessions.ts'
 import { createHousekeeping } from './features/housekeeping/job.ts'
 import { createKeptBytesCount } from './features/housekeeping/kept-bytes.ts'
 import type { Quotas } from './features/list-changes/room.ts'
+import { createTakenAddresses } from './features/users/taken-addresses.ts'
 import { createJwtSigner } from './http/jwt-signer.ts'
 import { createCursors } from './lib/cursor.ts'
 import { deriveKey } from './lib/keys.ts'
@@ -188,6 +189,7 @@ function createServices(
     cursors: createCursors(keysFor('cursors').key),
     sessions: createSessions(store, refresh.key, refreshTtlSeconds, refresh.previous, reportUnfit),
     otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous, reportUnfit),
+    takenAddresses: createTakenAddresses(store),
     passwordResets: createPasswordResets(store, resets.key, resets.previous, reportUnfit),
     outbox: createOutbox({ db, sealing: createSealing(mails.key, mails.previous), mailer, log }),
   }

@@ -186,14 +186,15 @@ const asUnverified = {
   updated_at: sql`clock_timestamp()`,
 }
 
-/** @returns the addresses that are taken; the tenant's scope cannot see by whom */
+/** @returns the addresses that are taken, of which nothing is inserted; the tenant's scope cannot see by whom */
 async function insertUsers(query: Query, batch: Batch, target: Target): Promise<string[]> {
-  const rows = await query(
-    sql<{ email: string }>`
-      with made as (${insertion(batch, target)} on conflict (email) do nothing returning email)
-      select r.email from ${rowsOf('users', batch.json)} where not exists (select from made m where m.email = r.email)`,
+  const isVerified = target.unverified ? asUnverified.email_verified : sql`r.email_verified`
+  const taken = await query(
+    sql<{ email: string }>`select r.email from ${rowsOf('users', batch.json)}
+      where email_is_taken(r.email, ${target.tenant.id}::uuid, ${isVerified})`,
   )
-  return rows.map(({ email }) => email)
+  if (taken.length === 0) await query(insertion(batch, target))
+  return taken.map(({ email }) => email)
 }
 
 /** Passes the rows' text on as it came, so that no number in it is parsed and formatted again. */
@@ -221,7 +222,7 @@ function addressesTaken(taken: string[], users: number): OperatorError {
   const more = taken.length > addressesShown ? ', …' : ''
   return new OperatorError(
     `Of the ${users} users in the archive, ${taken.length} ${taken.length === 1 ? 'has an address' : 'have addresses'} ` +
-      `that an account here already has: ${shown}${more}. An installation has one account per address: change those ` +
+      `that an account here already has: ${shown}${more}. An installation has one account per verified address: change those ` +
       'addresses, here or where the archive comes from, and try again. Nothing was imported.',
   )
 }

@@ -1,9 +1,10 @@
 import { Value } from '@sinclair/typebox/value'
+import { newPassword, email as readEmail } from '../config/setting.ts'
 import { openDatabase } from '../db/open.ts'
 import { OperatorError } from '../errors.ts'
 import { createPasswords } from '../features/auth/passwords.ts'
 import { createSuperAdmin } from '../features/users/super-admin.ts'
-import { Email, Name, NewPassword } from '../http/fields.ts'
+import { Name } from '../http/fields.ts'
 import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 import { type Command, UsageError } from './command.ts'
 import { readPassword } from './password-prompt.ts'
@@ -22,14 +23,11 @@ export const createAdmin: Command = {
   ].join('\n'),
   options: { email: { type: 'string' }, name: { type: 'string' } },
   async run({ values }) {
-    const email = normalise('--email', String(values['email'] ?? '').trim()).toLowerCase()
-    const fullName = normalise('--name', String(values['name'] ?? 'Super Admin').trim())
-    if (!Value.Check(Email, email)) throw new UsageError('--email must be an e-mail address.')
-    if (!Value.Check(Name, fullName)) throw new UsageError('--name must have 1 to 255 characters.')
+    const email = read('--email', UsageError, () => readEmail(String(values['email'] ?? '').trim()))
+    const fullName = readName(String(values['name'] ?? 'Super Admin').trim())
     const { config, log } = setUp({}, 'warn', process.stderr)
-    const password = normalise('The password', await readPassword(`Password for ${email}: `))
-    if (!Value.Check(NewPassword, password))
-      throw new OperatorError('The password must have 8 to 128 characters.')
+    const typed = await readPassword(`Password for ${email}: `)
+    const password = read('The password', OperatorError, () => newPassword(typed))
     const passwords = await createPasswords({ concurrency: 1, maxWaiting: 1 })
     const db = await openDatabase({ ...config, log })
     try {
@@ -42,8 +40,19 @@ export const createAdmin: Command = {
   },
 }
 
-function normalise(what: string, text: string): string {
-  if (!isStreamSafe(text))
-    throw new UsageError(`${what} must not have more than ${maxCombiningMarks} combining marks in a row.`)
-  return text.normalize('NFC')
+/** @throws the error of `kind`, about `what`, when `parse` refuses */
+function read(what: string, kind: new (message: string) => Error, parse: () => string): string {
+  try {
+    return parse()
+  } catch (error) {
+    throw new kind(`${what} ${error instanceof Error ? error.message : String(error)}.`)
+  }
+}
+
+function readName(raw: string): string {
+  if (!isStreamSafe(raw))
+    throw new UsageError(`--name must not have more than ${maxCombiningMarks} combining marks in a row.`)
+  const name = raw.normalize('NFC')
+  if (!Value.Check(Name, name)) throw new UsageError('--name must have 1 to 255 characters.')
+  return name
 }

@@ -11,6 +11,7 @@ import {
   email,
   integer,
   list,
+  newPassword,
   oneOf,
   optional,
   origins,
@@ -24,6 +25,7 @@ import {
   text,
   trustProxy,
   url,
+  verbatim,
 } from './setting.ts'
 
 export type { RateLimit, TrustProxy } from './setting.ts'
@@ -124,10 +126,12 @@ export const settings = {
     'E-mail address of the first super admin, created at start if there is none. Embedded and unset: admin@minimart.local.',
   ),
   superAdminPassword: secret(
-    optional(
-      'SUPER_ADMIN_PASSWORD',
-      text,
-      'Password of the first super admin, 8 to 128 characters. Embedded and unset: generated, and printed once.',
+    verbatim(
+      optional(
+        'SUPER_ADMIN_PASSWORD',
+        newPassword,
+        'Password of the first super admin, 8 to 128 characters; blanks around it count. Embedded and unset: generated, and printed once.',
+      ),
     ),
   ),
   corsOrigins: setting(
@@ -243,7 +247,8 @@ export type Config = { [K in keyof typeof settings]: ReturnType<(typeof settings
 export function loadConfig(environment: Record<string, string | undefined>): Config {
   const faults: string[] = []
   const read = ([key, entry]: [string, Setting<unknown>]): [string, unknown] => {
-    const raw = environment[entry.variable]?.trim() || undefined
+    const value = environment[entry.variable]
+    const raw = (entry.verbatim ? value : value?.trim()) || undefined
     try {
       return [key, entry.parse(raw)]
     } catch (error) {
@@ -262,7 +267,7 @@ function contradictions(config: Config, environment: Record<string, string | und
   const isSet = (variable: string): boolean => Boolean(environment[variable]?.trim())
   if (config.databaseUrl && !isSet('JWT_SECRET_KEY'))
     faults.push('JWT_SECRET_KEY is required with DATABASE_URL; generate one with: openssl rand -base64 48')
-  if (isSet('SUPER_ADMIN_EMAIL') !== isSet('SUPER_ADMIN_PASSWORD'))
+  if (isSet('SUPER_ADMIN_EMAIL') !== Boolean(environment['SUPER_ADMIN_PASSWORD']))
     faults.push('SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD belong together: set both or neither')
   if (config.workers > 1 && !(config.databaseUrl && config.redisUrl))
     faults.push('WORKERS above 1 requires DATABASE_URL and REDIS_URL, through which the workers share state')
@@ -270,9 +275,6 @@ function contradictions(config: Config, environment: Record<string, string | und
     faults.push('METRICS_PORT must differ from PORT; leave it unset to serve /metrics on PORT')
   if (isSet('METRICS_HOST') && !isSet('METRICS_PORT'))
     faults.push('METRICS_HOST requires METRICS_PORT: set both, or METRICS_PORT alone')
-  const password = config.superAdminPassword
-  if (password !== null && ([...password].length < 8 || [...password].length > 128))
-    faults.push('SUPER_ADMIN_PASSWORD must have 8 to 128 characters')
   if (isSet('SMTP_USER') !== isSet('SMTP_PASSWORD'))
     faults.push('SMTP_USER and SMTP_PASSWORD belong together: set both or neither')
   return faults

@@ -1,7 +1,8 @@
 /** What the settings table is made of: the type of a setting, and parsers of values. */
 
 import ipaddr from 'ipaddr.js'
-import { isEmail } from '../lib/patterns.ts'
+import { isEmail, maxEmailLength } from '../lib/patterns.ts'
+import { isStreamSafe, maxCombiningMarks } from '../lib/unicode.ts'
 
 /** `count` per `windowSeconds`; null disables it. */
 export type RateLimit = { count: number; windowSeconds: number } | null
@@ -17,6 +18,8 @@ export interface Setting<T> {
    */
   parse: (raw: string | undefined) => T
   secret?: true
+  /** Blanks around the value belong to it. */
+  verbatim?: true
 }
 
 const fail = (message: string): never => {
@@ -46,6 +49,8 @@ export const optional = <T>(
 })
 
 export const secret = <T>(entry: Setting<T>): Setting<T> => ({ ...entry, secret: true })
+
+export const verbatim = <T>(entry: Setting<T>): Setting<T> => ({ ...entry, verbatim: true })
 
 export const text = (raw: string): string => raw
 
@@ -86,8 +91,29 @@ export const redisServer = (raw: string): string => {
     : fail('must have a database number as its path, like redis://host:6379/2, or none')
 }
 
-export const email = (raw: string): string =>
-  isEmail(raw) ? raw.toLowerCase() : fail('must be an e-mail address')
+/** As the API reads text (http/body.ts), so that what is set is what people can type. */
+function normalised(raw: string): string {
+  if (!raw.isWellFormed() || raw.includes('\uFFFD')) return fail('must be text in UTF-8')
+  if (!isStreamSafe(raw)) return fail(`must not have more than ${maxCombiningMarks} combining marks in a row`)
+  return raw.normalize('NFC')
+}
+
+/** As sign-in takes it (http/fields.ts). */
+export function email(raw: string): string {
+  const address = normalised(raw)
+  return isEmail(address)
+    ? address.toLowerCase()
+    : fail(`must be an e-mail address of up to ${maxEmailLength} characters, without quotes and comments`)
+}
+
+/** As the API takes new ones (http/fields.ts); auth/passwords.ts refuses those that are easily guessed. */
+export function newPassword(raw: string): string {
+  const password = normalised(raw)
+  // From a file, most likely, and not meant.
+  if (/[\r\n]$/.test(password)) return fail('must not end with a line break')
+  const { length } = [...password]
+  return length >= 8 && length <= 128 ? password : fail('must have 8 to 128 characters')
+}
 
 export const list = (raw: string): string[] =>
   raw

@@ -23,6 +23,7 @@ import {
   text,
   timestamp,
   unique,
+  uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
 
@@ -66,7 +67,7 @@ export const users = pgTable(
       .notNull()
       .references(() => tenants.id),
     id: uuid('id').notNull(),
-    email: text('email').notNull().unique('users_email_key'),
+    email: text('email').notNull(),
     fullName: text('full_name').notNull(),
     role: text('role', { enum: ['super_admin', 'tenant_admin', 'member'] }).notNull(),
     passwordHash: text('password_hash').notNull(),
@@ -83,6 +84,9 @@ export const users = pgTable(
   },
   (table) => [
     primaryKey({ name: 'users_pkey', columns: [table.tenantId, table.id] }),
+    // Migration 0010 has the rest of the rule: whoever is not verified holds no address against its owner.
+    uniqueIndex('users_verified_email_key').on(table.email).where(sql`${table.emailVerified}`),
+    uniqueIndex('users_tenant_email_key').on(table.email, table.tenantId),
     check('users_role_check', sql`${table.role} in ('super_admin', 'tenant_admin', 'member')`),
     // GET /users pages by this key.
     index('users_newest').on(table.tenantId, table.createdAt, table.id),

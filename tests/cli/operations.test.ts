@@ -9,7 +9,8 @@ import { testRedis } from '../support/redis.ts'
 import { type Backend, describeBackends } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-const password = 'a long enough passphrase'
+/** With blanks and an accent in decomposed form, as a file may hold it. */
+const password = ' a long enough passphrase\u0301 '
 const secret = 'tests only: long enough to sign with, 0123456789'
 
 /** Settings of an empty installation. */

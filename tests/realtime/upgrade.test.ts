@@ -84,7 +84,7 @@ describeFull('after an upgrade', () => {
     // A newer code kills the older one.
     if (newcomer.code !== code) expect((await verify(newcomer.email, newcomer.code)).status).toBe(400)
     expect((await verify(newcomer.email, code)).status).toBe(200)
-    await expect(otps.consume({ userId: newcomer.id }, code)).rejects.toThrow('wrong, used or expired')
+    await expect(otps.consume([{ userId: newcomer.id }], code)).rejects.toThrow('wrong, used or expired')
 
     // It kept the MAC of one link, as it is.
     const link = `${tenant.id}.${newcomer.id}.0.${'x'.repeat(43)}`

@@ -19,6 +19,8 @@ import mailOutboxDown from '../../../drizzle/0008_mail_outbox.down.sql' with { t
 import mailOutboxUp from '../../../drizzle/0008_mail_outbox.sql' with { type: 'text' }
 import quotasDown from '../../../drizzle/0009_quotas.down.sql' with { type: 'text' }
 import quotasUp from '../../../drizzle/0009_quotas.sql' with { type: 'text' }
+import addressesDown from '../../../drizzle/0010_addresses.down.sql' with { type: 'text' }
+import addressesUp from '../../../drizzle/0010_addresses.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -41,4 +43,5 @@ export const migrations: readonly Migration[] = [
   { version: 7, name: '0007_revocations_and_refusals', up: refusalsUp, down: refusalsDown },
   { version: 8, name: '0008_mail_outbox', up: mailOutboxUp, down: mailOutboxDown },
   { version: 9, name: '0009_quotas', up: quotasUp, down: quotasDown },
+  { version: 10, name: '0010_addresses', up: addressesUp, down: addressesDown },
 ]

@@ -30,6 +30,7 @@ const tableRights: Readonly<Record<string, readonly string[]>> = {
 const functions = [
   'delete_audit_entries(timestamptz, integer)',
   'delete_audit_refusals(timestamptz, integer)',
+  'email_is_taken(text, uuid, boolean)',
   'retire_shared_role()',
 ]
 

@@ -30,6 +30,10 @@ export const auditActions = {
   'user.deactivated': 'A user was deactivated.',
   'user.reactivated': 'A user was reactivated.',
   'user.removed': 'A user who never verified their address was removed.',
+  'user.address_released':
+    'A user lost their address and was deactivated: `details.reason` is `operator`, or `verified_elsewhere` where they ' +
+    'had not verified it and its owner did so in another tenant.',
+  'user.creation_failed': 'Adding a user was refused: an account has the address.',
   'tenant.created': 'The tenant was created.',
   'tenant.changed': 'The name or slug of the tenant was changed.',
   'tenant.deactivated': 'The tenant was deactivated.',

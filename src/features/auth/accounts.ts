@@ -1,11 +1,9 @@
 /** Users as signing in needs them, in any tenant: each statement names its scope. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { TokenSubject } from '../../access/access-tokens.ts'
-import type { Source } from '../../access/actor.ts'
 import type { Database, Scope } from '../../db/database.ts'
 import { platformTenantId, users } from '../../db/schema.ts'
 import { rowJson, wireColumns } from '../../db/wire-json.ts'
-import { auditStatement } from '../audit/entry.ts'
 
 export interface Account extends TokenSubject {
   email: string
@@ -31,12 +29,27 @@ const accountColumns: SQL = sql`
   u.token_epoch as "tokenEpoch", u.session_epoch as "sessionEpoch", t.epoch as "tenantEpoch",
   t.is_active as "tenantIsActive", t.name as "tenantName", ${userJson('u')}::text as "userJson"`
 
-export async function findAccountByEmail(db: Database, email: string): Promise<Account | null> {
+/** As many of one address may wait to be verified (migration 0010). */
+const maxPerAddress = 5
+
+/**
+ * The account that has the address; where none is verified, those that wait for it, beginning with the one made last.
+ * Those that cannot sign in come after all others.
+ */
+export async function findAccountsByEmail(db: Database, email: string): Promise<Account[]> {
   const rows = await db.read(
     'system',
-    sql<Account>`select ${accountColumns} from users u join tenants t on t.id = u.tenant_id where u.email = ${email}`,
+    sql<Account>`select ${accountColumns} from users u join tenants t on t.id = u.tenant_id where u.email = ${email}
+      order by u.email_verified desc, u.is_active and t.is_active desc, u.created_at desc, u.id desc
+      limit ${maxPerAddress}::int`,
   )
-  return rows[0] ?? null
+  return rows[0]?.emailVerified ? rows.slice(0, 1) : rows
+}
+
+/** The one that signs in with the address and is mailed at it. */
+export async function findAccountByEmail(db: Database, email: string): Promise<Account | null> {
+  const [account] = await findAccountsByEmail(db, email)
+  return account ?? null
 }
 
 export async function findAccount(db: Database, tenantId: string, userId: string): Promise<Account | null> {
@@ -64,31 +77,6 @@ export async function findAccountOfSession(
       from users u join tenants t on t.id = u.tenant_id where u.tenant_id = ${tenantId} and u.id = ${userId}`,
   )
   return rows[0] ?? null
-}
-
-/** @returns whether the account was active and not verified yet */
-export async function markEmailVerified(db: Database, account: Account, source: Source): Promise<boolean> {
-  const { tenantId, userId, email } = account
-  const rows = await db.write(
-    { tenantId },
-    sql<{ id: string }>`with verified as (
-        update users set email_verified = true, updated_at = clock_timestamp()
-        where tenant_id = ${tenantId} and id = ${userId} and email = ${email} and is_active and not email_verified
-        returning id
-      ), audited as (${auditStatement(
-        {
-          tenantId,
-          action: 'auth.email_verified',
-          actor: null,
-          source,
-          target: { type: 'user', id: userId },
-          details: { email },
-        },
-        sql`verified`,
-      )})
-      select id from verified`,
-  )
-  return rows.length > 0
 }
 
 /** Stores a hash of the same password under newer parameters, unless the password has changed meanwhile. */

@@ -77,6 +77,7 @@ export const login = operation(
     tag,
     id: 'login',
     summary: 'Sign in',
+    description: 'Where several accounts wait for the address to be verified, the one made last is meant.',
     public: true,
     ok: tokens,
     errors: [
@@ -95,6 +96,8 @@ export const verifyEmail = operation(
     tag,
     id: 'verifyEmail',
     summary: 'Verify an e-mail address with the mailed code',
+    description:
+      'Verifies the account that the code was mailed for. Accounts of other tenants that wait for this address are removed.',
     public: true,
     ok: {
       status: 200,

@@ -27,12 +27,18 @@ export interface Otps {
    * @returns null where there is none to mail: the last one may still be on its way, or `mayMail` refuses
    */
   renew(holder: SecretHolder | null, mayMail: RateLimits['mayMail']): Promise<MailedSecret | null>
-  /** @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429, 20 tries an hour) */
-  consume(subject: OtpSubject, code: string): Promise<void>
+  /**
+   * @param subjects whose code it may be. A guess counts against each of them
+   * @returns whose it was
+   * @throws AppError otp_invalid, otp_attempts_exceeded (400), rate_limited (429, 20 tries an hour)
+   */
+  consume<Subject extends OtpSubject>(subjects: Several<Subject>, code: string): Promise<Subject>
 }
 
 /** Whose code it is: a user's, or nobody's where the address is unknown. */
 export type OtpSubject = { userId: string } | { unknownEmail: string }
+
+type Several<T> = readonly [T, ...T[]]
 
 /** A code as it is stored; `version` goes up when a field changes its meaning. */
 const Entry = Type.Object({
@@ -62,21 +68,7 @@ export function createOtps(
   const keyFor = (signingKey: Buffer, subject: string): string => `otp:${mac(signingKey, subject)}`
   const proofOf = (signingKey: Buffer, subject: string, code: string): string =>
     mac(signingKey, `${subject}\n${code}`)
-  const tries = countTries(store, key)
-
-  const chargeTry = async (subject: OtpSubject): Promise<void> => {
-    const { count, expiresInMs } = await tries.add(subject)
-    if (count > maxWrongTriesPerHour)
-      throw new AppError('rate_limited', 'Too many wrong codes for this account. Try again later.', {
-        retryAfterSeconds: expiresInMs / 1000,
-      })
-  }
-
-  /** Runs before the code is looked at: a refused try must not use it up. */
-  const refuseExhausted = async (subject: OtpSubject): Promise<void> => {
-    // Counting once more reveals when the hour ends, and does not put that off.
-    if ((await tries.count(subject)) >= maxWrongTriesPerHour) await chargeTry(subject)
-  }
+  const { chargeTry, withTriesLeft } = limitTries(store, key)
 
   /** Under each key, the current one first, whatever it finds, so that its time reveals nothing. */
   const entriesOf = (subject: string) =>
@@ -100,22 +92,18 @@ export function createOtps(
     entry.wrongTries < maxWrongTriesPerCode &&
     isOnItsWay(entry.expiresAt - ttlSeconds * 1000)
 
-  /** Whether this is the code. If so it is used up, else it has one try less; concurrent guesses count one by one. */
-  const tryCode = async (subject: string, code: string): Promise<boolean> => {
+  /** A code that is right is used up, else it has one try less; concurrent guesses count one by one. */
+  const tryCode = async (subject: string, code: string): Promise<'right' | 'wrong' | 'exhausted'> => {
     for (;;) {
       const found = (await entriesOf(subject)).find(({ entry }) => entry !== null)
       const { signingKey, stored, entry } = found ?? { signingKey: key, stored: null, entry: null }
-      if (entry && entry.wrongTries >= maxWrongTriesPerCode)
-        throw new AppError(
-          'otp_attempts_exceeded',
-          'Too many wrong tries: this code is no longer good. Ask for a new one.',
-        )
+      if (entry && entry.wrongTries >= maxWrongTriesPerCode) return 'exhausted'
       const isRight = equalInConstantTime(entry?.proof ?? '', proofOf(signingKey, subject, code))
-      if (entry === null) return false
+      if (entry === null) return 'wrong'
       const next = isRight ? null : JSON.stringify({ ...entry, wrongTries: entry.wrongTries + 1 })
       // The entry of a used-up code stays until it expires, so that later tries learn why they fail.
       if (await store.compareAndSet(keyFor(signingKey, subject), stored, next, secondsLeft(entry)))
-        return isRight
+        return isRight ? 'right' : 'wrong'
     }
   }
 
@@ -142,14 +130,52 @@ export function createOtps(
       return { value: code, withdraw }
     },
 
-    async consume(subject, code) {
-      await refuseExhausted(subject)
-      const isRight = await tryCode('userId' in subject ? subject.userId : subject.unknownEmail, code)
+    async consume(subjects, code) {
+      const tried = await Promise.all(
+        (await withTriesLeft(subjects)).map(async (subject) => ({
+          subject,
+          outcome: await tryCode('userId' in subject ? subject.userId : subject.unknownEmail, code),
+        })),
+      )
+      const charged = tried.filter(({ outcome }) => outcome !== 'exhausted')
       // The right code is charged as well, before it is answered: else concurrent guesses could pass the hour's limit.
-      await chargeTry(subject)
-      if (!isRight) throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
+      await Promise.all(charged.map(({ subject }) => chargeTry(subject)))
+      const right = charged.find(({ outcome }) => outcome === 'right')
+      if (right) return right.subject
+      if (charged.length > 0) throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
+      throw new AppError(
+        'otp_attempts_exceeded',
+        'Too many wrong tries: this code is no longer good. Ask for a new one.',
+      )
     },
   }
+}
+
+/** Twenty tries an hour, whatever the code. */
+function limitTries(store: Store, key: Buffer) {
+  const tries = countTries(store, key)
+
+  const chargeTry = async (subject: OtpSubject): Promise<void> => {
+    const { count, expiresInMs } = await tries.add(subject)
+    if (count > maxWrongTriesPerHour)
+      throw new AppError('rate_limited', 'Too many wrong codes for this account. Try again later.', {
+        retryAfterSeconds: expiresInMs / 1000,
+      })
+  }
+
+  /**
+   * Those that have tries left. Runs before the code is looked at: a refused try must not use it up.
+   * @throws AppError rate_limited (429) where nobody has
+   */
+  const withTriesLeft = async <Subject extends OtpSubject>(subjects: Several<Subject>) => {
+    const counts = await Promise.all(subjects.map(tries.count))
+    const left = subjects.filter((_, index) => (counts[index] ?? 0) < maxWrongTriesPerHour)
+    // Counting once more reveals when the hour ends, and does not put that off.
+    if (left.length === 0) await chargeTry(subjects[0])
+    return left
+  }
+
+  return { chargeTry, withTriesLeft }
 }
 
 /** Wrong tries of the hour: a user's in the store, those at an unknown address here, with as many calls to the store. */

@@ -4,7 +4,8 @@ import type { Source } from '../../access/actor.ts'
 import type { Query } from '../../db/database.ts'
 import { AppError } from '../../errors.ts'
 import { otpMail } from '../../mail/templates.ts'
-import { type Account, findAccountByEmail, markEmailVerified } from './accounts.ts'
+import { type Account, findAccountByEmail, findAccountsByEmail } from './accounts.ts'
+import { markEmailVerified } from './addresses.ts'
 import { type FailedAttempts, recordingFailure } from './failed-attempts.ts'
 import { type MailDeps, mailSecret } from './mailed-secrets.ts'
 import type { Otps } from './otp.ts'
@@ -70,8 +71,9 @@ export const verifyEmail = (
   source: Source,
 ): Promise<void> =>
   recordingFailure(deps.failedAttempts, { action: 'auth.verification_failed', email, source }, async () => {
-    const account = await findAccountByEmail(deps.db, email)
-    await deps.otps.consume(account ? { userId: account.userId } : { unknownEmail: email }, code)
-    if (!account || !(await markEmailVerified(deps.db, account, source)))
+    const [first, ...others] = await findAccountsByEmail(deps.db, email)
+    if (!first) await deps.otps.consume([{ unknownEmail: email }], code)
+    const account = first && (await deps.otps.consume([first, ...others], code))
+    if (!account || !(await markEmailVerified(deps, account, source)))
       throw new AppError('otp_invalid', 'The code is wrong, used or expired.')
   })

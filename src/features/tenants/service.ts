@@ -17,7 +17,7 @@ import { auditOfTenant, auditStatement, differences } from '../audit/entry.ts'
 import { provenUser } from '../auth/hashing-line.ts'
 import { checkNewPassword } from '../auth/passwords.ts'
 import { queueFirstCode } from '../auth/verification.ts'
-import { creationOf, emailTaken, insertUser, type UserDeps } from '../users/service.ts'
+import { creationOf, emailTaken, insertUser, queueForAddress, type UserDeps } from '../users/service.ts'
 import type { NewTenant, TenantChange, TenantQuery } from './model.ts'
 import { freeSlug, slugFrom } from './slug.ts'
 
@@ -41,6 +41,7 @@ export async function createTenant(deps: UserDeps, actor: Caller, input: NewTena
     .transaction('system', async (query) => {
       const tenant = await insertTenant(query, tenantId, input)
       const row = { id: userId, tenantId, email, fullName, role: 'tenant_admin', passwordHash }
+      await query(queueForAddress(email))
       const [admin] = await query(insertUser(row))
       if (!admin) throw new Error('an inserted user was not returned')
       const made = { action: 'tenant.created' as const, details: { name: input.name, admin: email } }

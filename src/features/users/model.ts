@@ -87,7 +87,10 @@ export const createUser = operation(
     tag,
     id: 'createUser',
     summary: 'Add someone to my tenant',
-    description: 'They get a code by mail to verify their address.',
+    description:
+      'They get a code by mail to verify their address. Until then others may have an account with it too, five in all; ' +
+      'the first to be verified has the address, and the others are removed. email_taken is told 20 times an hour; past ' +
+      'it nobody is added (429).',
     ok: { status: 201, description: 'Added.', schema: User },
     errors: ['forbidden', 'email_taken', 'redis_unavailable'],
   },

@@ -3,7 +3,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Actor, Caller } from '../../access/actor.ts'
 import { onRepeatedRevocation } from '../../access/revocations.ts'
-import { ConstraintError } from '../../db/errors.ts'
 import { users } from '../../db/schema.ts'
 import { containing } from '../../db/search.ts'
 import { rowJson, wireColumns } from '../../db/wire-json.ts'
@@ -13,11 +12,13 @@ import { type Cursors, openPage, type PageRow } from '../../lib/cursor.ts'
 import { newId } from '../../lib/ids.ts'
 import { auditStatement, by, differences } from '../audit/entry.ts'
 import { userJson } from '../auth/accounts.ts'
+import { isAddressTaken } from '../auth/addresses.ts'
 import { provenUser } from '../auth/hashing-line.ts'
 import { checkNewPassword, type Passwords } from '../auth/passwords.ts'
 import type { SessionDeps } from '../auth/sign-in.ts'
 import { queueFirstCode, type VerificationDeps } from '../auth/verification.ts'
 import type { NewUser, UserChange, UserQuery } from './model.ts'
+import type { TakenAddresses } from './taken-addresses.ts'
 
 interface Body {
   body: string
@@ -30,6 +31,7 @@ interface CreatedUser extends Body {
 export interface UserDeps extends SessionDeps, VerificationDeps {
   passwords: Passwords
   cursors: Cursors
+  takenAddresses: TakenAddresses
 }
 
 export interface UserRow {
@@ -55,6 +57,10 @@ export const insertUser = ({
   returning ${userJson('u')}::text as body,
     (select t.name from tenants t where t.id = u.tenant_id) as "tenantName"`
 
+/** Creations with the same address queue up, so that each counts those before it. Its own statement, before the insert. */
+export const queueForAddress = (email: string): SQL =>
+  sql`select pg_advisory_xact_lock(hashtextextended(${`address:${email}`}, 0))`
+
 /** The audit entry of a user's creation. */
 export const creationOf = ({ id, email, role }: Pick<UserRow, 'id' | 'email' | 'role'>) => ({
   action: 'user.created' as const,
@@ -64,20 +70,21 @@ export const creationOf = ({ id, email, role }: Pick<UserRow, 'id' | 'email' | '
 
 /** Maps the violated constraint to email_taken; any other error is returned as it is. */
 export function emailTaken(error: unknown): unknown {
-  return error instanceof ConstraintError && error.constraint === 'users_email_key'
+  return isAddressTaken(error)
     ? new AppError('email_taken', 'There is an account with this e-mail address already.')
     : error
 }
 
 /**
- * The user gets a code by mail.
+ * The user gets a code by mail. A refusal of the address is recorded in the audit trail.
  * @returns the user as JSON text
- * @throws AppError email_taken (409), invalid (422), busy, redis_unavailable, database_unavailable (503)
+ * @throws AppError email_taken (409), invalid (422), rate_limited (429), busy, redis_unavailable, database_unavailable (503)
  */
 export async function createUser(deps: UserDeps, actor: Caller, input: NewUser): Promise<string> {
   const { tenantId } = actor
   const { email } = input
   checkNewPassword(input.password, email, 'password')
+  await deps.takenAddresses.refuseExhausted(tenantId)
   const passwordHash = await deps.passwords.hash(input.password, provenUser(actor.userId))
   const role = input.role ?? 'member'
   const row = { id: newId(), tenantId, email, fullName: input.full_name, role, passwordHash }
@@ -85,16 +92,25 @@ export async function createUser(deps: UserDeps, actor: Caller, input: NewUser):
   const body = await deps.db
     .transaction({ tenantId }, async (query) => {
       await query(auditStatement({ ...by(actor), ...creationOf(row) }))
+      await query(queueForAddress(email))
       const [created] = await query(insertUser(row))
       if (!created) throw new Error('an inserted user was not returned')
       await queueFirstCode(deps, query, { ...row, ...created, code }, actor)
       return created.body
     })
-    .catch((error: unknown) => {
+    .catch(async (error: unknown) => {
+      if (isAddressTaken(error)) await recordTaken(deps, actor, email)
       throw emailTaken(error)
     })
   deps.outbox.wake()
   return body
+}
+
+/** As many as are counted, and no more, are in the trail. @throws AppError rate_limited (429) */
+async function recordTaken(deps: UserDeps, actor: Caller, email: string): Promise<void> {
+  await deps.takenAddresses.count(actor.tenantId)
+  const details = { email, reason: 'email_taken' }
+  await deps.db.write(actor, auditStatement({ ...by(actor), action: 'user.creation_failed', details }))
 }
 
 /** What fellow members of a tenant see of each other. */

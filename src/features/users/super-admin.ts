@@ -4,12 +4,14 @@ import { type SQL, sql } from 'drizzle-orm'
 import { internalSource } from '../../access/actor.ts'
 import type { Database } from '../../db/database.ts'
 import { platformTenantId } from '../../db/schema.ts'
+import { OperatorError } from '../../errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { auditStatement } from '../audit/entry.ts'
 import { checkNewPassword, type Passwords } from '../auth/passwords.ts'
 import { creationOf, emailTaken } from './service.ts'
 
 export interface NewSuperAdmin {
+  /** In lower case. */
   email: string
   fullName: string
   password: string
@@ -23,11 +25,9 @@ export async function createSuperAdmin(
 ): Promise<void> {
   checkNewPassword(password, email, 'password')
   const passwordHash = await passwords.hash(password)
-  await db
-    .write('system', ...superAdminStatements(email.toLowerCase(), fullName, passwordHash))
-    .catch((error: unknown) => {
-      throw emailTaken(error)
-    })
+  await db.write('system', ...superAdminStatements(email, fullName, passwordHash)).catch((error: unknown) => {
+    throw emailTaken(error)
+  })
 }
 
 function superAdminStatements(email: string, fullName: string, passwordHash: string): [SQL, SQL] {
@@ -51,6 +51,7 @@ export interface FirstAdmin {
  * @param given SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD, or null where they are unset
  * @param generate whether to create one with a random password when they are unset (the embedded default)
  * @returns who was created, or null
+ * @throws AppError invalid (422); OperatorError when a user of a tenant has the address
  */
 export async function ensureSuperAdmin(
   db: Database,
@@ -62,13 +63,22 @@ export async function ensureSuperAdmin(
   const generatedPassword = given ? null : randomBytes(16).toString('base64url')
   const email = given?.email ?? 'admin@minimart.local'
   if (given) checkNewPassword(given.password, email, 'SUPER_ADMIN_PASSWORD')
-  return db.transaction('system', async (query) => {
+  const created = db.transaction('system', async (query) => {
     await query(sql`select pg_advisory_xact_lock(hashtextextended('minimart:first-super-admin', 0))`)
     const [some] = await query(sql<{ id: string }>`select id from users where role = 'super_admin' limit 1`)
     if (some) return null
     const passwordHash = await passwords.hash(given?.password ?? generatedPassword ?? '')
-    for (const statement of superAdminStatements(email.toLowerCase(), 'Super Admin', passwordHash))
-      await query(statement)
+    for (const statement of superAdminStatements(email, 'Super Admin', passwordHash)) await query(statement)
     return { email, generatedPassword }
   })
+  return await created.catch((error: unknown) => {
+    const refusal = emailTaken(error)
+    throw refusal === error ? error : addressInUse(email)
+  })
 }
+
+const addressInUse = (email: string): OperatorError =>
+  new OperatorError(
+    `SUPER_ADMIN_EMAIL: a user of a tenant has ${email}, so the first super admin cannot. Choose another address, or ` +
+      `free it with minimart release-address ${email}.`,
+  )

@@ -82,9 +82,11 @@ async function changedTenant({ root }: World, change: object, given?: object): P
 /** Not from a request: no address, no id. */
 const byOperator = { ...nobody, target_type: 'tenant', address: null, request_id: null }
 
-/** Tested elsewhere: with housekeeping, and as counts (refusals.test.ts). */
+/** Tested elsewhere: with housekeeping, with addresses (auth/addresses.test.ts), and as counts (refusals.test.ts). */
 export const testedElsewhere = [
   'user.removed',
+  'user.address_released',
+  'user.creation_failed',
   'auth.password_reset_failed',
   'auth.refusals_counted',
 ] as const satisfies AuditAction[]

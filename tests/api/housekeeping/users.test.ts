@@ -118,6 +118,18 @@ describeBackends('users who never verified their address', (backend) => {
     expect([left.includes(changed.email), left.includes(old.email)]).toEqual([true, false])
   })
 
+  test('are removed a day after an admin deactivated them, without notice, and their address is free', async () => {
+    const tenant = await makeTenant(server)
+    const [gone, active] = [await makeUnverified(server, tenant), await makeUnverified(server, tenant)]
+    const verified = await makeUser(server, tenant)
+    for (const { id } of [gone, verified])
+      expect((await tenant.admin.api.delete(`/users/${id}`)).status).toBe(204)
+    expect((await roundIn(server, 0)).removed.unverified_users).toBe(0)
+    expect((await roundIn(server, 2)).removed.unverified_users).toBe(1)
+    expect(await addressesOf(tenant)).toEqual([tenant.admin.email, active.email, verified.email].toSorted())
+    expect(noticesTo(server, tenant.admin.email)).toEqual([])
+  })
+
   test('stay where no admin can be notified, in a deactivated tenant, and where other rows refer to them', async () => {
     const root = await superAdmin(server)
     const email = freshEmail('alone')

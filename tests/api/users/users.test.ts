@@ -237,14 +237,14 @@ describeBackends('a user', (backend) => {
 })
 
 describeFull('concurrent requests for users on PostgreSQL', () => {
-  test('create one user when ten race for one address in two tenants', async () => {
+  test('create one user a tenant when ten race for one address in two', async () => {
     const server = await sharedServer('full')
     const admins = [(await makeTenant(server)).admin, (await makeTenant(server)).admin]
     const email = freshEmail()
     const answers = await Promise.all(
       Array.from({ length: 5 }, () => admins.map((admin) => admin.api.post('/users', account(email)))).flat(),
     )
-    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
-    expect(answers.filter(({ body }) => body.code === 'email_taken')).toHaveLength(9)
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(2)
+    expect(answers.filter(({ body }) => body.code === 'email_taken')).toHaveLength(8)
   })
 })

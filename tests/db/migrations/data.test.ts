@@ -152,3 +152,41 @@ describePostgres('migrations over data, PostgreSQL', () => {
     }
   })
 })
+
+const beforeAddresses = migrations.findIndex(({ name }) => name.endsWith('_addresses'))
+
+describePostgres('accounts that wait for one address', () => {
+  test('are told apart by a migration down: the verified one keeps it, else the one made last; the others stay', async () => {
+    const { url, drop } = await (await testPostgres()).createDatabase()
+    const ask = postgres(url, { max: 1, onnotice: () => undefined })
+    const homes = ['a', 'b', 'c'].map((digit) => `01900000-0000-7000-8000-00000000000${digit}`)
+    try {
+      await withMigrationConnection(optionsFor(url), async (connection) => {
+        await migrateUp(connection, own)
+        for (const home of homes)
+          await ask`insert into tenants (id, name, slug) values (${home}, 'Home', ${home})`
+        for (const [index, home] of homes.entries())
+          for (const [email, isVerified] of [
+            ['waits@shop.example', false],
+            ['has@shop.example', index === 2],
+          ] as const)
+            await ask`insert into users (tenant_id, id, email, full_name, role, password_hash, email_verified, created_at)
+              values (${home}, ${crypto.randomUUID()}, ${email}, 'Ann', 'member', 'hash', ${isVerified},
+                ${`2026-01-0${index + 1}`})`
+        await migrateDown(connection, own, migrations.length - beforeAddresses)
+      })
+      const left = await ask`select tenant_id, email, is_active from users where email !~ '^released-'`
+      expect(left.map(({ tenant_id, email }) => [tenant_id, email]).toSorted()).toEqual([
+        [homes[2], 'has@shop.example'],
+        [homes[2], 'waits@shop.example'],
+      ])
+      const released = await ask`select id, email, is_active from users where email ~ '^released-'`
+      expect(released).toHaveLength(4)
+      for (const { id, email, is_active } of released)
+        expect([email, is_active]).toEqual([`released-${id}@address.invalid`, false])
+    } finally {
+      await ask.end({ timeout: 2 })
+      await drop()
+    }
+  })
+})

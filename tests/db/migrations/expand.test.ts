@@ -11,6 +11,16 @@ import { firstWithoutIt } from '../../../src/db/migrations/shared-role.ts'
 const firstHeld = 3
 const contracts: Readonly<Record<string, string>> = {}
 
+/** Statements that loosen a rule, by migration: the release before meets no refusal that it does not know. */
+const loosened: Readonly<Record<string, readonly RegExp[]>> = {
+  // One account per address becomes one verified account, and one in a tenant. The trigger refuses by the old name.
+  '0010_addresses': [
+    /^CREATE UNIQUE INDEX "users_(verified|tenant)_email_key" /,
+    /^CREATE TRIGGER users_email_room BEFORE INSERT ON users /,
+    /^ALTER TABLE "users" DROP CONSTRAINT "users_email_key"/,
+  ],
+}
+
 /** Why the previous release could not run on it; null if it could. */
 function breach(statement: string, added: ReadonlySet<string>): string | null {
   const text = statement.replace(/--.*$/gm, '').replaceAll('"', '').replace(/\s+/g, ' ').trim()
@@ -59,6 +69,7 @@ test('the previous release can run on each migration’s schema', () => {
     if (version < firstHeld || name in contracts) continue
     const added = addedBy(up)
     const breaches = statementsOf(up).flatMap((statement) => {
+      if (loosened[name]?.some((known) => known.test(statement.trim()))) return []
       const why = breach(statement, added)
       return why === null ? [] : [`${name}: ${why}: ${statement.trim().slice(0, 100)}`]
     })
