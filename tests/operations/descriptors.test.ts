@@ -6,7 +6,7 @@ import { closeRawSockets, type RawSocket, startRaw } from '../support/raw-socket
 import { startInbox } from '../support/smtp.ts'
 import { until } from '../support/until.ts'
 
-const limit = 200
+const limit = 250
 /** Left to the service (src/lib/descriptors.ts). */
 const reserve = 64
 const under = ['prlimit', `--nofile=${limit}:${limit}`]

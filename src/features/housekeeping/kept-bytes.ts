@@ -4,14 +4,14 @@
  * count ended. Lists with uncounted events stand in an index of their own, so that a count costs as much as has changed
  * since the last.
  *
- * Every instance counts. What one has counted, the next does not find; a list that is being written or counted at this
- * moment is left to the next turn. Deleted items are not counted: their text is in their events for as long as those are
- * kept.
+ * Every instance counts, one list at a time under its lock; what one has counted, the next does not find. Deleted items
+ * are not counted: their text is in their events for as long as those are kept.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
 import type { Database } from '../../db/database.ts'
 import type { Logger } from '../../log.ts'
+import type { ListKey } from '../list-changes/events.ts'
 import { listTextBytes } from '../list-changes/room.ts'
 
 export interface KeptBytesCount {
@@ -26,8 +26,10 @@ export interface KeptBytesCount {
 /** A tenant is full within a minute of the change that filled it. */
 const everyMs = 25_000
 const stopWithinMs = 3000
-const listsPerBatch = 50
-/** Of one list. A batch of the longest texts keeps the embedded database for some ten milliseconds. */
+const listsPerPage = 100
+/** A list that stays locked is left to the next turn; where this many fail, the database does. */
+const maxFailures = 3
+/** A batch of the longest texts keeps the embedded database for some ten milliseconds. */
 const eventsPerBatch = 250
 
 /** The bytes of an event's text: for as long as it is kept they count, and then they do not. */
@@ -40,25 +42,34 @@ export function createKeptBytesCount(db: Database, log: Logger, maxBytes: number
   let failing = false
   let turn: Promise<void> = Promise.resolve()
 
-  const countTenant = async (tenantId: string): Promise<void> => {
-    for (let isLast = false; !isLast && !stopping; ) {
-      const [batch] = await db.write({ tenantId }, countEvents(tenantId))
-      isLast = batch?.isLast ?? true
+  const countList = async ({ tenantId, listId }: ListKey): Promise<void> => {
+    for (let isBehind = true; isBehind && !stopping; ) {
+      const [batch] = await db.write({ tenantId }, lock(tenantId, listId), countEvents(tenantId, listId))
+      isBehind = batch?.isBehind ?? false
     }
-    await db.write({ tenantId }, sumUp(tenantId))
+  }
+
+  const countLists = async (lists: readonly ListKey[], failures: unknown[]): Promise<void> => {
+    for (const list of lists)
+      await countList(list).catch((error: unknown) => {
+        if (failures.push(error) === maxFailures) throw error
+      })
+    for (const tenantId of new Set(lists.map((list) => list.tenantId)))
+      await db.write({ tenantId }, sumUp(tenantId))
   }
 
   const count = async (): Promise<void> => {
-    let last = ''
-    for (;;) {
-      const [next] = await db.read('streams', uncountedAfter(last))
-      if (!next || stopping) break
-      last = next.id
-      await countTenant(last)
-    }
+    const failures: unknown[] = []
+    let last: ListKey | undefined
+    do {
+      const page = await db.read('streams', uncountedAfter(last))
+      await countLists(page, failures)
+      last = page.length < listsPerPage ? undefined : page.at(-1)
+    } while (last && !stopping)
     // Lists and events may have been deleted, which leaves no event to count.
     for (const { id } of stopping ? [] : await db.read('system', keepingMore(maxBytes)))
       await db.write({ tenantId: id }, sumUp(id))
+    if (failures.length > 0) throw failures[0]
   }
 
   const takeTurn = async (): Promise<void> => {
@@ -86,28 +97,28 @@ export function createKeptBytesCount(db: Database, log: Logger, maxBytes: number
   }
 }
 
-/** The next tenant with uncounted events. @param last empty at the beginning */
-const uncountedAfter = (last: string) =>
-  sql<{ id: string }>`select tenant_id as id from shopping_lists
-    where counted_seq <> seq and tenant_id > coalesce(nullif(${last}, '')::uuid, '00000000-0000-0000-0000-000000000000')
-    order by tenant_id limit 1`
+const lowest: ListKey = {
+  tenantId: '00000000-0000-0000-0000-000000000000',
+  listId: '00000000-0000-0000-0000-000000000000',
+}
+
+const uncountedAfter = ({ tenantId, listId } = lowest) =>
+  sql<ListKey>`select tenant_id as "tenantId", id as "listId" from shopping_lists
+    where counted_seq <> seq and (tenant_id, id) > (${tenantId}::uuid, ${listId}::uuid)
+    order by tenant_id, id limit ${listsPerPage}::int`
 
 const keepingMore = (maxBytes: number | null) =>
   sql<{ id: string }>`select id from tenants where kept_bytes > ${maxBytes}::bigint`
 
-/**
- * Counts on for some of the tenant's lists. They are read as of one snapshot, in which each list has the items and events
- * up to its seq; one that was changed or counted since then, before it was locked, is left as it is.
- */
-const countEvents = (tenantId: string) => sql<{ isLast: boolean }>`
-  with free as (
-    select id from shopping_lists where tenant_id = ${tenantId} and counted_seq <> seq
-    order by id limit ${listsPerBatch}::int for no key update skip locked
-  ), seen as (
-    select l.id, l.seq, l.counted_seq, ${listTextBytes('l')} as text_bytes, e.bytes,
-      case when e.events < ${eventsPerBatch}::int then l.seq else e.last end as last,
-      e.events = ${eventsPerBatch}::int as has_more
-    from free f join shopping_lists l on l.tenant_id = ${tenantId} and l.id = f.id
+const lock = (tenantId: string, id: string): SQL =>
+  sql`select from shopping_lists where tenant_id = ${tenantId} and id = ${id} for no key update`
+
+/** Counts on, under the list's lock: it has the items and events up to its seq. */
+const countEvents = (tenantId: string, id: string) => sql<{ isBehind: boolean }>`
+  with seen as (
+    select ${listTextBytes('l')} as text_bytes, e.bytes,
+      case when e.events < ${eventsPerBatch}::int then l.seq else e.last end as last
+    from shopping_lists l
     cross join lateral (
       select count(*) as events, coalesce(sum(bytes), 0) as bytes, max(seq) as last from (
         select n.seq, ${eventBytes('n')} as bytes from list_events n
@@ -115,13 +126,12 @@ const countEvents = (tenantId: string) => sql<{ isLast: boolean }>`
         order by n.seq limit ${eventsPerBatch}::int
       ) n
     ) e
-  ), counted as (
-    update shopping_lists l set text_bytes = s.text_bytes, text_seq = s.seq,
-      event_bytes = l.event_bytes + s.bytes, counted_seq = s.last
-    from seen s
-    where l.tenant_id = ${tenantId} and l.id = s.id and (l.seq, l.counted_seq) = (s.seq, s.counted_seq)
+    where l.tenant_id = ${tenantId} and l.id = ${id} and l.counted_seq <> l.seq
   )
-  select count(*) < ${listsPerBatch}::int and not coalesce(bool_or(has_more), false) as "isLast" from seen`
+  update shopping_lists l set text_bytes = s.text_bytes, text_seq = l.seq,
+    event_bytes = l.event_bytes + s.bytes, counted_seq = s.last
+  from seen s where l.tenant_id = ${tenantId} and l.id = ${id}
+  returning l.counted_seq <> l.seq as "isBehind"`
 
 const sumUp = (tenantId: string): SQL => sql`
   update tenants t set kept_bytes = k.bytes
