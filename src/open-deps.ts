@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { createAccessTokens } from './access/access-tokens.ts'
 import { createRateLimits } from './access/rate-limits.ts'
+import { createReadingLines } from './access/reading-lines.ts'
 import { createRevocations } from './access/revocations.ts'
 import type { AppDeps } from './app.ts'
 import { recordExport } from './archive/export.ts'
@@ -62,10 +63,10 @@ export async function openDeps(
   const backends = await openBackends(config, log, hashParameters)
   const { db, store, mailer } = backends
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
-  const { live, limits, outbox, failedAttempts } = services
+  const { live, limits, lines, outbox, failedAttempts } = services
   const { passwords } = backends
   const readiness = createReadiness({ db, store, live, phase })
-  const sources = { mailer, outbox, passwords, live, limits, failedAttempts, db, store, readiness }
+  const sources = { mailer, outbox, passwords, live, limits, lines, failedAttempts, db, store, readiness }
   const metrics = createMetrics(sources)
   const served = { ...metrics, text: remembered(metricsEveryMs, gatherMetrics?.(metrics) ?? metrics.text) }
   const deps = {
@@ -157,6 +158,8 @@ function createServices(
   const jwt = createJwtSigner(secrets)
   const revocations = createRevocations(db, log, accessTtlSeconds)
   const tokens = createAccessTokens(jwt, revocations, accessTtlSeconds)
+  const limits = createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config)
+  const lines = createReadingLines()
   const refresh = keysFor('refresh tokens')
   const codes = keysFor('one-time codes')
   const resets = keysFor('password resets')
@@ -167,9 +170,13 @@ function createServices(
     jwt,
     revocations,
     tokens,
-    live: createLive({ redis: redis && { ...redis, keys: keysFor('broker') }, db, log, tokens, revocations }),
+    live: createLive({
+      redis: redis && { ...redis, keys: keysFor('broker') },
+      ...{ db, log, tokens, revocations, limits, replays: lines.replays },
+    }),
     failedAttempts: createFailedAttempts(db),
-    limits: createRateLimits(createRateLimiter({ shared: store.sharedBuckets, log }), config),
+    limits,
+    lines,
     cursors: createCursors(keysFor('cursors').key),
     sessions: createSessions(store, refresh.key, refreshTtlSeconds, refresh.previous, reportUnfit),
     otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous, reportUnfit),
