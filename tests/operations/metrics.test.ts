@@ -26,6 +26,7 @@ const labelValues: Record<string, RegExp> = {
   code: /^(0|1\d{3}|40\d\d)$/,
   of: /^(account|nobody)$/,
   policy: /^(auth-address|auth-account|invitations|user|tenant-mails|mails)$/,
+  line: /^(lists|replays)$/,
   part: /^(service|database|migrations|redis)$/,
   version: /^\d+\.\d+\.\d+/,
   bun: /^\d+\.\d+\.\d+/,
