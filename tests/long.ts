@@ -10,6 +10,7 @@ const suite = (...files: string[]): string[] => ['tests/run.ts', ...files]
 const steps: [what: string, command: string[]][] = [
   ['generated requests', suite('tests/http/fuzz/fuzz.test.ts')],
   ['isolation, statement by statement on both databases', suite('tests/access/isolation/mutation.test.ts')],
+  ['a user who reads as much as they can', suite('tests/api/lists/reading-neighbours.test.ts')],
   ['100,000 revocations', suite('tests/access/revocations-many.test.ts')],
   ['kill -9 under writes', suite('tests/db/embedded/durability.test.ts')],
   ['connections to PostgreSQL killed under load', suite('tests/db/postgres/database.test.ts')],
