@@ -3,6 +3,7 @@
  * the cursor has reached the stream's head, and in that same synchronous step the client joins the topic. No event can
  * fall in between, and none is sent twice.
  */
+import pTimeout from 'p-timeout'
 import type { Actor } from '../access/actor.ts'
 import type { RateLimits } from '../access/rate-limits.ts'
 import type { Line, Place } from '../access/reading-lines.ts'
@@ -111,7 +112,7 @@ async function countCalls({ limits }: ReplayDeps, { userId }: Actor, calls: numb
 
 type Reading = ReturnType<typeof createReading>
 
-/** Reads events in a place in line: entered for the first, kept until the client has them all. */
+/** Reads events in a place in line: entered for the first, kept until the client has them all or proves slow. */
 function createReading({ db, replays }: ReplayDeps, actor: Actor, list: ListKey, { gone }: ReplayClient) {
   let place: Place | null = null
   const enter = async (): Promise<Place> => {
@@ -122,7 +123,10 @@ function createReading({ db, replays }: ReplayDeps, actor: Actor, list: ListKey,
     enter,
     read: async (cursor: Since): Promise<EventPage> =>
       (await enter()).read(() => readEvents(db, list, cursor)),
-    leave: (): void => place?.leave(),
+    leave(): void {
+      place?.leave()
+      place = null
+    },
   }
 }
 
@@ -141,15 +145,18 @@ async function catchUp(
   let cursor = from
   let page = firstPage
   while (!client.gone.aborted) {
+    let isSlow = false
     for (const event of page?.events ?? []) {
-      await client.writable()
+      isSlow = !(await isSoonWritable(client))
       if (client.gone.aborted) return false
+      if (isSlow) break
       client.send(event.text)
       cursor = { seq: event.seq, mark: event.mark }
       // Before that they may have left and come back.
       if (event.seq > allowedTo && isTerminalFor(event, actor.userId)) return sendUnsubscribed(client, list)
     }
-    await client.writable()
+    page = null
+    if (isSlow || !(await isSoonWritable(client))) await letSlowClientGo(reading, client)
     if (client.gone.aborted) return false
     const head = stream.head()
     if (samePosition(head, cursor)) {
@@ -169,6 +176,23 @@ async function catchUp(
     else if (page?.events.length === 0) await whileOpen(client, () => stream.catchUp(cursor.seq))
   }
   return false
+}
+
+const patienceMs = 200
+const slowPauseMs = 1000
+
+const isSoonWritable = (client: ReplayClient): Promise<boolean> =>
+  pTimeout(
+    client.writable().then(() => true),
+    { milliseconds: patienceMs, fallback: () => false },
+  )
+
+/** Its other devices need the place, and the events that it does not take would fill the memory: they are read again. */
+async function letSlowClientGo(reading: Reading, client: ReplayClient): Promise<void> {
+  reading.leave()
+  await client.writable()
+  // Until there is room for more than an event or two.
+  await Bun.sleep(slowPauseMs)
 }
 
 const placeOf = ({ listId }: ListKey, head: HistoryPosition) => ({
