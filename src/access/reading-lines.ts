@@ -112,7 +112,9 @@ function createGate(limits: { total: number; perKey: number; waitingPerKey: numb
     return key
   }
 
-  const forgetUnused = (name: string, key: Key): void => {
+  const forgetUnused = (name: string): void => {
+    // Looked up: somebody may have come since the caller's was forgotten.
+    const key = keyOf(name)
     if (key.waiting.size > 0) return
     line.delete(name)
     if (key.held === 0) keys.delete(name)
@@ -145,7 +147,7 @@ function createGate(limits: { total: number; perKey: number; waitingPerKey: numb
       const key = keyOf(name)
       const isFull = counts.waiting >= maxWaiting || key.waiting.size >= limits.waitingPerKey
       const isServed = !isFull && !gone.aborted && (await settled(name, key, gone))
-      forgetUnused(name, key)
+      forgetUnused(name)
       if (isServed) return
       counts.refused += 1
       throw new AppError('busy', 'Too much is being read at once. Try again in a moment.', {
@@ -157,7 +159,7 @@ function createGate(limits: { total: number; perKey: number; waitingPerKey: numb
       key.held -= 1
       counts.held -= 1
       serveNext()
-      forgetUnused(name, key)
+      forgetUnused(name)
     },
     counts: (): Readonly<typeof counts> => counts,
   }
