@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { createAccessTokens } from './access/access-tokens.ts'
 import { createKnownNetworks } from './access/known-networks.ts'
 import { createRateLimits } from './access/rate-limits.ts'
+import { createReadingLines } from './access/reading-lines.ts'
 import { createRevocations } from './access/revocations.ts'
 import type { AppDeps } from './app.ts'
 import { recordExport } from './archive/export.ts'
@@ -67,10 +68,10 @@ export async function openDeps(
   const { db, store, mailer } = backends
   const quotas = quotasOf(config)
   const services = createServices(config, log, backends, [secret, ...config.jwtPreviousSecretKeys])
-  const { live, limits, outbox, failedAttempts } = services
+  const { live, limits, lines, outbox, failedAttempts } = services
   const { passwords } = backends
   const readiness = createReadiness({ db, store, live, phase })
-  const sources = { mailer, outbox, passwords, live, limits, failedAttempts, db, store, readiness }
+  const sources = { mailer, outbox, passwords, live, limits, lines, failedAttempts, db, store, readiness }
   const metrics = createMetrics(sources)
   const served = { ...metrics, text: remembered(metricsEveryMs, gatherMetrics?.(metrics) ?? metrics.text) }
   const deps = {
@@ -176,16 +177,23 @@ function createServices(
   const mails = keysFor('mails')
   const reportUnfit = createUnfitReports(log)
   const limiter = createRateLimiter({ shared: store.sharedBuckets, log })
+  const openLimiter = createLocalRateLimiter()
   const knownNetworks = createKnownNetworks(store, keysFor('known networks').key, reportUnfit)
+  const limits = createRateLimits({ limiter, openLimiter, knownNetworks }, config)
+  const lines = createReadingLines()
   const refreshTtlSeconds = config.refreshTokenTtlDays * 86_400
   return {
     jwt,
     revocations,
     tokens,
-    live: createLive({ redis: redis && { ...redis, keys: keysFor('broker') }, db, log, tokens, revocations }),
+    live: createLive({
+      redis: redis && { ...redis, keys: keysFor('broker') },
+      ...{ db, log, tokens, revocations, limits, replays: lines.replays },
+    }),
     failedAttempts: createFailedAttempts(db),
     knownNetworks,
-    limits: createRateLimits({ limiter, openLimiter: createLocalRateLimiter(), knownNetworks }, config),
+    limits,
+    lines,
     cursors: createCursors(keysFor('cursors').key),
     sessions: createSessions(store, refresh.key, refreshTtlSeconds, refresh.previous, reportUnfit),
     otps: createOtps(store, codes.key, config.otpTtlMinutes * 60, codes.previous, reportUnfit),

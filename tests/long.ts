@@ -11,6 +11,7 @@ const steps: [what: string, command: string[]][] = [
   ['generated requests', suite('tests/http/fuzz/fuzz.test.ts')],
   ['the worst inputs', suite('tests/http/worst-inputs.test.ts')],
   ['isolation, statement by statement on both databases', suite('tests/access/isolation/mutation.test.ts')],
+  ['a user who reads as much as they can', suite('tests/api/lists/reading-neighbours.test.ts')],
   ['100,000 revocations', suite('tests/access/revocations-many.test.ts')],
   ['months of the embedded database', suite('tests/api/housekeeping/space.test.ts')],
   ['kill -9 under writes', suite('tests/db/embedded/durability.test.ts')],

@@ -28,6 +28,12 @@ export interface RateLimits {
   ofOpen(request: LimitedRequest): void
   ofInvitations(request: LimitedRequest, userId: string): Promise<void>
   ofUser(request: LimitedRequest, userId: string): Promise<void>
+  /**
+   * What a user asks for over a socket, from the same bucket as their requests.
+   * @param calls how many it counts as
+   * @returns seconds to wait where it is refused, else null
+   */
+  ofSocket(userId: string, calls: number): Promise<number | null>
   /** Mails to addresses that are not verified, per tenant whose member causes them. */
   ofTenantMails(request: LimitedRequest, tenantId: string): Promise<void>
   /**
@@ -123,6 +129,13 @@ export function createRateLimits(
     },
     ofInvitations: (request, userId) => count(request, invitations, userId),
     ofUser: (request, userId) => count(request, user, userId),
+    async ofSocket(userId, calls) {
+      if (user.limit === null) return null
+      const { allowed, resetSeconds } = await limiter.hit(`${user.name}:${userId}`, user.limit, calls)
+      if (allowed) return null
+      countRefusal(user.name)
+      return resetSeconds
+    },
     ofTenantMails: (request, tenantId) => count(request, tenantMails, tenantId),
     async mayMail(mailed) {
       if (rateLimitMail === null) return true

@@ -172,7 +172,7 @@ function createAnswers(requests: Requests, { onResync, onUnsubscribed, end }: An
         if (!requests.isPending(id)) break
         if (payload.code === 'not_found') end('not_found')
         else if (payload.code === 'too_many_subscriptions') end('too_many_lists')
-        else requests.sendLater()
+        else requests.sendLater(payload.retry_after)
     }
   }
 }
@@ -229,10 +229,11 @@ function createRequests(
 
   return {
     send,
-    sendLater(): void {
+    /** @param afterSeconds at least */
+    sendLater(afterSeconds = 0): void {
       pending = null
       subscribed = false
-      retry.set(backoff.nextMs(), send)
+      retry.set(Math.max(backoff.nextMs(), afterSeconds * 1000), send)
       onChange()
     },
     confirm(seq: number): void {

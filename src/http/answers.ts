@@ -11,7 +11,10 @@ export interface AnswerOptions {
   location?: string
 }
 
-export const json = (body: string, { status = 200, tag, location }: AnswerOptions = {}): Response =>
+export const json = (
+  body: string | ReadableStream | null,
+  { status = 200, tag, location }: AnswerOptions = {},
+): Response =>
   new Response(body, {
     status,
     headers: {

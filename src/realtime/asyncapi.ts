@@ -83,6 +83,9 @@ const description = [
   `Limits: ${limits.messageBytes} bytes per message, a burst of ${limits.messageBurst} messages and ` +
     `${limits.messagesPerSecond} per second, ${limits.subscriptions} lists per socket, ` +
     `${limits.socketsPerUser} sockets per user.`,
+  'A subscribe counts as one call of its user, and as one more for each 500 events that it replays. Past the limit of ' +
+    'calls it is answered with the error `rate_limited`: wait `retry_after` seconds and repeat it. Two of a user replay ' +
+    'events at once; others wait, and are answered with the error `unavailable` after 10 seconds in line.',
   `Close codes: ${Object.values(closeCodes)
     .map(({ code, reason }) => `${code} ${reason}`)
     .join(' · ')} · 1009 message too long.`,

@@ -1,5 +1,8 @@
 /** One socket, independent of its transport: handles its messages one at a time and answers in that order. */
+import type { Static } from '@sinclair/typebox'
 import type { AccessTokens, VerifiedToken } from '../access/access-tokens.ts'
+import type { RateLimits } from '../access/rate-limits.ts'
+import type { Line } from '../access/reading-lines.ts'
 import type { Database } from '../db/database.ts'
 import { forSocketOf } from '../db/shares.ts'
 import { AppError } from '../errors.ts'
@@ -21,6 +24,7 @@ import {
   parseClientMessage,
   protocolVersion,
   type ServerAnswer,
+  type SocketError,
   type SocketErrorCode,
 } from './protocol.ts'
 import { replay } from './replay.ts'
@@ -42,6 +46,8 @@ export interface ConnectionDeps {
   hub: Hub
   tokens: AccessTokens
   log: Logger
+  limits: Pick<RateLimits, 'ofSocket'>
+  replays: Line
   /** The connection has a newer token, of another session perhaps. */
   onNewToken(connection: Connection, before: VerifiedToken): void
 }
@@ -66,16 +72,20 @@ export interface Connection {
   close(why: CloseCode): void
 }
 
+/** What an error says besides. */
+type ErrorDetails = Pick<Static<typeof SocketError>['payload'], 'list_id' | 'retry_after'>
+
 /** What the parts of a connection share. */
 interface State {
   token: VerifiedToken
   rawToken: string
   /** Whether the expiry of this token has been announced. */
   warned: boolean
-  closed: boolean
+  /** Aborted once it is closed. */
+  gone: AbortSignal
   replaceToken(rawToken: string, verified: VerifiedToken): void
   send(message: ServerAnswer, id?: string): void
-  fail(code: SocketErrorCode, message: string, id?: string, listId?: string): void
+  fail(code: SocketErrorCode, message: string, id?: string, about?: ErrorDetails): void
   close(why: CloseCode): void
 }
 
@@ -86,11 +96,12 @@ export function createConnection(
   rawToken: string,
   verified: VerifiedToken,
 ): Connection {
+  const closing = new AbortController()
   const state: State = {
     token: verified,
     rawToken,
     warned: false,
-    closed: false,
+    gone: closing.signal,
     replaceToken(newRawToken, newToken) {
       const before = state.token
       state.token = newToken
@@ -99,10 +110,10 @@ export function createConnection(
       deps.onNewToken(connection, before)
     },
     send: (message, id) => transport.send(encode(message, id)),
-    fail: (code, message, id, listId) =>
-      state.send({ type: 'error', payload: { code, message, ...(listId ? { list_id: listId } : {}) } }, id),
+    fail: (code, message, id, about = {}) =>
+      state.send({ type: 'error', payload: { code, message, ...about } }, id),
     close({ code, reason }) {
-      if (state.closed) return
+      if (state.gone.aborted) return
       transport.close(code, reason)
       ended()
     },
@@ -119,7 +130,7 @@ export function createConnection(
     onFlood: () => state.close(closeCodes.tooManyMessages),
   })
   const ended = (): void => {
-    state.closed = true
+    closing.abort()
     inbound.close()
     subscriptions.clear()
   }
@@ -162,7 +173,7 @@ function createClock(transport: Transport, state: State) {
     },
     tick(now: number, uptime: number) {
       const { expiresAt } = state.token
-      if (state.closed) return
+      if (state.gone.aborted) return
       if (now >= expiresAt * 1000) return state.close(closeCodes.tokenBad)
       if (uptime - heardAt > limits.silenceSeconds * 1000) return state.close(closeCodes.silent)
       if (transport.unsent() > limits.unsentBytes) return state.close(closeCodes.tooSlow)
@@ -181,7 +192,7 @@ function createClock(transport: Transport, state: State) {
 type Message<T extends ClientMessage['type']> = Extract<ClientMessage, { type: T }>
 type Subscriptions = ReturnType<typeof createSubscriptions>
 
-function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, state: State) {
+function createSubscriptions(deps: ConnectionDeps, transport: Transport, state: State) {
   const open = new Map<string, { list: ListKey; subscription: Subscription }>()
 
   const drop = (listId: string): boolean => {
@@ -195,7 +206,7 @@ function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, 
 
   const listener: Listener = {
     userId: state.token.actor.userId,
-    isStillAllowed: async ({ listId }) => (await findHead(db, state.token.actor, listId)) !== null,
+    isStillAllowed: async ({ listId }) => (await findHead(deps.db, state.token.actor, listId)) !== null,
     onEvicted({ listId }) {
       if (drop(listId)) state.send({ type: 'unsubscribed', payload: { list_id: listId } })
     },
@@ -208,11 +219,11 @@ function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, 
       // A repeated subscribe replaces the subscription only once it is confirmed, so it needs no room.
       if (!open.has(listId) && open.size >= limits.subscriptions) {
         const message = `A socket may subscribe to ${limits.subscriptions} lists.`
-        return state.fail('too_many_subscriptions', message, id, listId)
+        return state.fail('too_many_subscriptions', message, id, { list_id: listId })
       }
       const list = { tenantId: state.token.actor.tenantId, listId }
-      const found = await replay({ db, hub }, state.token.actor, list, sinceOf(payload), {
-        isClosed: () => state.closed,
+      const outcome = await replay(deps, state.token.actor, list, sinceOf(payload), {
+        gone: state.gone,
         writable: transport.writable,
         send: transport.send,
         sent: () => open.get(listId)?.subscription.stream.head() ?? null,
@@ -227,7 +238,13 @@ function createSubscriptions({ db, hub }: ConnectionDeps, transport: Transport, 
         },
         leave: (subscription) => subscription.leave(listener),
       })
-      if (!found) state.fail('not_found', 'There is no such list, or you cannot see it.', id, listId)
+      if (outcome === 'not_found')
+        state.fail('not_found', 'There is no such list, or you cannot see it.', id, { list_id: listId })
+      if (outcome !== null && outcome !== 'not_found') {
+        const { retryAfterSeconds } = outcome
+        const message = `Too many requests. Try again in ${retryAfterSeconds} seconds.`
+        state.fail('rate_limited', message, id, { list_id: listId, retry_after: retryAfterSeconds })
+      }
     },
     unsubscribe({ payload, id }: Message<'unsubscribe'>): void {
       const listId = payload.list_id.toLowerCase()
@@ -265,11 +282,11 @@ function createProcessor(deps: ConnectionDeps, state: State, subscriptions: Subs
     try {
       await forSocketOf(state.token.actor.userId, () => handle(message))
     } catch (error) {
-      if (state.closed) return
+      if (state.gone.aborted) return
       if (!(error instanceof AppError))
         deps.log.error('a socket message failed', { error, type: message.type })
-      const listId = message.type === 'subscribe' ? message.payload.list_id.toLowerCase() : undefined
-      state.fail('unavailable', 'This is not possible at the moment. Try again.', message.id, listId)
+      const about = message.type === 'subscribe' ? { list_id: message.payload.list_id.toLowerCase() } : {}
+      state.fail('unavailable', 'This is not possible at the moment. Try again.', message.id, about)
     }
   }
 }

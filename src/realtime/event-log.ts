@@ -7,7 +7,8 @@ import { eventJson, eventMark, lastMark, markAt } from '../features/list-changes
 import { type HistoryPosition, heldIn, type Since } from '../lib/history-position.ts'
 import { topicOf } from './broker.ts'
 
-const pageSize = 500
+/** Of events, and what counts as one call more. */
+export const pageSize = 500
 
 export interface EventPage {
   /** In order, without holes, from the one after the cursor; fewer than a page only at the end of the list. */

@@ -16,7 +16,7 @@ export const limits = {
   /** Bytes at which the socket is dropped without a close frame, which could no longer get through. */
   unsentBytesAtMost: 2 * 1024 * 1024,
   /** Per user and instance; more are refused with 429. */
-  socketsPerUser: 5000,
+  socketsPerUser: 200,
   pingSeconds: 25,
   silenceSeconds: 60,
   tokenWarningSeconds: 60,

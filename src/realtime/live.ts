@@ -1,4 +1,6 @@
 import type { AccessTokens } from '../access/access-tokens.ts'
+import type { RateLimits } from '../access/rate-limits.ts'
+import type { Line } from '../access/reading-lines.ts'
 import type { Revocations } from '../access/revocations.ts'
 import type { Database } from '../db/database.ts'
 import type { Logger } from '../log.ts'
@@ -25,11 +27,14 @@ export interface LiveDeps {
   redis: Omit<RedisBrokerOptions, 'log'> | null
   db: Database
   log: Logger
+  limits: RateLimits
+  replays: Line
   tokens: AccessTokens
   revocations: Revocations
 }
 
-export function createLive({ redis, db, log, tokens, revocations }: LiveDeps): Live {
+export function createLive({ redis, ...deps }: LiveDeps): Live {
+  const { db, log } = deps
   let publishToTopic: (topic: string, text: string) => void = () => undefined
   const hub = createHub({
     db,
@@ -40,7 +45,7 @@ export function createLive({ redis, db, log, tokens, revocations }: LiveDeps): L
     publishToTopic: (topic, text) => publishToTopic(topic, text),
     resyncText,
   })
-  const sockets = createSockets({ db, hub, tokens, log, revocations })
+  const sockets = createSockets({ ...deps, hub })
   return {
     hub,
     sockets,

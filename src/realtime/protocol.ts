@@ -120,6 +120,9 @@ export const SocketError = serverMessage(
     code: Type.Union(errorCodes.map((code) => Type.Literal(code))),
     message: Type.String(),
     list_id: Type.Optional(Id),
+    retry_after: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'Seconds to wait, where a subscribe is `rate_limited`.' }),
+    ),
   }),
   'A message was refused; the socket stays open.',
 )

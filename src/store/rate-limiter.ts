@@ -1,6 +1,6 @@
 /**
  * Token buckets, by the generic cell rate algorithm (ITU-T I.371): a bucket holds `count` tokens and refills evenly
- * within one window; each call takes one. A fresh key may burst its whole limit, an exhausted one gets a call back every
+ * within one window; each call takes one, or more by its weight. A fresh key may burst its whole limit, an exhausted one gets a call back every
  * window/count, and there is no edge of a window to wait for or to exploit. Refused calls take nothing.
  *
  * A bucket stores the tokens in use, as an integer: a token is as many units as the window has milliseconds, and `count`
@@ -20,13 +20,16 @@ export interface RateLimitOutcome {
   limit: number
   /** Calls that would be allowed now. */
   remaining: number
-  /** Seconds, rounded up, until `remaining` grows by one; after a refusal, until the next call is allowed. */
+  /** Seconds, rounded up, until `remaining` grows by one; after a refusal, until the same call is allowed. */
   resetSeconds: number
 }
 
 export interface RateLimiter {
-  /** Falls back to counting in this process when the shared buckets are unavailable: a limit must not cause an outage. */
-  hit(key: string, limit: Limit): Promise<RateLimitOutcome>
+  /**
+   * Falls back to counting in this process when the shared buckets are unavailable: a limit must not cause an outage.
+   * @param weight the tokens that the call takes; of more than a bucket holds, all
+   */
+  hit(key: string, limit: Limit, weight?: number): Promise<RateLimitOutcome>
 }
 
 /** Counts in this process alone, without waiting for anything. */
@@ -34,7 +37,7 @@ export interface LocalRateLimiter {
   hit(key: string, limit: Limit): RateLimitOutcome
 }
 
-/** Of an attempt to take one token. */
+/** Of an attempt to take tokens. */
 export interface Take {
   allowed: boolean
   /** The bucket's tokens in use afterwards, in units. */
@@ -43,8 +46,8 @@ export interface Take {
 
 /** Buckets shared between instances. */
 export interface SharedBuckets {
-  /** @throws AppError when the backend is unavailable */
-  take(key: string, limit: Limit): Promise<Take>
+  /** Takes all the tokens or none. @throws AppError when the backend is unavailable */
+  take(key: string, limit: Limit, tokens?: number): Promise<Take>
 }
 
 export interface RateLimiterOptions {
@@ -84,12 +87,15 @@ export function createRateLimiter({
   let isUnavailable = false
   let retryAt = 0
 
-  const takeShared = async (buckets: SharedBuckets, key: string, limit: Limit): Promise<Take | null> => {
+  const takeShared = async (
+    buckets: SharedBuckets,
+    ...[key, limit, tokens]: Parameters<SharedBuckets['take']>
+  ): Promise<Take | null> => {
     if (isUnavailable && now() < retryAt) return null
     // One call at a time finds out; the others do not wait for it.
     if (isUnavailable) retryAt = now() + retrySharedAfterMs
     try {
-      const taken = await buckets.take(key, limit)
+      const taken = await buckets.take(key, limit, tokens)
       if (isUnavailable) log.info('rate limits are shared between instances again')
       isUnavailable = false
       return taken
@@ -104,10 +110,12 @@ export function createRateLimiter({
   }
 
   return {
-    async hit(key, limit) {
+    async hit(key, limit, weight = 1) {
       const bucket = bucketName(key, limit)
-      const taken = (shared && (await takeShared(shared, bucket, limit))) ?? local.take(bucket, limit)
-      return outcome(taken, limit)
+      const tokens = Math.min(weight, limit.count)
+      const taken =
+        (shared && (await takeShared(shared, bucket, limit, tokens))) ?? local.take(bucket, limit, tokens)
+      return outcome(taken, limit, tokens)
     },
   }
 }
@@ -118,11 +126,11 @@ const bucketName = (key: string, limit: Limit): string =>
 
 const unitsPerToken = (limit: Limit): number => limit.windowSeconds * 1000
 
-function outcome({ allowed, used }: Take, limit: Limit): RateLimitOutcome {
+function outcome({ allowed, used }: Take, limit: Limit, tokens = 1): RateLimitOutcome {
   const token = unitsPerToken(limit)
   const free = limit.count * token - used
   const remaining = Math.floor(free / token)
-  const unitsToRefill = (remaining + 1) * token - free
+  const unitsToRefill = (allowed ? remaining + 1 : tokens) * token - free
   return {
     allowed,
     limit: limit.count,
@@ -134,14 +142,15 @@ function outcome({ allowed, used }: Take, limit: Limit): RateLimitOutcome {
 function createLocalBuckets(now: () => number, maxKeys: number) {
   const buckets = new Map<string, { used: number; at: number }>()
   return {
-    take(key: string, limit: Limit): Take {
+    take(key: string, limit: Limit, tokens = 1): Take {
       const token = unitsPerToken(limit)
       const at = Math.floor(now())
       const before = buckets.get(key)
       const refilled = before === undefined ? 0 : Math.min(at - before.at, token) * limit.count
       const inUse = before === undefined ? 0 : Math.max(0, before.used - refilled)
-      const allowed = inUse + token <= limit.count * token
-      const used = allowed ? inUse + token : inUse
+      const wanted = tokens * token
+      const allowed = inUse + wanted <= limit.count * token
+      const used = allowed ? inUse + wanted : inUse
       // Deleted first, so that the map stays ordered by last use.
       buckets.delete(key)
       buckets.set(key, { used, at })

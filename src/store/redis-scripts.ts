@@ -54,10 +54,11 @@ const incrementWithTtl = defineScript({
 })
 
 /** The arithmetic of store/rate-limiter.ts, by the clock of Redis. Releases share the format "used at". */
-const takeToken = defineScript({
+const takeTokens = defineScript({
   NUMBER_OF_KEYS: 1,
   SCRIPT: `
     local count, token = tonumber(ARGV[1]), tonumber(ARGV[2])
+    local wanted = token * tonumber(ARGV[3])
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
     local used, unfit = 0, 0
@@ -71,13 +72,13 @@ const takeToken = defineScript({
         unfit = 1
       end
     end
-    if used + token > count * token then return { 0, used, unfit } end
-    used = used + token
+    if used + wanted > count * token then return { 0, used, unfit } end
+    used = used + wanted
     redis.call('SET', KEYS[1], string.format('%.0f %.0f', used, now), 'PX', math.ceil(used / count))
     return { 1, used, unfit }`,
-  parseCommand(parser: CommandParser, key: string, count: number, windowMs: number) {
+  parseCommand(parser: CommandParser, key: string, count: number, windowMs: number, tokens: number) {
     parser.pushKey(key)
-    parser.push(String(count), String(windowMs))
+    parser.push(String(count), String(windowMs), String(tokens))
   },
   transformReply: ([allowed, used, unfit]: [number, number, number]) => ({
     allowed: allowed === 1,
@@ -86,7 +87,7 @@ const takeToken = defineScript({
   }),
 })
 
-export const scripts = { compareAndSet, incrementWithTtl, takeToken }
+export const scripts = { compareAndSet, incrementWithTtl, takeTokens }
 
 /** Whether there is one, and the value. */
 export const nullable = (value: string | null): [string, string] =>

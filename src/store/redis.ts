@@ -78,10 +78,10 @@ export async function openRedisStore({ url, installation, log }: RedisStoreOptio
     },
     reconnects: outages.ended,
     buckets: {
-      async take(key, { count, windowSeconds }) {
+      async take(key, { count, windowSeconds }, tokens = 1) {
         const { isUnfit, ...taken } = await call(
           `limit:${key}`,
-          (to, name) => to.takeToken(name, count, windowSeconds * 1000),
+          (to, name) => to.takeTokens(name, count, windowSeconds * 1000, tokens),
           bucketTimeoutMs,
         )
         if (isUnfit) reportUnfit('rate limit')

@@ -27,6 +27,7 @@ const labelValues: Record<string, RegExp> = {
   of: /^(account|nobody)$/,
   policy:
     /^((auth-address|open)(-56|-48)?|auth-account(-known)?|auth-session|invitations|user|tenant-mails|mails)$/,
+  line: /^(lists|replays)$/,
   part: /^(service|database|migrations|redis)$/,
   version: /^\d+\.\d+\.\d+/,
   bun: /^\d+\.\d+\.\d+/,

@@ -109,6 +109,7 @@ describeBackends('a flood', (backend) => {
     await watch()
     const mine = await openSocket(server, ann.accessToken)
     const token = await server.running.deps.tokens.read(ann.accessToken)
+    expect(limits.socketsPerUser).toBe(200)
     const held = times(limits.socketsPerUser - 1, () => heldOpen(token))
     for (const one of held) live().sockets.add(one)
     const path = `/ws?token=${ann.accessToken}`

@@ -23,6 +23,9 @@ const maxBytesASocket = (full ? 10 : 30) * 1024
 const settleMs = full ? 12_000 : 1000
 const warmUpSockets = 500
 const idleLists = 100
+/** Of the 200 that a user may have on an instance. */
+const socketsPerPerson = 150
+const crowd = Math.ceil((warmUpSockets + idleSockets) / socketsPerPerson)
 const testMs = 240_000
 
 describeFull('a crowd of sockets', () => {
@@ -30,7 +33,7 @@ describeFull('a crowd of sockets', () => {
   let cluster: Cluster
   beforeAll(async () => {
     stage = await openStage()
-    cluster = await startCluster(stage, { instances: 2, lists: 20 })
+    cluster = await startCluster(stage, { instances: 2, lists: 20, more: crowd })
   })
   afterAll(async () => {
     await cluster.end()
@@ -41,12 +44,12 @@ describeFull('a crowd of sockets', () => {
     `${idleSockets} idle subscribed sockets cost at most ${maxBytesASocket} bytes each and do not slow requests down`,
     async () => {
       const [instance] = cluster.instances
-      const [person] = cluster.people
+      const { people } = cluster
+      const [person] = people
       const listIds = await Promise.all(
         Array.from({ length: idleLists }, async () => (await makeList(person)).id),
       )
-      const open = (count: number): Promise<WebSocket[]> =>
-        openSockets(instance.url, person.accessToken, listIds, count)
+      const open = (count: number): Promise<WebSocket[]> => openSockets(instance.url, people, listIds, count)
       // The first ones pay for compilation and for everything shared.
       const sockets = await open(warmUpSockets)
       await measureRequests(person, listIds)
@@ -80,7 +83,7 @@ describeFull('a crowd of sockets', () => {
       const clients = Array.from({ length: returningClients }, (_, index) =>
         startSubscriber({
           name: `client ${index}`,
-          token: people[0].accessToken,
+          token: people[index % people.length]?.accessToken ?? '',
           route: () => (isDead ? (other?.url ?? '') : dying.url),
           random: random.fork(),
           lists: new Map([[listIds[index % listIds.length] ?? '', null]]),
@@ -133,14 +136,18 @@ const openBatch = 100
 /** Each subscribes to one list and then stays silent. */
 async function openSockets(
   url: string,
-  token: string,
+  people: readonly Person[],
   listIds: readonly string[],
   count: number,
 ): Promise<WebSocket[]> {
   const sockets: WebSocket[] = []
   while (sockets.length < count) {
     const some = Array.from({ length: Math.min(openBatch, count - sockets.length) }, (_, index) =>
-      openSocket(url, token, listIds[(sockets.length + index) % listIds.length] ?? ''),
+      openSocket(
+        url,
+        people[(sockets.length + index) % people.length]?.accessToken ?? '',
+        listIds[(sockets.length + index) % listIds.length] ?? '',
+      ),
     )
     sockets.push(...(await Promise.all(some)))
   }

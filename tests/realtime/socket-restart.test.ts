@@ -25,7 +25,7 @@ describeBackends('a server', (backend) => {
     const tenant = await makeTenant(server)
     const ann = await makeUser(server, tenant)
     const { id } = await makeList(ann)
-    const sockets = await Promise.all(Array.from({ length: 250 }, () => openSocket(server, ann.accessToken)))
+    const sockets = await Promise.all(Array.from({ length: 190 }, () => openSocket(server, ann.accessToken)))
     await Promise.all(sockets.map((socket) => socket.follow(id)))
     await addItem(ann, id)
     await until(() => sockets.every((socket) => socket.seqs(id).length === 1))

@@ -195,12 +195,17 @@ export const listLists = operation(
   },
 )
 
+const readInTurn =
+  'A user may have two of these read at once; others wait for their turn, and are answered 503 `busy` after 10 seconds, ' +
+  'or at once with a hundred in line.'
+
 export const getList = operation(
   { params: ListPath },
   {
     tag,
     id: 'getList',
     summary: 'A list with its members and all its items',
+    description: readInTurn,
     ok: {
       status: 200,
       description: 'The whole list.',
@@ -252,7 +257,7 @@ export const listEvents = operation(
     tag,
     id: 'listEvents',
     summary: 'The events of a list since a position',
-    description: 'Oldest first. `complete` says whether `data` goes up to the last event.',
+    description: `Oldest first. \`complete\` says whether \`data\` goes up to the last event. ${readInTurn}`,
     ok: { status: 200, description: 'The events after `since`.', schema: Events },
     errors: ['forbidden', 'not_found', 'events_expired', 'history_changed', 'invalid'],
   },

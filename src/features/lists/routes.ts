@@ -1,18 +1,21 @@
 import { Elysia } from 'elysia'
+import type { Actor } from '../../access/actor.ts'
+import type { ReadingLines } from '../../access/reading-lines.ts'
 import { json, noContent, notModified } from '../../http/answers.ts'
 import { type ActorDeps, signedIn } from '../../http/authenticate.ts'
+import { answerInPlace } from '../../http/handing-over.ts'
 import type { Cursors } from '../../lib/cursor.ts'
 import type { ListWriter } from '../list-changes/change.ts'
-import { readKnownPositions, readPrecondition } from '../list-changes/precondition.ts'
+import { type KnownPositions, readKnownPositions, readPrecondition } from '../list-changes/precondition.ts'
 import { changeMemberRole, handOver, type MemberTarget, removeMember } from './members.ts'
 import * as model from './model.ts'
 import { getList, listEvents, listLists, listMembers } from './reading.ts'
 import { changeListFields, createList, deleteList, restoreList } from './service.ts'
 
-export type ListDeps = ActorDeps & ListWriter & { cursors: Cursors }
+export type ListDeps = ActorDeps & ListWriter & { cursors: Cursors; lines: ReadingLines }
 
 export const listRoutes = (deps: ListDeps) => {
-  const { db, cursors } = deps
+  const { db, cursors, lines } = deps
   return new Elysia({ prefix: '/api/v1/shopping-lists' })
     .use(signedIn(deps, 'customer', true))
     .post(
@@ -26,11 +29,8 @@ export const listRoutes = (deps: ListDeps) => {
     .get('/', async ({ actor, query }) => json(await listLists(db, cursors, actor, query)), model.listLists)
     .get(
       '/:id',
-      async ({ actor, params, headers }) => {
-        const known = readKnownPositions(headers['if-none-match'] ?? null)
-        const { body, position } = await getList(db, actor, params.id, known)
-        return body === null ? notModified(`seq-${position}`) : json(body, { tag: `seq-${position}` })
-      },
+      ({ actor, params, headers, request }) =>
+        wholeList(deps, actor, params.id, readKnownPositions(headers['if-none-match'] ?? null), request),
       model.getList,
     )
     .patch(
@@ -60,9 +60,34 @@ export const listRoutes = (deps: ListDeps) => {
     )
     .get(
       '/:id/events',
-      async ({ actor, params, query }) => json(await listEvents(db, actor, params.id, query)),
+      async ({ actor, params, query, request }) => {
+        const place = await lines.replays.enter(actor, request.signal)
+        const find = async () => ({ body: await listEvents(db, actor, params.id, query) })
+        return await answerInPlace(place, request, find, (body) => json(body))
+      },
       model.listEvents,
     )
+}
+
+/** Who has the list already need not wait in line to hear so. @throws AppError not_found, busy */
+async function wholeList(
+  { db, lines }: ListDeps,
+  actor: Actor,
+  listId: string,
+  known: KnownPositions,
+  request: Request,
+): Promise<Response> {
+  let place = known === 'any' ? null : lines.lists.enterNow(actor, request.signal)
+  if (place === null && known.length > 0) {
+    const { position } = await getList(db, actor, listId, 'any')
+    const tag = `seq-${position}`
+    if (known === 'any' || known.includes(tag)) return notModified(tag)
+  }
+  place ??= await lines.lists.enter(actor, request.signal)
+  const find = () => getList(db, actor, listId, known)
+  return await answerInPlace(place, request, find, (body, { position }) =>
+    body === null ? notModified(`seq-${position}`) : json(body, { tag: `seq-${position}` }),
+  )
 }
 
 export const memberRoutes = (deps: ListDeps) =>

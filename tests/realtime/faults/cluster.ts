@@ -75,6 +75,8 @@ export async function openStage(): Promise<Stage> {
 export interface ClusterSize {
   instances: number
   lists: number
+  /** People who see all lists, beyond the two that there always are. */
+  more?: number
 }
 
 const observer = 'minimart-test-observer'
@@ -112,7 +114,7 @@ export async function startCluster(stage: Stage, size: ClusterSize): Promise<Clu
       instances: [first, ...others],
       redis,
       sql,
-      ...(await settle(stage, first.url, environment, size.lists)),
+      ...(await settle(stage, first.url, environment, size)),
       killPubsub: () => killPubsub(redis.url),
       killBackends: async () => {
         const ended = await sql`select pg_terminate_backend(pid) from pg_stat_activity
@@ -174,16 +176,18 @@ async function createInstance(program: Program, environment: Record<string, stri
   }
 }
 
-async function settle(stage: Stage, url: string, environment: Record<string, string>, lists: number) {
+async function settle(stage: Stage, url: string, environment: Record<string, string>, size: ClusterSize) {
   const server = asServer({ url }, { backend: 'full', inbox: stage.inbox, environment })
   const tenant = await makeTenant(server)
   const member = await makeUser(server, tenant)
   const owner = await asPerson(server, tenant.admin.email, tenant.admin.password)
   const user: User = (await member.api.get('/auth/me')).body
   const listIds: string[] = []
-  for (let index = 0; index < lists; index++) listIds.push((await makeList(member, `List ${index}`)).id)
+  for (let index = 0; index < size.lists; index++) listIds.push((await makeList(member, `List ${index}`)).id)
   const [first = '', ...others] = listIds
-  return { people: [member, owner], user, listIds: [first, ...others] } as const
+  const more: Person[] = []
+  while (more.length < (size.more ?? 0)) more.push(await makeUser(server, tenant, { role: 'tenant_admin' }))
+  return { people: [member, owner, ...more], user, listIds: [first, ...others] } as const
 }
 
 /** Returns 0 if Redis itself is down. */
