@@ -187,13 +187,12 @@ describeService('the route of a request', (backend) => {
       expect((await exchange(url, Buffer.from(get(target)), answerWithinMs))?.status, target).toBe(400)
   })
 
-  test("does not depend on a host in the target, a repeated Host or a proxy's header", async () => {
+  test("does not depend on a host in the target or a proxy's header", async () => {
     const { url } = await sharedServer(backend)
     const named = [
       get('http://evil.example/api/v1/auth/me'),
       get('https://evil.example:444/api/v1/auth/me'),
       get('/api/v1/auth/me', 'evil.example'),
-      get('/api/v1/auth/me', 'localhost\r\nHost: evil.example'),
       get('/api/v1/auth/me', 'localhost\r\nX-Forwarded-Host: evil.example\r\nX-Original-URL: /metrics'),
     ]
     for (const bytes of named) {

@@ -184,8 +184,9 @@ function countTries(store: Store, key: Buffer) {
   const keyFor = (userId: string): string => `otp-wrong:${mac(key, userId)}`
   const nobodys = 'otp-wrong:nobody'
   return {
+    /** What is no number counts as none, and is replaced by the next. */
     async count(subject: OtpSubject): Promise<number> {
-      if ('userId' in subject) return Number((await store.get(keyFor(subject.userId))) ?? 0)
+      if ('userId' in subject) return Number(await store.get(keyFor(subject.userId))) || 0
       await store.get(nobodys)
       return local.count(subject.unknownEmail)
     },

@@ -44,7 +44,14 @@ export interface OperationOptions {
 /** `finishDocument` takes it out again: the plugin builds the request body itself. */
 export const requestExampleKey = 'x-request-example'
 
-const signInErrors: ErrorCode[] = ['token_missing', 'token_invalid', 'token_expired', 'token_revoked']
+/** `invalid` for a repeated query parameter. */
+const signInErrors: ErrorCode[] = [
+  'token_missing',
+  'token_invalid',
+  'token_expired',
+  'token_revoked',
+  'invalid',
+]
 const bodyErrors: ErrorCode[] = ['malformed_json', 'body_too_large', 'not_json', 'invalid']
 const databaseErrors: ErrorCode[] = ['busy', 'database_unavailable']
 
