@@ -30,6 +30,8 @@ export interface StartOptions extends OpenOptions {
   /** For several workers of one program on one port. */
   sharePort?: boolean
   housekeepingTimes?: HousekeepingTimes
+  /** False: what tenants keep is counted only when `keptBytes.count` is called. */
+  countsKept?: boolean
 }
 
 /** Above it, Bun itself answers 413; below it http/body.ts does, with a body that says so. */
@@ -62,7 +64,7 @@ export async function start(config: Config, log: Logger, options: StartOptions =
     })
     const stopPolling = deps.revocations.poll(revocationsIntervalMs[kind])
     housekeeping.start(options.housekeepingTimes)
-    keptBytes.start()
+    if (options.countsKept !== false) keptBytes.start()
     phase = 'serving'
     const delayMs = config.shutdownDelayMs ?? defaultShutdownDelayMs[kind]
     const leave = (): void => {

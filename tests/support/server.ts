@@ -74,7 +74,7 @@ export const sharedServer = (backend: Backend): Promise<TestServer> =>
  * that a test can play many clients.
  */
 export const hashingServer = (backend: Backend): Promise<TestServer> =>
-  once(`${backend}, hashing`, () => startServer(backend, { TRUST_PROXY: '1' }, {}))
+  once(`${backend}, hashing`, () => startServer(backend, { TRUST_PROXY: '1' }, { countsKept: false }))
 
 export async function stopSharedServers(): Promise<void> {
   const running = [...shared.values()]
@@ -83,7 +83,10 @@ export async function stopSharedServers(): Promise<void> {
 }
 
 /** argon2's minimum. */
-const cheapHashes: StartOptions = { hashParameters: { memoryCost: 8, timeCost: 1, parallelism: 1 } }
+export const cheapHashes: StartOptions = { hashParameters: { memoryCost: 8, timeCost: 1, parallelism: 1 } }
+
+/** Counting changes rows, which tests would take for an effect of what they try. */
+const usual: StartOptions = { ...cheapHashes, countsKept: false }
 
 const password = 'a long enough passphrase'
 
@@ -91,7 +94,7 @@ const password = 'a long enough passphrase'
 export async function startServer(
   backend: Backend,
   settings: Record<string, string> = {},
-  options = cheapHashes,
+  options = usual,
 ): Promise<TestServer> {
   const [state, inbox, dataDir] = await Promise.all([
     freshState(backend),
@@ -141,11 +144,12 @@ export async function startServer(
 export async function startInstance(
   server: TestServer,
   settings: Record<string, string> = {},
+  options = usual,
 ): Promise<TestServer> {
   const dataDir = await mkdtemp(join(tmpdir(), 'minimart-test-'))
   const environment = { ...server.environment, ...settings, DATA_DIR: dataDir }
   const log = recordingLogger()
-  const running = await start(loadConfig(environment), log, cheapHashes)
+  const running = await start(loadConfig(environment), log, options)
   return {
     ...server,
     url: running.url,

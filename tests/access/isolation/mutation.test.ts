@@ -32,8 +32,6 @@ const setUp = oncePerBackend(async (backend): Promise<Setup> => {
   const server = await startServer(backend)
   servers.push(server)
   const mirror = await makeMirror(server)
-  // Its statements would be taken for an attempt's.
-  await server.running.keptBytes.stop()
   const tap = tapDatabase(server.running.deps.db)
   const twins = new Set(twinAttempts(mirror))
   const tried: { attempt: Attempt; sent: string[] }[] = []

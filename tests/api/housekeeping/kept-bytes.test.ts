@@ -3,7 +3,14 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { outcome } from '../../support/history.ts'
 import { addItem, makeList, makeTenant, type Tenant } from '../../support/people.ts'
-import { describeBackends, startServer, type TestServer } from '../../support/server.ts'
+import {
+  cheapHashes,
+  describeBackends,
+  startInstance,
+  startServer,
+  type TestServer,
+} from '../../support/server.ts'
+import { until } from '../../support/until.ts'
 import { roundIn, rowsOf } from './setup.ts'
 
 const maxLists = 4
@@ -143,4 +150,14 @@ describeBackends('what a tenant may keep', (backend) => {
     await counted()
     expect(await exact(tenant)).toBeGreaterThan(0)
   })
+
+  if (backend === 'full')
+    test('an instance counts without being asked, from its start', async () => {
+      const tenant = await makeTenant(server)
+      await makeList(tenant.admin)
+      expect((await kept(tenant)).counter).toBe(0)
+      const other = await startInstance(server, {}, { ...cheapHashes, countsKept: true })
+      await until(async () => (await kept(tenant)).counter > 0, 'the count')
+      await other.stop()
+    })
 })
