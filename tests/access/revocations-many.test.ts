@@ -13,9 +13,7 @@ import { compileStatement } from '../../src/db/statement.ts'
 import { emptyArchive, entriesOf, importText, sealed } from '../support/archive.ts'
 import { recordingLogger } from '../support/log.ts'
 import { makeTenant, makeUser, type Tenant } from '../support/people.ts'
-import { testPostgres } from '../support/postgres.ts'
-import { asServer, describeExecutable, environmentFor } from '../support/program.ts'
-import { testRedis } from '../support/redis.ts'
+import { asServer, describeExecutable, fullEnvironmentFor } from '../support/program.ts'
 import { isLong, report } from '../support/rounds.ts'
 import { describeFull, startInstance, startServer, type TestServer } from '../support/server.ts'
 import { startInbox } from '../support/smtp.ts'
@@ -179,22 +177,14 @@ if (isLong)
   describeExecutable('100,000 revocations', (program) => {
     test('imported beside an instance with 1,000 sockets cost it less than 5 % of a core', async () => {
       const [inbox, cwd] = await Promise.all([startInbox(), program.folder()])
-      const [postgresServer, redis] = await Promise.all([testPostgres(), testRedis()])
-      const [{ url, drop }, redisUrl] = await Promise.all([
-        postgresServer.createDatabase(),
-        redis.freshDatabase(),
-      ])
-      const env = {
-        ...environmentFor(inbox, join(cwd, 'data')),
-        ...{ DATABASE_URL: url, REDIS_URL: redisUrl, JWT_SECRET_KEY: 'tests only: long enough, 0123456789' },
-      }
+      const { env, database: home } = await fullEnvironmentFor(inbox, join(cwd, 'data'))
       const instance = await (await program.start([], { env })).ready()
       const server = asServer(instance, { backend: 'full', inbox, environment: env })
       const tenant = await makeTenant(server)
       const users = await Promise.all(Array.from({ length: people }, () => makeUser(server, tenant)))
       for (const { accessToken } of users)
         await Promise.all(Array.from({ length: socketsEach }, () => openSocket(server, accessToken)))
-      const database = postgres(url, { max: 1 })
+      const database = postgres(home.url, { max: 1 })
       const connections = await database<{ pid: number }[]>`
         select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
 
@@ -245,6 +235,6 @@ if (isLong)
       instance.signal('SIGTERM')
       await instance.exited
       await inbox.stop()
-      await drop()
+      await home.drop()
     }, 300_000)
   })

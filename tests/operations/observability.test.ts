@@ -3,9 +3,7 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { startCollector } from '../support/collector.ts'
 import { scrape, sumOf } from '../support/metrics.ts'
-import { testPostgres } from '../support/postgres.ts'
-import { createProgram, environmentFor, executableBuilt, type Running } from '../support/program.ts'
-import { testRedis } from '../support/redis.ts'
+import { createProgram, executableBuilt, fullEnvironmentFor, type Running } from '../support/program.ts'
 import { describeFull } from '../support/server.ts'
 import { onFreePort } from '../support/service.ts'
 import { startInbox } from '../support/smtp.ts'
@@ -85,13 +83,10 @@ describe('the program', () => {
 describeFull('workers', () => {
   const free = (): Promise<string> => onFreePort(async (port) => String(port))
   const setUp = async () => {
-    const [postgres, redis, inbox] = await Promise.all([testPostgres(), testRedis(), startInbox()])
-    const database = await postgres.createDatabase()
+    const inbox = await startInbox()
+    const { env: usual, database } = await fullEnvironmentFor(inbox, await program.folder())
     const env = {
-      ...environmentFor(inbox, await program.folder()),
-      DATABASE_URL: database.url,
-      REDIS_URL: await redis.freshDatabase(),
-      JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789',
+      ...usual,
       PORT: await free(),
       WORKERS: '2',
       SHUTDOWN_DELAY_MS: '700',

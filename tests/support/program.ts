@@ -10,6 +10,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { type DataDirState, fillDataDir } from './data-dir.ts'
 import { recordingLogger } from './log.ts'
+import { type TestDatabase, testPostgres } from './postgres.ts'
+import { testRedis } from './redis.ts'
 import type { Backend, TestServer } from './server.ts'
 import type { Inbox } from './smtp.ts'
 import { until } from './until.ts'
@@ -217,6 +219,22 @@ export const environmentFor = (inbox: Inbox, dataDir: string): Record<string, st
   RATE_LIMIT_MAIL: 'off',
   RATE_LIMIT_TENANT_MAIL: 'off',
 })
+
+/** `environmentFor` with a PostgreSQL database and a Redis of its own. */
+export async function fullEnvironmentFor(
+  inbox: Inbox,
+  dataDir: string,
+): Promise<{ env: Record<string, string>; database: TestDatabase }> {
+  const [postgres, redis] = await Promise.all([testPostgres(), testRedis()])
+  const [database, redisUrl] = await Promise.all([postgres.createDatabase(), redis.freshDatabase()])
+  const env = {
+    ...environmentFor(inbox, dataDir),
+    DATABASE_URL: database.url,
+    REDIS_URL: redisUrl,
+    JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789',
+  }
+  return { env, database }
+}
 
 /** A copy any user may run, unless tests/run.ts has installed one. */
 async function install(base: string): Promise<string> {

@@ -4,9 +4,7 @@ import { join as joinPath } from 'node:path'
 import postgres from 'postgres'
 import type { Answer } from '../../support/client.ts'
 import { makeList, makeTenant, makeUser } from '../../support/people.ts'
-import { testPostgres } from '../../support/postgres.ts'
-import { asServer, describeExecutable, environmentFor } from '../../support/program.ts'
-import { testRedis } from '../../support/redis.ts'
+import { asServer, describeExecutable, fullEnvironmentFor } from '../../support/program.ts'
 import { isLong, report } from '../../support/rounds.ts'
 import { describeFull, sharedServer } from '../../support/server.ts'
 import { startInbox } from '../../support/smtp.ts'
@@ -54,15 +52,7 @@ if (isLong)
   describeExecutable('a user who reads as much as they can', (program) => {
     test('is not felt by another tenant', async () => {
       const [inbox, cwd] = await Promise.all([startInbox(), program.folder()])
-      const [postgresServer, redis] = await Promise.all([testPostgres(), testRedis()])
-      const [{ url, drop }, redisUrl] = await Promise.all([
-        postgresServer.createDatabase(),
-        redis.freshDatabase(),
-      ])
-      const env = {
-        ...environmentFor(inbox, joinPath(cwd, 'data')),
-        ...{ DATABASE_URL: url, REDIS_URL: redisUrl, JWT_SECRET_KEY: 'tests only: long enough, 0123456789' },
-      }
+      const { env, database } = await fullEnvironmentFor(inbox, joinPath(cwd, 'data'))
       const [instance, elsewhere] = await Promise.all(
         ['one', 'two'].map(async (name) =>
           (await program.start([], { env: { ...env, DATA_DIR: joinPath(cwd, name) } })).ready(),
@@ -135,7 +125,7 @@ if (isLong)
         await each.exited
       }
       await inbox.stop()
-      await drop()
+      await database.drop()
     }, 300_000)
   })
 

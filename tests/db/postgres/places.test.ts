@@ -85,7 +85,7 @@ test('writes of one row go two at a time over one connection, and block only eac
 test('nothing but the same row goes behind a call that may wait long for a lock', () => {
   const patient = { row: 'row', isPatient: true }
   for (const more of [patient, {}, {}]) put(write('a', more))
-  // The others carry as much or more: without patience the first would be as good as any.
+  // The others carry as much or more: without patience the first could be any of them.
   expect(new Set(times(14, () => put(write('a'))))).toEqual(new Set([1, 2]))
   expect(put(write('a'))).toBe('write a')
   expect(put(write('a', { row: 'row' }))).toBe(0)
