@@ -28,7 +28,8 @@ export function descriptorShortage(limit = descriptorLimit()): string | null {
 
 /** Kept for what the service cannot do without: connections to the database and Redis, requests, files. */
 const reserve = 64
-const lookEveryMs = 100
+/** `wasShort` looks again after this time, and after so many questions: a burst takes all descriptors within it. */
+const lookEvery = { ms: 100, questions: reserve / 4 }
 
 export interface DescriptorWatch {
   /** Whether only the reserve is left. */
@@ -41,12 +42,16 @@ export function createDescriptorWatch(limit = descriptorLimit()): DescriptorWatc
   if (limit === null) return { isShort: () => false, wasShort: () => false }
   let last = false
   let lookedAt = Number.NEGATIVE_INFINITY
+  let questions = 0
   const isShort = (): boolean => {
     lookedAt = performance.now()
+    questions = 0
     last = lowestFree(limit) >= limit - reserve
     return last
   }
-  return { isShort, wasShort: () => (performance.now() - lookedAt < lookEveryMs ? last : isShort()) }
+  const isRecent = (): boolean =>
+    ++questions < lookEvery.questions && performance.now() - lookedAt < lookEvery.ms
+  return { isShort, wasShort: () => (isRecent() ? last : isShort()) }
 }
 
 /** A new one gets the lowest number that is free. Counting them would take milliseconds where there are thousands. */

@@ -1,6 +1,6 @@
 /** Whatever is killed, and whenever: a data folder holds the old or the new state whole, and needs no manual cleanup. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
-import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type CopyLease, requestCopy } from '../../src/backup/control-client.ts'
 import { createClient } from '../support/client.ts'
@@ -14,10 +14,14 @@ const strace = Bun.which('strace')
 const movesOfARestore = 6
 /** Longer than Bun's 10 s idle timeout for a silent response plus its 4 s check interval. */
 const longMs = 15_000
-/** Renames to be killed at, counted from the last: the suite takes the decisive one and one after which neither database nor key is in place. */
-const killedAt = isLong ? Array.from({ length: movesOfARestore }, (_, index) => index).toReversed() : [5, 2]
-/** Index of the second of those, whose restore a starting server completes. */
-const servedAfter = 1 + killedAt.indexOf(2)
+/** The rename that decides, counted from the last. */
+const decisive = movesOfARestore - 1
+/** One after which neither database nor key is in place: a starting server completes that restore. */
+const servedAfter = 2
+/** Renames to be killed at, counted from the last; null is the first of all, while the database is being checked. */
+const kills = isLong
+  ? [null, ...Array.from({ length: movesOfARestore }, (_, index) => index).toReversed()]
+  : [decisive, servedAfter]
 
 describeExecutable('cut off', (program) => {
   let folder: string
@@ -33,7 +37,7 @@ describeExecutable('cut off', (program) => {
   beforeAll(async () => {
     folder = await program.folder()
     file = join(folder, 'backup.tar.gz')
-    expect((await program.run(['migrate', 'up'], { env: envOf('old') })).code).toBe(0)
+    await rename(await program.dataDir('migrated'), join(folder, 'old'))
     await writeKey('old', 'new '.repeat(16))
     expect((await program.run(['backup', file], { env: envOf('old') })).code).toBe(0)
     expect((await program.run(['migrate', 'down'], { env: envOf('old') })).code).toBe(0)
@@ -93,21 +97,18 @@ describeExecutable('cut off', (program) => {
         }
         throw new Error(`the restore into ${name} was never killed`)
       }
-      // While the database is being checked; the decisive rename; some after it.
-      const kills = [null, ...killedAt]
-      const outcomes: string[] = []
-      const remaining = kills.entries()
+      const remaining = kills.values()
       const killSome = async (): Promise<void> => {
-        for (const [index, fromLast] of remaining) {
-          await restoreKilled(`killed-${index}`, fromLast)
-          if (index !== servedAfter) outcomes[index] = await whole(`killed-${index}`)
+        for (const fromLast of remaining) {
+          const name = `killed-${fromLast}`
+          await restoreKilled(name, fromLast)
+          if (fromLast === servedAfter) await expectKeyInForce(name)
+          const outcome = await whole(name)
+          if (fromLast !== decisive)
+            expect([name, outcome]).toEqual([name, fromLast === null ? 'old' : 'new'])
         }
       }
       await Promise.all([killSome(), killSome(), killSome()])
-      expect(outcomes[0]).toBe('old')
-      await expectKeyInForce(`killed-${servedAfter}`)
-      outcomes[servedAfter] = await whole(`killed-${servedAfter}`)
-      expect(outcomes.slice(2)).toEqual(killedAt.slice(1).map(() => 'new'))
     },
     90_000,
   )

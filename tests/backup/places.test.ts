@@ -12,7 +12,6 @@ describeExecutable('places', (program) => {
     const dataDir = await program.dataDir('migrated')
     folder = dirname(dataDir)
     env = { DATA_DIR: dataDir, PORT: '0' }
-    expect((await program.run(['migrate', 'up'], { env })).code).toBe(0)
     await write(join(folder, 'data/jwt-secret-key'), 'k'.repeat(64))
     expect((await program.run(['backup', join(folder, 'good.tar.gz')], { env })).code).toBe(0)
   }, 60_000)
@@ -27,7 +26,7 @@ describeExecutable('places', (program) => {
   describe('restore', () => {
     test('into a folder that is not empty, unless forced, which moves its contents aside and deletes nothing', async () => {
       const target = join(folder, 'taken')
-      await program.run(['restore', join(folder, 'good.tar.gz')], { env: { DATA_DIR: target } })
+      expect(Bun.spawnSync(['cp', '-a', env.DATA_DIR, target]).exitCode).toBe(0)
       await write(join(target, 'jwt-secret-key'), 'o'.repeat(64))
       await write(join(target, 'notes.txt'), 'not ours')
       await mkdir(join(target, 'outbox'))

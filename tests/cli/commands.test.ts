@@ -16,15 +16,15 @@ describeExecutable('the command line', (program) => {
   test.each(['help', 'openapi', 'check'])(
     '%s fails when its output cannot be written to a full disk',
     async (command) => {
-      const DATA_DIR = await program.dataDir('migrated')
+      const env = await program.anyDatabase()
       const under = ['sh', '-c', 'exec "$@" >/dev/full', 'sh']
-      const { code, stderr } = await program.run([command], { env: { DATA_DIR }, under })
+      const { code, stderr } = await program.run([command], { env, under })
       expect([code, stderr]).toEqual([1, expect.stringMatching(/^Standard output cannot be written: .*full/)])
     },
   )
 
   test('create-admin without a password typed on the terminal creates nothing and says so', async () => {
-    const env = { DATA_DIR: await program.dataDir('migrated') }
+    const env = await program.anyDatabase()
     const { code, stdout } = await program.run(['create-admin', '--email', 'me@example.com'], {
       env,
       terminal: true,

@@ -17,12 +17,12 @@ describeExecutable('folders that cannot be used', (program) => {
     program.run([], { env: { PORT: '0', ...env }, under })
 
   test('a TMPDIR that is missing or read-only', async () => {
-    const DATA_DIR = await program.dataDir('migrated')
+    const database = await program.anyDatabase()
     const closed = await program.folder()
     await chmod(closed, 0o555)
     for (const TMPDIR of [join(closed, 'missing'), closed]) {
-      expectSentence(await serve({ DATA_DIR, TMPDIR }), 'TMPDIR', TMPDIR, 'noexec')
-      const { code, stdout } = await program.run(['check', '--json'], { env: { DATA_DIR, TMPDIR } })
+      expectSentence(await serve({ ...database, TMPDIR }), 'TMPDIR', TMPDIR, 'noexec')
+      const { code, stdout } = await program.run(['check', '--json'], { env: { ...database, TMPDIR } })
       const lines = stdout
         .trim()
         .split('\n')

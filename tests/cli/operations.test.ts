@@ -77,11 +77,14 @@ describeExecutable('operating', (program) => {
           env,
           stdin,
         })
-      const weak = await create('short\n')
-      expect([weak.code, weak.stdout]).toEqual([1, ''])
-      expect(weak.stderr).toContain('8 to 128 characters')
-      const none = await create('')
-      expect(none.code).toBe(1)
+      // Refused before the database is asked, which opening takes longest where it is embedded.
+      if (backend === 'full') {
+        const weak = await create('short\n')
+        expect([weak.code, weak.stdout]).toEqual([1, ''])
+        expect(weak.stderr).toContain('8 to 128 characters')
+        const none = await create('')
+        expect(none.code).toBe(1)
+      }
       const { code, stdout } = await create(`${password}\n`)
       expect(code).toBe(0)
       expect(stdout).toContain('boss@platform.example can now sign in as super admin.')
@@ -124,7 +127,7 @@ describeExecutable('operating', (program) => {
   })
 
   test('create-admin prompts on a terminal, without echoing the password', async () => {
-    const env = await freshSettings('embedded', program, 'migrated')
+    const env = await freshSettings('full', program)
     const command = await program.command(['create-admin', '--email', 'boss@platform.example'])
     const quoted = command.map((part) => `'${part}'`).join(' ')
     const child = Bun.spawn(['script', '-qefc', quoted, '/dev/null'], {

@@ -70,7 +70,7 @@ describeExecutable('a program that runs', (program) => {
   )
 
   test('keeps serving when its log’s reader has gone, and stops cleanly', async () => {
-    const env = { ...common, DATA_DIR: await program.dataDir('migrated') }
+    const env = { ...common, ...(await program.anyDatabase()) }
     // The reader takes the greeting and exits; the pipe breaks at the next line.
     const under = ['bash', '-c', 'exec "$@" > >(sed -u "/MiniMart is ready/q" >&2)', 'bash']
     const started = await program.start([], { env, under })
@@ -87,7 +87,7 @@ describeExecutable('a program that runs', (program) => {
   })
 
   test('does not block on a log that is not read', async () => {
-    const env = { ...common, DATA_DIR: await program.dataDir('migrated'), PORT: String(await freePort()) }
+    const env = { ...common, ...(await program.anyDatabase()), PORT: String(await freePort()) }
     // Nothing reads the pipe, which holds 64 KiB.
     const under = ['bash', '-c', 'exec "$@" > >(exec tail --pid=$$ -f /dev/null >/dev/null 2>&1)', 'bash']
     const started = await program.start([], { env, under })
@@ -108,7 +108,7 @@ describeExecutable('a program that runs', (program) => {
   })
 
   test('survives more connections than it has file descriptors, and serves once they are gone', async () => {
-    const env = { ...common, DATA_DIR: await program.dataDir('migrated') }
+    const env = { ...common, ...(await program.anyDatabase()) }
     const started = await program.start([], { env, under: ['prlimit', '--nofile=120:120'] })
     const running = await started.ready()
     const root = await asRoot(running)

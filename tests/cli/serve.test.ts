@@ -127,7 +127,7 @@ describeExecutable('serve', (program) => {
   )
 
   test.skipIf(!hasIpv6)('on an IPv6 address healthcheck asks there', async () => {
-    const env = { PORT: '0', HOST: '::1', DATA_DIR: await program.dataDir('migrated') }
+    const env = { PORT: '0', HOST: '::1', ...(await program.anyDatabase()) }
     const running = await (await program.start([], { env })).ready()
     const { port } = new URL(running.url)
     const health = await program.run(['healthcheck'], { env: { HOST: '::1', PORT: port } })

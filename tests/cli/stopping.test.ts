@@ -12,7 +12,7 @@ describeExecutable('stopping', (program) => {
   const serve = async (more: Record<string, string> = {}): Promise<Running> =>
     (
       await program.start([], {
-        env: { PORT: '0', RATE_LIMIT_AUTH: 'off', DATA_DIR: await program.dataDir('migrated'), ...more },
+        env: { PORT: '0', RATE_LIMIT_AUTH: 'off', ...(await program.anyDatabase()), ...more },
       })
     ).ready()
   const expectStopped = async (running: Running, begun: number): Promise<void> => {

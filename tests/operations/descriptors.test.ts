@@ -16,7 +16,7 @@ describeExecutable('few file descriptors', (program) => {
 
   test('are warned of at the start, and leave the service its own when sockets take them', async () => {
     const inbox = await startInbox()
-    const environment = environmentFor(inbox, await program.dataDir('migrated'))
+    const environment = { ...environmentFor(inbox, ''), ...(await program.anyDatabase()) }
     const running = await (await program.start([], { env: environment, under })).ready()
     expect(running.output()).toContain(`this process may have ${limit} file descriptors`)
     const { admin } = await makeTenant(asServer(running, { backend: 'embedded', inbox, environment }))

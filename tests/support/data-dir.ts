@@ -11,10 +11,12 @@ export type DataDirState = 'empty' | 'migrated'
 
 const templates = process.env['MINIMART_TEST_DATA_DIRS']
 
-export async function fillDataDir(dataDir: string, state: DataDirState = 'migrated'): Promise<void> {
-  if (templates === undefined) return
+/** @returns whether there was one to copy */
+export async function fillDataDir(dataDir: string, state: DataDirState = 'migrated'): Promise<boolean> {
+  if (templates === undefined) return false
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   await copy(join(templates, state, 'database'), dataDir)
+  return true
 }
 
 /**

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { type DataDirState, fillDataDir } from './data-dir.ts'
 import { recordingLogger } from './log.ts'
-import { type TestDatabase, testPostgres } from './postgres.ts'
+import { postgresAvailable, type TestDatabase, testPostgres } from './postgres.ts'
 import { testRedis } from './redis.ts'
 import type { Backend, TestServer } from './server.ts'
 import type { Inbox } from './smtp.ts'
@@ -48,6 +48,11 @@ export interface Program {
   folder(): Promise<string>
   /** A DATA_DIR in such a folder; without a state, one that does not exist yet. */
   dataDir(state?: DataDirState): Promise<string>
+  /**
+   * Settings of a database for tests to which its kind makes no difference: one on PostgreSQL that all of them share,
+   * as a server opens it in a fraction of the time that the embedded one takes; without PostgreSQL a new embedded one.
+   */
+  anyDatabase(): Promise<Record<string, string>>
   run(args: string[], options?: RunOptions): Promise<Outcome>
   start(args: string[], options?: RunOptions): Promise<Started>
   /** The bare command line, to be wrapped in another command. */
@@ -73,6 +78,7 @@ export const executableBuilt = existsSync(built)
 
 const asRoot = process.getuid?.() === 0
 const nobody = 65_534
+const testSecret = 'tests only: long enough to sign with, 0123456789'
 const readyMs = 50_000
 const runMs = 45_000
 
@@ -103,6 +109,7 @@ export function createProgram(form: Form): Program {
   const running = new Set<Started>()
   let count = 0
   let own: Promise<string> | undefined
+  let shared: Promise<TestDatabase> | undefined
 
   const folder = async (): Promise<string> => {
     const path = join(base, `folder-${++count}`)
@@ -112,9 +119,10 @@ export function createProgram(form: Form): Program {
   }
   const dataDir = async (state?: DataDirState): Promise<string> => {
     const path = join(await folder(), 'data')
-    if (state) await fillDataDir(path, state)
+    const isFilled = state === undefined || (await fillDataDir(path, state))
     if (asRoot && form === 'executable' && existsSync(path))
       await Bun.$`chown -R ${nobody}:${nobody} ${path}`.quiet()
+    if (!isFilled && state === 'migrated') await run(['migrate', 'up'], { env: { DATA_DIR: path } })
     return path
   }
   const command = async (args: string[]): Promise<string[]> => {
@@ -145,23 +153,31 @@ export function createProgram(form: Form): Program {
     void started.exited.then(() => running.delete(started))
     return started
   }
+  const run = async (args: string[], options?: RunOptions): Promise<Outcome> => {
+    const started = await start(args, options)
+    const timer = setTimeout(() => started.signal('SIGKILL'), runMs)
+    const code = await started.exited
+    clearTimeout(timer)
+    return { code, stdout: started.output(), stderr: started.errors() }
+  }
   return {
     form,
     folder,
     dataDir,
+    async anyDatabase() {
+      if (!postgresAvailable) return { DATA_DIR: await dataDir('migrated') }
+      shared ??= testPostgres().then((server) => server.createDatabase())
+      const { url } = await shared
+      return { DATA_DIR: await dataDir(), DATABASE_URL: url, JWT_SECRET_KEY: testSecret }
+    },
     command,
     start,
-    async run(args, options) {
-      const started = await start(args, options)
-      const timer = setTimeout(() => started.signal('SIGKILL'), runMs)
-      const code = await started.exited
-      clearTimeout(timer)
-      return { code, stdout: started.output(), stderr: started.errors() }
-    },
+    run,
     async clean() {
       const left = [...running]
       for (const started of left) killWithChildren(started.pid)
       await Promise.all(left.map(({ exited }) => exited))
+      await (await shared)?.drop()
       await rm(base, { recursive: true, force: true })
     },
   }
@@ -231,7 +247,7 @@ export async function fullEnvironmentFor(
     ...environmentFor(inbox, dataDir),
     DATABASE_URL: database.url,
     REDIS_URL: redisUrl,
-    JWT_SECRET_KEY: 'tests only: long enough to sign with, 0123456789',
+    JWT_SECRET_KEY: testSecret,
   }
   return { env, database }
 }

@@ -39,9 +39,9 @@ export function describeBackends(title: string, body: (backend: Backend) => void
   describe.skipIf(!fullAvailable && !servicesRequired)(`${title} (full)`, () => body('full'))
 }
 
-/** For what is decided before any SQL is sent: one backend is enough. */
+/** For what is decided before any SQL is sent: one backend is enough, the cheaper one where there is a choice. */
 export function describeService(title: string, body: (backend: Backend) => void): void {
-  describe(title, () => body('embedded'))
+  describe(title, () => body(fullAvailable ? 'full' : 'embedded'))
 }
 
 /** For what only a real server with several connections can show. */

@@ -8,7 +8,7 @@ import { freshEmail, goodPassword, makeList, makeTenant, makeUser, superAdmin } 
 import { describeService, hashingServer, type TestServer } from '../../support/server.ts'
 import { until } from '../../support/until.ts'
 
-const floodSize = 250
+const floodSize = 150
 /** Running hashes plus queued ones. */
 const capacity = availableParallelism() + 64
 /** Without those kept for people who are known. */
@@ -126,14 +126,13 @@ describeService('a flood of sign-ins', (backend) => {
     expect((await login(server, ann.email, goodPassword, home)).status).toBe(200)
     const flood = keepSigningIn(server, capacityOfStrangers + 10, freshAddress)
     await until(() => flood.statuses().includes(503), 'a full line')
-    const [known, strange]: number[][] = [[], []]
-    for (let count = 0; count < 3; count++) {
-      known?.push((await login(server, ann.email, goodPassword, home)).status)
-      strange?.push((await login(server, ann.email, goodPassword, freshAddress())).status)
-    }
+    const signIn = async (address: string) => (await login(server, ann.email, goodPassword, address)).status
+    // A place may fall free for one of them, but not for half of them.
+    const strange = Promise.all(Array.from({ length: 20 }, () => signIn(freshAddress())))
+    const known = [await signIn(home), await signIn(home)]
     const mostAtOnce = await flood.end()
-    expect(known).toEqual(Array.from({ length: 3 }, () => 200))
-    expect(strange).toContain(503)
+    expect(known).toEqual([200, 200])
+    expect((await strange).filter((status) => status === 503).length).toBeGreaterThan(10)
     expect(mostAtOnce).toBeLessThanOrEqual(capacityOfStrangers + 1)
   })
 })

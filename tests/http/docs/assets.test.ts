@@ -6,7 +6,7 @@ import { describePrograms } from '../../support/program.ts'
 describePrograms('the documentation’s scripts and styles', (program) => {
   test('are sent compressed to clients that accept it, plain to others, with the same content', async () => {
     const started = await program.start([], {
-      env: { PORT: '0', DATA_DIR: await program.dataDir('migrated') },
+      env: { PORT: '0', ...(await program.anyDatabase()) },
     })
     const { url } = await started.ready()
     const get = (asset: { url: string }, headers: Record<string, string>): Promise<Response> =>

@@ -73,7 +73,7 @@ export const faults: Record<FaultKind, Fault> = {
     const proxies = [await openProxy(world, random), await openProxy(world, random)] as const
     for (const [index, { url }] of proxies.entries())
       await world.addSubscriber(`far ${index}`, random.fork(), { route: () => url })
-    world.addWriter('far writer', random.fork(), () => proxies[0].url)
+    world.addWriter('far writer', random.fork(), { route: () => proxies[0].url })
     const route = world.balanced(random)
     for (let left = random.between(8, 14); left > 0; left--) {
       await Bun.sleep(random.between(100, 700))

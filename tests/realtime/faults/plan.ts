@@ -30,6 +30,8 @@ export interface Plan {
   faults: PlannedFault[]
   /** Minimum duration of the writing. */
   writeMs: number
+  /** A writer's pause between two writes, at most. */
+  pauseMs?: number
   /** For random choices while the round runs. */
   random: Random
 }

@@ -78,10 +78,11 @@ export async function runRound(stage: Stage, plan: Plan): Promise<Report> {
 
 /** Everyone writes, subscribes, joins and leaves while faults happen. */
 async function work(world: World, plan: Plan): Promise<void> {
-  const { random, writeMs } = plan
+  const { random, writeMs, pauseMs } = plan
   const stopChanging = changeSubscribers(world.subscribers, random.fork())
   world.onEnd(stopChanging)
-  for (let index = 0; index < plan.writers; index++) world.addWriter(`writer ${index}`, random.fork())
+  const pause = pauseMs === undefined ? {} : { pauseMs }
+  for (let index = 0; index < plan.writers; index++) world.addWriter(`writer ${index}`, random.fork(), pause)
   const joining = each(plan.subscribers, async (index) => {
     const own = random.fork()
     if (index % 2 === 0) return void (await world.addSubscriber(`subscriber ${index}`, own))

@@ -29,7 +29,7 @@ export interface World {
   addSubscriber(name: string, random: Random, settings?: SubscriberSettings): Promise<Subscriber>
   /** The service's own client, subscribed to all lists. */
   addClient(name: string, random: Random): Promise<Subscriber>
-  addWriter(name: string, random: Random, route?: () => string): void
+  addWriter(name: string, random: Random, settings?: { route?: () => string; pauseMs?: number }): void
   stopWriters(deadlineMs: number): Promise<void>
   /** @returns the number of events @throws Error naming who is behind at the deadline */
   expectAllKnown(deadlineMs: number): Promise<number>
@@ -82,9 +82,9 @@ export function createWorld(cluster: Cluster, recorder: Recorder, random: Random
       const options = { name, person, user, route, random: own.next, listIds, problem }
       return joined(await startClientSubscriber(options))
     },
-    addWriter(name, own, route = balanced(own)) {
+    addWriter(name, own, { route = balanced(own), ...pause } = {}) {
       const token = tokenOf(writers.length)
-      writers.push(startWriter({ name, token, route, listIds, random: own, recorder }))
+      writers.push(startWriter({ name, token, route, listIds, random: own, recorder, ...pause }))
     },
     async stopWriters(deadlineMs) {
       await Promise.all(writers.map((writer) => writer.stop(deadlineMs)))

@@ -1,5 +1,5 @@
 /**
- * Writes without pause, in the ways the contract makes safe to repeat: client-chosen ids for additions, the known
+ * Writes again and again, in the ways the contract makes safe to repeat: client-chosen ids for additions, the known
  * version for changes. A write is repeated, wherever the balancer sends it, until it is acknowledged.
  */
 import { isRecord } from '../../support/json-schema.ts'
@@ -13,6 +13,8 @@ export interface Writer {
 
 export interface WriterOptions extends RequestOptions {
   name: string
+  /** Between two writes, at most. */
+  pauseMs?: number
   listIds: readonly [string, ...string[]]
 }
 
@@ -24,9 +26,10 @@ interface OwnItem {
 
 const maxOwnItems = 60
 const maxBulk = 8
+const usualPauseMs = 20
 
 export function startWriter(options: WriterOptions): Writer {
-  const { name, listIds, random, recorder } = options
+  const { name, listIds, random, recorder, pauseMs = usualPauseMs } = options
   const requests = createRequests(options)
   const { insist } = requests
   const own: OwnItem[] = []
@@ -90,7 +93,7 @@ export function startWriter(options: WriterOptions): Writer {
   const work = (async () => {
     while (!stopping) {
       await write()
-      await Bun.sleep(random.between(0, 20))
+      await Bun.sleep(random.between(0, pauseMs))
     }
   })()
 
