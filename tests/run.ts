@@ -21,8 +21,8 @@ const testTimeoutMs = 60_000
 const keptOutput = 20_000
 /** Each process holds databases in memory, so large machines get fewer than one per core. */
 const processes = Math.min(3 + availableParallelism(), 7)
-/** Nothing in a test runs long enough to repay WebAssembly's optimising compiler, which took a tenth of the CPU time. */
-const jit = { BUN_JSC_useOMGJIT: '0' }
+/** Nothing in a test runs long enough to repay the last compilers, of WebAssembly and of JavaScript: a sixth of the CPU time. */
+const jit = { BUN_JSC_useOMGJIT: '0', BUN_JSC_useFTLJIT: '0' }
 /** Where most Linux systems have a file system in memory: on a disk the suite takes a tenth longer. */
 const memory = '/dev/shm'
 /** Twice what the tests have written there at a time. */

@@ -60,7 +60,7 @@ describe('the metrics', () => {
     }
     expect((await fetch(`${at}?token=${token}`)).status).toBe(401)
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
-    expect(Object.keys((await described(server))?.responses ?? {})).toEqual(['200', '401'])
+    expect(Object.keys((await described(server))?.responses ?? {})).toEqual(['200', '400', '401'])
     expect(JSON.stringify(server.log.lines)).not.toContain(token)
   })
 

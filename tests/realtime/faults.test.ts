@@ -19,11 +19,8 @@ const rounds: FaultKind[][] = [
   ['redis-freeze', 'kill-instance'],
   ['restart-instance', 'stalled-subscriber'],
 ]
-/** Shorter and slower than in many.ts: the faults begin within 1.5 s. A subscriber stalls once enough was written. */
-const lessFor = (kinds: FaultKind[]) => ({
-  writeMs: 2000,
-  ...(kinds.includes('stalled-subscriber') ? {} : { pauseMs: 80 }),
-})
+/** Shorter and slower than in many.ts: the faults begin within 1.5 s. */
+const less = { writeMs: 2000, pauseMs: 80 }
 const roundTimeoutMs = 120_000
 const keptLog = 4000
 const kills = 4
@@ -71,7 +68,7 @@ describeFull(
         async () => {
           const { problems, log, ...numbers } = await runRound(stage, {
             ...planFor(seed, kinds),
-            ...lessFor(kinds),
+            ...less,
           })
           const repeat = `bun tests/realtime/faults/many.ts --rounds 1 --seed ${seed} --faults ${kinds.join(',')}`
           if (problems.length > 0) console.error(`${repeat}\n${log.slice(-keptLog)}`)

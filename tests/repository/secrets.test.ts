@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { loadConfig } from '../../src/config/config.ts'
 import { generatedSecret, prepareDataDir } from '../../src/data-dir/data-dir.ts'
+import { fillDataDir } from '../support/data-dir.ts'
 import { freshEmail, goodPassword, superAdmin } from '../support/people.ts'
 import { executableBuilt } from '../support/program.ts'
 import { startServer } from '../support/server.ts'
@@ -170,7 +171,9 @@ describe('DATA_DIR', () => {
     try {
       const dataDir = await temporary()
       await chmod(dataDir, 0o755)
-      for (const folder of ['database', 'outbox']) await mkdir(join(dataDir, folder), { mode: 0o755 })
+      await mkdir(join(dataDir, 'outbox'), { mode: 0o755 })
+      if (await fillDataDir(dataDir)) await chmod(join(dataDir, 'database'), 0o755)
+      else await mkdir(join(dataDir, 'database'), { mode: 0o755 })
       await writeFile(join(dataDir, 'jwt-secret-key'), 'x'.repeat(64), { mode: 0o644 })
       const server = await startServer('embedded', { DATA_DIR: dataDir, SMTP_HOST: '', JWT_SECRET_KEY: '' })
       const admin = { email: freshEmail(), full_name: 'A', password: goodPassword }

@@ -76,6 +76,11 @@ const installed = process.env['MINIMART_EXECUTABLE']
 const built = installed ?? join(root, 'dist/minimart')
 export const executableBuilt = existsSync(built)
 
+/** How tests/run.ts has set the engine's compilers. */
+const jit = Object.fromEntries(
+  Object.entries(process.env).filter(([name, value]) => name.startsWith('BUN_JSC_') && value !== undefined),
+) as Record<string, string>
+
 const asRoot = process.getuid?.() === 0
 const nobody = 65_534
 const testSecret = 'tests only: long enough to sign with, 0123456789'
@@ -141,9 +146,7 @@ export function createProgram(form: Form): Program {
         HOME: join(base, 'home'),
         TMPDIR: temporary,
         TERM: 'xterm',
-        ...(process.env['BUN_JSC_useOMGJIT'] === undefined
-          ? {}
-          : { BUN_JSC_useOMGJIT: process.env['BUN_JSC_useOMGJIT'] }),
+        ...jit,
         SHUTDOWN_DELAY_MS: '0',
         ...options.env,
       },

@@ -86,6 +86,7 @@ export const operation = <Schemas extends RouteSchemas>(
 function documented(o: OperationOptions, hasBody: boolean): DocumentDecoration {
   const limited = !o.selfContained
   const errors: ErrorCode[] = [
+    'malformed_request',
     ...(o.public ? [] : signInErrors),
     ...(hasBody ? bodyErrors : []),
     ...(o.errors ?? []),

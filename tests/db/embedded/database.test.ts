@@ -30,6 +30,7 @@ describe('the embedded database', () => {
   describe('on its own', () => {
     let db: Database
     beforeAll(async () => {
+      await fillDataDir(join(folder, 'own'))
       db = await open('own', 400)
     })
     afterAll(() => db.close())

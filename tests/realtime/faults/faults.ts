@@ -64,7 +64,7 @@ export const faults: Record<FaultKind, Fault> = {
     await until(() => (slow.replicas.get(listId)?.seq() ?? 0) > 0, 'the first event', 20_000)
     const before = slow.connections()
     proxy.hold('toClient')
-    await writeHeavily(world, random, listId)
+    await writeHeavily(world, random)
     proxy.flow()
     await until(() => slow.connections() > before, 'the slow subscriber being cut off', 20_000)
   },
@@ -116,14 +116,16 @@ async function openProxy({ balanced, onEnd }: World, random: Random): Promise<Ba
   return proxy
 }
 
-/** Some 10 MB of events: more than the kernel's buffers and the server's limit together. */
-const bulks = 12
+/** Some 11 MB of events: more than the kernel's buffers and the server's limit together. */
+const bulks = 14
 const bulkSize = 100
 const note = '🛒'.repeat(2000)
+/** With more of them a list, which holds 4 MiB of text, has no room for the other writers. */
+const bulksAtOnce = 4
 
-async function writeHeavily({ recorder, requests }: World, random: Random, listId: string): Promise<void> {
+async function writeHeavily({ recorder, requests, cluster }: World, random: Random): Promise<void> {
   const { insist } = requests(random.fork())
-  for (let bulk = 0; bulk < bulks; bulk++) {
+  const add = async (listId: string, bulk: number): Promise<string[]> => {
     const items = Array.from({ length: bulkSize }, (_, index) => ({
       id: Bun.randomUUIDv7(),
       name: `heavy ${bulk}.${index}`,
@@ -133,15 +135,21 @@ async function writeHeavily({ recorder, requests }: World, random: Random, listI
     const answer = await insist('POST', `/shopping-lists/${listId}/items`, { items })
     if (answer && answer.status <= 201) for (const write of writes) write.acknowledged = true
     else recorder.problem(`a heavy addition was answered with ${answer?.status}`)
-    // A list would be full before there are enough events.
-    await Promise.all(
-      items.map(async ({ id: itemId }) => {
-        const write = recorder.begin({ kind: 'delete', listId, itemId, name: '' })
-        // A repeat finds nothing to delete.
-        const status = (await insist('DELETE', `/items/${itemId}`, undefined))?.status
-        if (status === 204 || status === 404) write.acknowledged = true
-        else recorder.problem(`a heavy deletion was answered with ${status}`)
-      }),
-    )
+    return items.map(({ id }) => id)
+  }
+  const remove = async (listId: string, itemId: string): Promise<void> => {
+    const write = recorder.begin({ kind: 'delete', listId, itemId, name: '' })
+    // A repeat finds nothing to delete.
+    const status = (await insist('DELETE', `/items/${itemId}`, undefined))?.status
+    if (status === 204 || status === 404) write.acknowledged = true
+    else recorder.problem(`a heavy deletion was answered with ${status}`)
+  }
+  const kept = cluster.listIds.map((listId) => ({ listId, bulks: [] as string[][] }))
+  for (let bulk = 0; bulk < bulks; bulk++) {
+    const list = kept[bulk % kept.length]
+    if (list === undefined) continue
+    if (list.bulks.length >= bulksAtOnce)
+      await Promise.all((list.bulks.shift() ?? []).map((id) => remove(list.listId, id)))
+    list.bulks.push(await add(list.listId, bulk))
   }
 }
