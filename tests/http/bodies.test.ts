@@ -11,7 +11,7 @@ import {
   type Person,
   superAdmin,
 } from '../support/people.ts'
-import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../support/server.ts'
+import { type Backend, describeService, oncePerBackend, sharedServer } from '../support/server.ts'
 
 interface Setting {
   admin: Person
@@ -33,7 +33,7 @@ async function makeSetting(backend: Backend): Promise<Setting> {
 const fieldsOf = (answer: { body: { errors: { field: string }[] } }): string[] =>
   answer.body.errors.map(({ field }) => field).sort()
 
-describeBackends('every body', (backend) => {
+describeService('every body', (backend) => {
   test('with an unknown field is refused by name, on every route that takes a body', async () => {
     const { admin, root, listId, itemId } = await settingOf(backend)
     const account = () => ({ email: freshEmail(), full_name: 'A', password: goodPassword })

@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { connect, type Socket } from 'node:net'
 import { figuresNow, sumOf } from '../support/metrics.ts'
 import { makeList, makeTenant } from '../support/people.ts'
-import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** Each sends less of the body than it declares. */
@@ -48,7 +48,7 @@ async function reported(server: TestServer, route: string) {
   return { left: counted('499'), failed: counted('500'), logged }
 }
 
-describeBackends('a client that disconnects within its body', (backend) => {
+describeService('a client that disconnects within its body', (backend) => {
   for (const [way, goodbye] of Object.entries(leave))
     test(`by ${way} is counted and logged as a disconnect, with and without a token`, async () => {
       const server = await sharedServer(backend)

@@ -10,7 +10,7 @@ import {
   type Person,
   superAdmin,
 } from '../support/people.ts'
-import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../support/server.ts'
+import { type Backend, describeService, oncePerBackend, sharedServer } from '../support/server.ts'
 
 interface Pages {
   root: Person
@@ -77,7 +77,7 @@ const routes = ({ root, admin, listId }: Pages): [Person, string][] => [
   [admin, `/shopping-lists/${listId}/items`],
 ]
 
-describeBackends('pages', (backend) => {
+describeService('pages', (backend) => {
   test('hold 1 to 100 rows as requested; any other limit is refused', async () => {
     for (const [person, path] of routes(await pagesOf(backend))) {
       for (const limit of ['1', '100', '007']) {

@@ -6,7 +6,7 @@ import { afterEach, beforeAll, expect, test } from 'bun:test'
 import type { ClientMessage } from '../../src/realtime/protocol.ts'
 import { fieldsOf, idFieldsOf, malformed, messageTypes } from '../support/hostile-messages.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { closeSockets, openSocket, settledCounts, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
@@ -15,7 +15,7 @@ type Type = ClientMessage['type']
 /** As many as a socket may send in a burst. */
 const burst = 190
 
-describeBackends('a hostile message', (backend) => {
+describeService('a hostile message', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

@@ -2,10 +2,10 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { claimsOf, forge, headerOf, login, refresh } from '../support/auth.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeBackends, sharedServer, startInstance, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, startInstance, type TestServer } from '../support/server.ts'
 import { closeCode, closeSockets, openSocket } from '../support/socket.ts'
 
-describeBackends('authenticate', (backend) => {
+describeService('authenticate', (backend) => {
   let server: TestServer
   let other: TestServer
   let tenant: Tenant

@@ -16,7 +16,7 @@ import {
 } from '../../src/realtime/protocol.ts'
 import { isRecord, resolveRef, schemaFaults } from '../support/json-schema.ts'
 import { addItem, join, makeList, makeTenant, makeUser } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
@@ -117,7 +117,7 @@ test('every reference in the document resolves', () => {
     expect(`${$ref} ${typeof resolveRef($ref, record(document))}`).toBe(`${$ref} object`)
 })
 
-describeBackends('/asyncapi.json', (backend) => {
+describeService('/asyncapi.json', (backend) => {
   let server: TestServer
   beforeAll(async () => {
     server = await sharedServer(backend)

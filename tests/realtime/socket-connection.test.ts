@@ -4,7 +4,7 @@ import { AppError } from '../../src/errors.ts'
 import { type Connection, createConnection, type Transport } from '../../src/realtime/connection.ts'
 import { claimsOf } from '../support/auth.ts'
 import { makeList, makeTenant, type Person } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 interface Wire extends Transport {
@@ -33,7 +33,7 @@ function wire(): Wire {
   return own
 }
 
-describeBackends('a connection', (backend) => {
+describeService('a connection', (backend) => {
   let server: TestServer
   let ann: Person
   let listId: string

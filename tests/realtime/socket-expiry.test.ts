@@ -2,11 +2,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { claimsOf, forge, login } from '../support/auth.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { closeCode, closeSockets, openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-describeBackends('the token of a socket', (backend) => {
+describeService('the token of a socket', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

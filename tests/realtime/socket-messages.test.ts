@@ -1,11 +1,11 @@
 /** Messages and their answers: form, order, size and rate. */
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { closeCode, closeSockets, openSocket, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-describeBackends('messages of a socket', (backend) => {
+describeService('messages of a socket', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

@@ -6,8 +6,7 @@ import { closeCodes } from '../../src/realtime/protocol.ts'
 import { websocketOptions } from '../../src/realtime/routes.ts'
 import { addItem, makeList, makeTenant, type Person } from '../support/people.ts'
 import { startRaw } from '../support/raw-socket.ts'
-import { isLong } from '../support/rounds.ts'
-import { describeBackends, describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeService, sharedServer, type TestServer } from '../support/server.ts'
 import { closeSockets, openSocket, socketUrl } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
@@ -60,10 +59,7 @@ async function openReader(server: TestServer, token: string, messages: object[])
 const masked = (text: string): Buffer =>
   Buffer.concat([Buffer.from([0x81, 0x80 | Buffer.byteLength(text), 0, 0, 0, 0]), Buffer.from(text)])
 
-/** The suite fills a socket's backlog once: by as many writes as it takes, whatever stores them. */
-const describeEnough = isLong ? describeBackends : describeService
-
-describeEnough('a client that stops reading', (backend) => {
+describeService('a client that stops reading', (backend) => {
   let server: TestServer
   let ann: Person
   /** A thousand of them fit on a list. */

@@ -12,6 +12,7 @@ import { fillDataDir } from './data-dir.ts'
 import { type RecordingLogger, recordingLogger } from './log.ts'
 import { postgresAvailable, testPostgres } from './postgres.ts'
 import { redisAvailable, testRedis } from './redis.ts'
+import { isLong } from './rounds.ts'
 import { servicesRequired } from './service.ts'
 import { type Inbox, startInbox } from './smtp.ts'
 
@@ -39,9 +40,13 @@ export function describeBackends(title: string, body: (backend: Backend) => void
   describe.skipIf(!fullAvailable && !servicesRequired)(`${title} (full)`, () => body('full'))
 }
 
-/** For what is decided before any SQL is sent: one backend is enough, the cheaper one where there is a choice. */
+/**
+ * For what does not depend on the database: in the suite on one backend, the cheaper one where there is a choice, and on
+ * both in `bun run test:long`.
+ */
 export function describeService(title: string, body: (backend: Backend) => void): void {
-  describe(title, () => body(fullAvailable ? 'full' : 'embedded'))
+  if (isLong) describeBackends(title, body)
+  else describe(title, () => body(fullAvailable ? 'full' : 'embedded'))
 }
 
 /** For what only a real server with several connections can show. */
