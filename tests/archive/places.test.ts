@@ -12,7 +12,7 @@ describeExecutable('places of archives', (program) => {
   let env: Record<string, string>
   beforeAll(async () => {
     folder = await program.folder()
-    env = { DATA_DIR: await program.dataDir('migrated') }
+    env = await program.anyDatabase()
     await writeFile(
       join(folder, 'house.jsonl'),
       emptyArchive({ id: '01890000-0000-7000-8000-00000000abcd', slug: 'house' }),
@@ -37,7 +37,7 @@ describeExecutable('places of archives', (program) => {
       const toStandardOutput = ['export', '--tenant', 'house', '-']
       const full = await program.run(toStandardOutput, { env, under: inShell('exec "$@" >/dev/full') })
       expectRefused(full, 'Standard output cannot be written: the disk or its quota is full')
-      const unread = await program.run(['backup', '-'], {
+      const unread = await program.run(toStandardOutput, {
         ...{ env, under: inShell('"$@" | true; exit $PIPESTATUS') },
       })
       expectRefused(unread, 'Standard output was closed early')
@@ -106,18 +106,15 @@ describeExecutable('places of archives', (program) => {
   })
 
   test('neither an export nor a dry run migrates a database; a real import does', async () => {
-    const old = { DATA_DIR: await program.dataDir('migrated') }
-    const status = async () => (await program.run(['migrate', 'status'], { env: old })).stdout
-    expect((await program.run(['migrate', 'down'], { env: old })).code).toBe(0)
-    expectRefused(await exportTo('old.jsonl', { env: old }), /lacks migrations .*minimart migrate up/)
-    const archive = join(folder, 'house.jsonl')
-    expectRefused(await program.run(['import', '--dry-run', archive], { env: old }), 'lacks migrations')
-    expectRefused(
-      await program.run(['import', '-'], { env: old, stdin: 'letter\n' }),
-      'not a MiniMart archive',
-    )
+    const status = async () => (await program.run(['migrate', 'status'], { env })).stdout
+    expect((await program.run(['migrate', 'down'], { env })).code).toBe(0)
+    expectRefused(await exportTo('old.jsonl'), /lacks migrations .*minimart migrate up/)
+    const archive = join(folder, 'garden.jsonl')
+    await writeFile(archive, emptyArchive({ id: Bun.randomUUIDv7(), slug: 'garden' }))
+    expectRefused(await program.run(['import', '--dry-run', archive], { env }), 'lacks migrations')
+    expectRefused(await program.run(['import', '-'], { env, stdin: 'letter\n' }), 'not a MiniMart archive')
     expect(await status()).toContain('pending')
-    expect((await program.run(['import', archive], { env: old })).code).toBe(0)
+    expect((await program.run(['import', archive], { env })).code).toBe(0)
     expect(await status()).not.toContain('pending')
   })
 })

@@ -62,10 +62,8 @@ describeExecutable('a bad backup', (program) => {
     expect(await fingerprint(join(folder, 'data'))).toEqual(untouched)
   })
   test.each([12, 2000, 0.5])('a flipped byte at %d', (place) => {
-    const flipped = Buffer.from(good)
     const index = place < 1 ? Math.floor(good.length * place) : place
-    flipped[index] = (flipped[index] ?? 0) ^ 0x10
-    return expectUntouched(flipped, /damaged|cut off|not a MiniMart backup|malformed/)
+    return expectUntouched(damagedFrom(good, index), /damaged|cut off|not a MiniMart backup|malformed/)
   })
   test.each<[string, () => Uint8Array | Promise<Uint8Array>]>([
     ['plain text', () => Buffer.from('Dear diary, today I made a backup.\n')],
@@ -180,6 +178,21 @@ async function refusalOf(file: string, dataDir: string): Promise<string> {
   const error = await failureOf(restoreBackup({ file, dataDir, force: true, progress: silent }))
   expect(error).toBeInstanceOf(OperatorError)
   return error instanceof Error ? error.message : ''
+}
+
+/** With a bit changed in the first byte from there on where that matters: in a run of zeros a distance may be any. */
+function damagedFrom(archive: Buffer, index: number): Buffer {
+  const content = gunzipSync(archive)
+  for (let at = index; at < archive.length; at++) {
+    const damaged = Buffer.from(archive)
+    damaged[at] = (damaged[at] ?? 0) ^ 0x10
+    try {
+      if (!gunzipSync(damaged).equals(content)) return damaged
+    } catch {
+      return damaged
+    }
+  }
+  throw new Error('no byte matters')
 }
 
 async function unpack(archive: Buffer): Promise<Entry[]> {
