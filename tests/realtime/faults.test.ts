@@ -19,8 +19,8 @@ const rounds: FaultKind[][] = [
   ['redis-freeze', 'kill-instance'],
   ['restart-instance', 'stalled-subscriber'],
 ]
-/** Shorter and slower than in many.ts: the faults begin within 1.5 s. */
-const less = { writeMs: 2000, pauseMs: 80 }
+/** Fewer, shorter and slower than in many.ts: the faults begin within 1.5 s. */
+const less = { instances: 2, writers: 3, subscribers: 4, clients: 1, writeMs: 2000, pauseMs: 80 }
 const roundTimeoutMs = 120_000
 const keptLog = 4000
 const kills = 4
