@@ -197,7 +197,7 @@ export const items = pgTable(
     version: integer('version').notNull().default(1),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
-    /** Deleted items stay, so that a late retry of their POST gets `id_deleted`. */
+    /** Deleted items stay a while, so that a late retry of their POST gets `id_deleted`. */
     deletedAt: moment('deleted_at'),
   },
   (table) => [
@@ -218,6 +218,8 @@ export const items = pgTable(
     index('items_in_list_order')
       .on(table.tenantId, table.listId, table.position, table.id)
       .where(sql`${table.deletedAt} is null`),
+    // The next to be cleared away.
+    index('items_deleted').on(table.deletedAt).where(sql`${table.deletedAt} is not null`),
   ],
 )
 

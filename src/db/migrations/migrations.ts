@@ -21,6 +21,8 @@ import quotasDown from '../../../drizzle/0009_quotas.down.sql' with { type: 'tex
 import quotasUp from '../../../drizzle/0009_quotas.sql' with { type: 'text' }
 import addressesDown from '../../../drizzle/0010_addresses.down.sql' with { type: 'text' }
 import addressesUp from '../../../drizzle/0010_addresses.sql' with { type: 'text' }
+import tombstonesDown from '../../../drizzle/0011_tombstones.down.sql' with { type: 'text' }
+import tombstonesUp from '../../../drizzle/0011_tombstones.sql' with { type: 'text' }
 
 export interface Migration {
   /** The number its file begins with, from 0 without gaps. */
@@ -44,4 +46,5 @@ export const migrations: readonly Migration[] = [
   { version: 8, name: '0008_mail_outbox', up: mailOutboxUp, down: mailOutboxDown },
   { version: 9, name: '0009_quotas', up: quotasUp, down: quotasDown },
   { version: 10, name: '0010_addresses', up: addressesUp, down: addressesDown },
+  { version: 11, name: '0011_tombstones', up: tombstonesUp, down: tombstonesDown },
 ]

@@ -13,7 +13,7 @@ const tableRights: Readonly<Record<string, readonly string[]>> = {
   users: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   shopping_lists: ['SELECT', 'INSERT', 'UPDATE'],
   list_members: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
-  items: ['SELECT', 'INSERT', 'UPDATE'],
+  items: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   list_events: ['SELECT', 'INSERT', 'DELETE'],
   keyed_calls: ['SELECT', 'INSERT', 'DELETE'],
   spent_invitations: ['SELECT', 'INSERT', 'DELETE'],

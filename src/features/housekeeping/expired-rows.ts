@@ -45,6 +45,18 @@ export const expiredAuditEntries = ({ now, batchSize }: Bounds, retentionDays: n
     ),
 })
 
+/** An item's id is known as deleted for as long as the event that deleted it is kept, and a day more. */
+export const oldDeletedItems = ({ now, batchSize }: Bounds, retentionDays: number): CleanupTask => {
+  // By their place: nothing changes a deleted item, and PostgreSQL has one plan to choose.
+  const statement = sql<Removed>`with gone as (
+      delete from items where ctid = any (array(
+        select ctid from items where deleted_at < ${daysBefore(now, retentionDays + 1)}
+        order by deleted_at limit ${batchSize}::int
+      )) returning 1
+    ) select count(*)::int as removed from gone`
+  return { what: 'deleted_items', next: (query) => counted(query, statement, batchSize) }
+}
+
 /** A repeat is recognised for as long as events are kept. */
 export const oldKeyedCalls = (bounds: Bounds, retentionDays: number): CleanupTask =>
   oldRows('keyed_calls', ['key', 'user_id'], bounds, retentionDays)

@@ -1,7 +1,7 @@
 /**
- * Deletes what has expired: events too old to be replayed, store entries, old audit entries, revocations and spent
- * invitations, and users who never verified their address. Every instance runs this job, one at a time. A round is
- * bounded; the next one goes on from there. The embedded database is vacuumed afterwards.
+ * Deletes what has expired: events too old to be replayed, items deleted before them, store entries, old audit entries,
+ * revocations and spent invitations, and users who never verified their address. Every instance runs this job, one at a
+ * time. A round is bounded; the next one goes on from there. The embedded database is vacuumed afterwards.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import pTimeout from 'p-timeout'
@@ -16,6 +16,7 @@ import {
   expiredAuditEntries,
   expiredAuditRefusals,
   expiredStoreEntries,
+  oldDeletedItems,
   oldKeyedCalls,
   oldRevocations,
   oldSpentInvitations,
@@ -90,6 +91,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     const refusalsDays = Math.min(config.auditRefusalsRetentionDays, config.auditRetentionDays)
     await options.keptBytes.count()
     await runTask(expiredEvents(bounds, config.eventRetentionDays), round)
+    await runTask(oldDeletedItems(bounds, config.eventRetentionDays), round)
     await runTask(oldKeyedCalls(bounds, config.eventRetentionDays), round)
     await runTask(expiredStoreEntries(bounds), round)
     await runTask(expiredAuditRefusals(bounds, refusalsDays), round)

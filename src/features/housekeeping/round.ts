@@ -2,6 +2,7 @@
 
 export const cleanedKinds = [
   'events',
+  'deleted_items',
   'keyed_calls',
   'store_entries',
   'audit_entries',
@@ -27,7 +28,7 @@ export interface Round {
 export const newRound = (): Round => ({
   outcome: 'done',
   removed: {
-    ...{ events: 0, keyed_calls: 0, store_entries: 0, audit_entries: 0, audit_refusals: 0 },
+    ...{ events: 0, deleted_items: 0, keyed_calls: 0, store_entries: 0, audit_entries: 0, audit_refusals: 0 },
     ...{ revocations: 0, spent_invitations: 0, unverified_users: 0 },
   },
   announced: 0,

@@ -31,6 +31,8 @@ const opened: Record<Extract<Scope, string>, Record<string, readonly Right[]>> =
     users: ['reads', 'changes', 'locks'],
     shopping_lists: ['reads', 'changes', 'locks'],
     list_events: ['reads', 'clears'],
+    // Deleted ones, of which those here are too young to be cleared away.
+    items: ['reads'],
     keyed_calls: ['reads', 'clears'],
     revocations: ['reads', 'locks', 'clears'],
     spent_invitations: ['reads', 'clears'],

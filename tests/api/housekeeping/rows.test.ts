@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm'
 import { ConfigError, loadConfig } from '../../../src/config/config.ts'
 import { start } from '../../../src/server.ts'
 import { recordingLogger } from '../../support/log.ts'
-import { makeTenant, type Tenant } from '../../support/people.ts'
+import { addItem, makeList, makeTenant, type Tenant } from '../../support/people.ts'
 import {
   describeBackends,
   describeFull,
@@ -143,6 +143,37 @@ describeBackends('expired rows', (backend) => {
     }
   })
 
+  test('of deleted items are kept a day longer than events, so that their ids are known; then those are free', async () => {
+    const { api } = tenant.admin
+    const { id: listId } = await makeList(tenant.admin)
+    const path = `/shopping-lists/${listId}/items`
+    const ids = Object.fromEntries([1, 30, 31, 32, 400].map((age) => [age, Bun.randomUUIDv7()]))
+    const add = async (id: string | undefined) => {
+      const { status, body } = await api.post(path, { id, name: 'Milk' })
+      return `${status} ${body.code ?? ''}`
+    }
+    for (const [age, id] of Object.entries(ids)) {
+      expect(await add(id)).toBe('201 ')
+      expect((await api.delete(`/items/${id}`)).status).toBe(204)
+      await rowsOf(
+        server,
+        { tenantId: tenant.id },
+        sql`update items set deleted_at = clock_timestamp() - make_interval(days => ${age}::int) + interval '1 hour'
+          where id = ${id}`,
+      )
+    }
+    const { id: old } = await addItem(tenant.admin, listId)
+    expect((await housekeepingOf(server, { batchSize: 1 }).run()).removed.deleted_items).toBe(2)
+    for (const age of [1, 30, 31]) expect([age, await add(ids[age])]).toEqual([age, '409 id_deleted'])
+    for (const age of [32, 400]) expect([age, await add(ids[age])]).toEqual([age, '201 '])
+    // In a year the others have gone, but what is on the list stays, and so does what was deleted a moment ago.
+    expect((await api.delete(`/items/${ids[400]}`)).status).toBe(204)
+    expect((await roundIn(server, 400)).removed.deleted_items).toBe(2)
+    expect(await add(ids[400])).toBe('409 id_deleted')
+    const { body } = await api.get(`/shopping-lists/${listId}`)
+    expect(body.items.map(({ id }: { id: string }) => id).toSorted()).toEqual([old, ids[32] ?? ''].toSorted())
+  })
+
   test('never include the last day of the audit trail, even when the clock is a year off', async () => {
     await rowsOf(
       server,
@@ -166,6 +197,11 @@ describeBackends('expired rows', (backend) => {
     for (const scope of ['system', 'housekeeping', { tenantId: tenant.id }] as const)
       expect(
         await rowsOf(server, scope, sql`delete from users where tenant_id = ${tenant.id} returning id`),
+      ).toEqual([])
+    // An item's row goes by housekeeping alone, once the item was deleted a day ago.
+    for (const scope of ['system', 'housekeeping', { tenantId: tenant.id }] as const)
+      expect(
+        await rowsOf(server, scope, sql`delete from items where tenant_id = ${tenant.id} returning id`),
       ).toEqual([])
     expect((await tenant.admin.api.get('/users')).body.data).toHaveLength(1)
   })
