@@ -1,6 +1,7 @@
 /** What a tenant may keep: TENANT_MAX_LISTS and TENANT_MAX_MB. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
+import { createClient } from '../../support/client.ts'
 import { outcome } from '../../support/history.ts'
 import { addItem, makeList, makeTenant, type Tenant } from '../../support/people.ts'
 import {
@@ -150,6 +151,21 @@ describeBackends('what a tenant may keep', (backend) => {
     await counted()
     expect(await exact(tenant)).toBeGreaterThan(0)
   })
+
+  if (backend === 'full')
+    test('lists that are made on two instances at the same moment are counted exactly', async () => {
+      const tenant = await makeTenant(server)
+      const other = await startInstance(server)
+      const there = createClient(other.url, tenant.admin.accessToken)
+      const answers = await Promise.all(
+        Array.from({ length: 16 }, (_, n) =>
+          n % 2 === 0 ? creating(tenant) : there.post('/shopping-lists', { name: 'One more' }),
+        ),
+      )
+      await other.stop()
+      expect(answers.filter(({ status }) => status === 201)).toHaveLength(maxLists)
+      expect(answers.map(outcome).filter((text) => text === '409 tenant_full')).toHaveLength(16 - maxLists)
+    })
 
   if (backend === 'full')
     test('an instance counts without being asked, from its start', async () => {
