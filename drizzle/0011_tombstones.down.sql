@@ -1,7 +1,9 @@
 DO $$
+DECLARE
+  role CONSTANT text := 'minimart_app_' || (SELECT oid FROM pg_database WHERE datname = current_database());
 BEGIN
-  IF to_regrole('minimart_app_' || (SELECT oid FROM pg_database WHERE datname = current_database())) IS NOT NULL THEN
-    EXECUTE 'REVOKE DELETE ON items FROM minimart_app_' || (SELECT oid FROM pg_database WHERE datname = current_database());
+  IF to_regrole(role) IS NOT NULL THEN
+    EXECUTE 'REVOKE DELETE ON items FROM ' || role;
   END IF;
 END $$;
 --> statement-breakpoint

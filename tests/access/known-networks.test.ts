@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { createKnownNetworks } from '../../src/access/known-networks.ts'
 import { mac } from '../../src/lib/keys.ts'
 import { freshEmail } from '../support/people.ts'
-import { type Backend, describeService, sharedServer } from '../support/server.ts'
+import { type Backend, describeBackends, sharedServer } from '../support/server.ts'
 
 const key = Buffer.alloc(32, 7)
 const dayMs = 86_400_000
@@ -25,7 +25,7 @@ async function known(backend: Backend) {
   }
 }
 
-describeService('the networks that an account knows', (backend) => {
+describeBackends('the networks that an account knows', (backend) => {
   test('are those that it was signed in from, and of nobody else', async () => {
     const { networks } = await known(backend)
     const [ann, ben] = [freshEmail(), freshEmail()]

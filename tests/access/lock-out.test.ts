@@ -3,11 +3,11 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { from, login } from '../support/auth.ts'
 import { createClient } from '../support/client.ts'
 import { goodPassword, makeTenant, makeUser, type Person } from '../support/people.ts'
-import { describeService, startServer, type TestServer } from '../support/server.ts'
+import { describeBackends, startServer, type TestServer } from '../support/server.ts'
 
 const home = '203.0.113.7'
 
-describeService('an account that a stranger keeps busy', (backend) => {
+describeBackends('an account that a stranger keeps busy', (backend) => {
   let server: TestServer
   let ann: Person
   let strangers = 0

@@ -13,12 +13,12 @@ import {
   superAdmin,
   type Tenant,
 } from '../support/people.ts'
-import { describeService, startServer, type TestServer } from '../support/server.ts'
+import { describeBackends, startServer, type TestServer } from '../support/server.ts'
 import { codeIn, linkIn } from '../support/smtp.ts'
 
 const newPassword = 'another horse, another staple'
 
-describeService('RATE_LIMIT_MAIL', (backend) => {
+describeBackends('RATE_LIMIT_MAIL', (backend) => {
   let server: TestServer
   let tenant: Tenant
   beforeAll(async () => {
@@ -99,7 +99,7 @@ describeService('RATE_LIMIT_MAIL', (backend) => {
   })
 })
 
-describeService('RATE_LIMIT_TENANT_MAIL', (backend) => {
+describeBackends('RATE_LIMIT_TENANT_MAIL', (backend) => {
   let server: TestServer
   beforeAll(async () => {
     server = await startServer(backend, { RATE_LIMIT_TENANT_MAIL: '3/hour' })

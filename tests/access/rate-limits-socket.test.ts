@@ -1,13 +1,13 @@
 /** What is asked for over a socket counts under RATE_LIMIT_API. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { join, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
-import { describeService, startServer, type TestServer } from '../support/server.ts'
+import { describeBackends, startServer, type TestServer } from '../support/server.ts'
 import { closeSockets, openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
 const allowed = 30
 
-describeService('subscribing', (backend) => {
+describeBackends('subscribing', (backend) => {
   let server: TestServer
   let ann: Person
   let ben: Person

@@ -6,8 +6,8 @@ import { freshEmail, makeList, makeTenant, makeUser } from '../support/people.ts
 import { postgresAvailable } from '../support/postgres.ts'
 import { describePrivateRedis, redisAvailable, startRedis } from '../support/redis.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   startInstance,
   startServer,
   type TestServer,
@@ -32,7 +32,7 @@ function expectLimited({ status, body, headers }: Answer, atMostSeconds: number)
   expect(retryAfter).toBeLessThanOrEqual(atMostSeconds)
 }
 
-describeService('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
+describeBackends('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
   let server: TestServer
   beforeAll(async () => {
     server = await startServer(backend, {
@@ -128,7 +128,7 @@ describeService('RATE_LIMIT_AUTH and RATE_LIMIT_API', (backend) => {
   }
 })
 
-describeService('RATE_LIMIT_INVITE', (backend) => {
+describeBackends('RATE_LIMIT_INVITE', (backend) => {
   test('invitations are limited per user', async () => {
     const server = await startServer(backend, { RATE_LIMIT_INVITE: '2/hour' })
     try {

@@ -12,8 +12,8 @@ import {
   type Tenant,
 } from '../support/people.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   sharedServer,
   startInstance,
   startServer,
@@ -25,7 +25,7 @@ const newPassword = 'another horse, another staple'
 const changePassword = (person: Person, current = goodPassword, next = newPassword) =>
   person.api.post('/auth/change-password', { current_password: current, new_password: next })
 
-describeService('a revocation', (backend) => {
+describeBackends('a revocation', (backend) => {
   let server: TestServer
   let tenant: Tenant
 

@@ -2,7 +2,7 @@
 import { expect, test } from 'bun:test'
 import { asBearer, later, refresh } from '../support/auth.ts'
 import { addItem, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 
 const hour = 3600
 
@@ -16,7 +16,7 @@ const renewed = async (server: TestServer, person: Person): Promise<Person> => {
 const numbers = async ({ api }: Person, listId: string): Promise<number[]> =>
   (await api.get(`/shopping-lists/${listId}/events`)).body.data.map(({ seq }: { seq: number }) => seq)
 
-describeService('when the clock jumps', (backend) => {
+describeBackends('when the clock jumps', (backend) => {
   test('forward, tokens expire and a refresh issues valid ones; back again, so does the next refresh', async () => {
     const server = await sharedServer(backend)
     const ann = await makeUser(server, await makeTenant(server))

@@ -34,13 +34,17 @@ describeExecutable('places of archives', (program) => {
 
   describe('an export', () => {
     test('whose file or standard output cannot be written', async () => {
-      const toStandardOutput = ['export', '--tenant', 'house', '-']
-      const full = await program.run(toStandardOutput, { env, under: inShell('exec "$@" >/dev/full') })
-      expectRefused(full, 'Standard output cannot be written: the disk or its quota is full')
-      const unread = await program.run(toStandardOutput, {
-        ...{ env, under: inShell('"$@" | true; exit $PIPESTATUS') },
-      })
-      expectRefused(unread, 'Standard output was closed early')
+      const embedded = { DATA_DIR: await program.dataDir('migrated') }
+      for (const [command, on] of [
+        [['export', '--tenant', 'house', '-'], env],
+        [['backup', '-'], embedded],
+      ] as const) {
+        const full = await program.run([...command], { env: on, under: inShell('exec "$@" >/dev/full') })
+        expectRefused(full, 'Standard output cannot be written: the disk or its quota is full')
+        const under = inShell('"$@" | true; exit $PIPESTATUS')
+        const unread = await program.run([...command], { env: on, under })
+        expectRefused(unread, 'Standard output was closed early')
+      }
       const nowhere = join(folder, 'no/such/place')
       expectRefused(
         await exportTo(nowhere),
@@ -106,15 +110,20 @@ describeExecutable('places of archives', (program) => {
   })
 
   test('neither an export nor a dry run migrates a database; a real import does', async () => {
-    const status = async () => (await program.run(['migrate', 'status'], { env })).stdout
-    expect((await program.run(['migrate', 'down'], { env })).code).toBe(0)
-    expectRefused(await exportTo('old.jsonl'), /lacks migrations .*minimart migrate up/)
-    const archive = join(folder, 'garden.jsonl')
-    await writeFile(archive, emptyArchive({ id: Bun.randomUUIDv7(), slug: 'garden' }))
-    expectRefused(await program.run(['import', '--dry-run', archive], { env }), 'lacks migrations')
-    expectRefused(await program.run(['import', '-'], { env, stdin: 'letter\n' }), 'not a MiniMart archive')
-    expect(await status()).toContain('pending')
-    expect((await program.run(['import', archive], { env })).code).toBe(0)
+    const old = { DATA_DIR: await program.dataDir('migrated') }
+    const status = async () => (await program.run(['migrate', 'status'], { env: old })).stdout
+    expect((await program.run(['migrate', 'down'], { env: old })).code).toBe(0)
+    const before = await status()
+    expect(before).toContain('pending')
+    expectRefused(await exportTo('old.jsonl', { env: old }), /lacks migrations .*minimart migrate up/)
+    const archive = join(folder, 'house.jsonl')
+    expectRefused(await program.run(['import', '--dry-run', archive], { env: old }), 'lacks migrations')
+    expectRefused(
+      await program.run(['import', '-'], { env: old, stdin: 'letter\n' }),
+      'not a MiniMart archive',
+    )
+    expect(await status()).toBe(before)
+    expect((await program.run(['import', archive], { env: old })).code).toBe(0)
     expect(await status()).not.toContain('pending')
   })
 })

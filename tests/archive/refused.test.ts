@@ -5,7 +5,7 @@ import { sql } from 'drizzle-orm'
 import { emptyArchive, entriesOf, exportText, importText, rowsOf, sealed } from '../support/archive.ts'
 import { addItem, join, makeList, makeTenant, makeUser, superAdmin, type Tenant } from '../support/people.ts'
 import {
-  describeService,
+  describeBackends,
   oncePerBackend,
   sharedServer,
   startServer,
@@ -28,7 +28,7 @@ const madeOnce = oncePerBackend(async () => {
   }
 })
 
-describeService('an import refuses', (backend) => {
+describeBackends('an import refuses', (backend) => {
   let server: TestServer
   let archive: string
 

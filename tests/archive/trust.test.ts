@@ -13,7 +13,7 @@ import {
   superAdmin,
   type Tenant,
 } from '../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { codeIn } from '../support/smtp.ts'
 import { closeSockets, openSocket } from '../support/socket.ts'
 
@@ -38,7 +38,7 @@ function withRevocations(entries: Entry[], ...revocations: Revocation[]): Entry[
 
 const ids = (amount: number): string[] => Array.from({ length: amount }, () => Bun.randomUUIDv7())
 
-describeService('an archive', (backend) => {
+describeBackends('an archive', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

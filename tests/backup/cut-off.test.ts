@@ -85,6 +85,7 @@ describeExecutable('cut off', (program) => {
       }
       const movesIn = (trace: string): number => trace.match(/rename\(/g)?.length ?? 0
       let moves = movesIn(await restore('not-killed'))
+      expect(await whole('not-killed')).toBe('new')
       /** PostgreSQL may rename a file more or less while the database is being checked. */
       const restoreKilled = async (name: string, fromLast: number | null): Promise<void> => {
         for (let tries = 0; tries < 5; tries++) {

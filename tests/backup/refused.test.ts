@@ -40,12 +40,16 @@ describeExecutable('a bad backup', (program) => {
     return join(folder, name)
   }
   let count = 0
-  /** Restores into a missing folder, and by force into one with a database: both must be unchanged afterwards. */
+  /**
+   * Restores into a missing folder, in this process, and with --force into one with a database, by the executable: both
+   * must be unchanged afterwards.
+   */
   const expectUntouched = async (content: Uint8Array, says: string | RegExp): Promise<void> => {
     const number = ++count
     const file = await writeArchive(`bad-${number}.tar.gz`, content)
     const [nowhere, data] = [join(folder, `nowhere-${number}`), join(folder, 'data')]
-    for (const dataDir of [nowhere, data]) expect(`${await refusalOf(file, dataDir)}\n`).toMatch(says)
+    expect(`${await refusalOf(file, nowhere)}\n`).toMatch(says)
+    expectRefused(await restore(file, data, '--force'), says)
     expect(await fingerprint(nowhere)).toBeNull()
     expect(await fingerprint(data)).toEqual(untouched)
   }
@@ -56,11 +60,6 @@ describeExecutable('a bad backup', (program) => {
   test.each([0, 0.0001, 0.3, 0.9999])('a file truncated to %d of its length', (part) =>
     expectUntouched(good.subarray(0, Math.floor(good.length * part)), 'cut off'),
   )
-  test('a file that is cut off, as the program says it', async () => {
-    const file = await writeArchive('cut-off.tar.gz', good.subarray(0, good.length / 2))
-    expectRefused(await restore(file, join(folder, 'data'), '--force'), 'cut off')
-    expect(await fingerprint(join(folder, 'data'))).toEqual(untouched)
-  })
   test.each([12, 2000, 0.5])('a flipped byte at %d', (place) => {
     const index = place < 1 ? Math.floor(good.length * place) : place
     return expectUntouched(damagedFrom(good, index), /damaged|cut off|not a MiniMart backup|malformed/)
@@ -175,7 +174,7 @@ describeExecutable('a bad backup', (program) => {
 const silent: RestoreProgress = { begin: () => undefined, advance: () => undefined, end: () => undefined }
 
 async function refusalOf(file: string, dataDir: string): Promise<string> {
-  const error = await failureOf(restoreBackup({ file, dataDir, force: true, progress: silent }))
+  const error = await failureOf(restoreBackup({ file, dataDir, force: false, progress: silent }))
   expect(error).toBeInstanceOf(OperatorError)
   return error instanceof Error ? error.message : ''
 }

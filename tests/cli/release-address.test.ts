@@ -1,7 +1,7 @@
 /** `minimart release-address`: an operator frees an address, beside a server where there is PostgreSQL. */
 import { expect, test } from 'bun:test'
 import { endsWithinASecond, login } from '../support/auth.ts'
-import { goodPassword, join, makeList, makeTenant, makeUser } from '../support/people.ts'
+import { freshEmail, goodPassword, join, makeList, makeTenant, makeUser } from '../support/people.ts'
 import { asServer, describeExecutable, environmentFor } from '../support/program.ts'
 import { describeFull, startServer } from '../support/server.ts'
 import { startInbox } from '../support/smtp.ts'
@@ -84,6 +84,7 @@ describeExecutable('release-address', (program) => {
     expect([no.code, no.stdout.includes('Nothing was changed.')]).toEqual([1, true])
     const yes = await answer('y\n')
     expect([yes.code, yes.stdout.includes(`${email} is free now.`)]).toEqual([0, true])
+    expect((await release(freshEmail())).code).toBe(0)
     await inbox.stop()
   })
 
@@ -92,7 +93,7 @@ describeExecutable('release-address', (program) => {
     const none = await program.run(['release-address', 'a@b.example'], { env })
     expect([none.code, none.stdout]).toEqual([1, ''])
     expect(none.stderr).toContain('There is no embedded database')
-    for (const args of [[], ['a..b@shop.example']])
+    for (const args of [[], ['nobody'], ['a..b@shop.example']])
       expect((await program.run(['release-address', ...args], { env })).code).toBe(2)
   })
 })

@@ -3,12 +3,12 @@ import { beforeAll, expect, test } from 'bun:test'
 import { type ClientMessage, type MiniMart, stateOf } from '../../src/client/index.ts'
 import type { ServerMessage } from '../../src/client/messages.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { clientOf, comparable, watch } from './setup.ts'
 import { type Tampering, tampered } from './tampering.ts'
 
-describeService('a subscribed list under faults', (backend) => {
+describeBackends('a subscribed list under faults', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

@@ -2,11 +2,11 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { stateOf } from '../../src/client/index.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
 import { type BadNetwork, startProxy } from '../support/proxy.ts'
-import { describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { clientOf, comparable, quick, watch } from './setup.ts'
 
-describeService('a subscribed list', (backend) => {
+describeBackends('a subscribed list', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

@@ -6,8 +6,8 @@ import { recordingLogger } from '../support/log.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
 import { type BadNetwork, startProxy } from '../support/proxy.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   startInstance,
   startServer,
   type TestServer,
@@ -39,7 +39,7 @@ const at = (server: TestServer, person: Person): Person => ({
   api: createClient(server.url, person.accessToken),
 })
 
-describeService('a restart of the service', (backend) => {
+describeBackends('a restart of the service', (backend) => {
   let server: TestServer
   let proxy: BadNetwork
   beforeAll(async () => {

@@ -4,8 +4,8 @@ import { createClient } from '../support/client.ts'
 import { type Family, figuresNow, scrape, seriesOf, sumOf } from '../support/metrics.ts'
 import { addItem, makeList, makeTenant } from '../support/people.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   sharedServer,
   startServer,
   type TestServer,
@@ -71,7 +71,7 @@ function faultsOf({ name, help, type, samples }: Family): string[] {
   ]
 }
 
-describeService('the metrics', (backend) => {
+describeBackends('the metrics', (backend) => {
   afterEach(closeSockets)
 
   test('cover those of the contract, each with help, a unit and labels from bounded sets', async () => {

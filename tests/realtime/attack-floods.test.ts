@@ -5,7 +5,7 @@ import { type Connection, createConnection } from '../../src/realtime/connection
 import { limits } from '../../src/realtime/limits.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
 import { closeRawSockets, frame, opcodes, openRaw, startRaw, textFrame } from '../support/raw-socket.ts'
-import { describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { closeSockets, openSocket, settledCounts, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
@@ -24,7 +24,7 @@ const heldOpen = (token: VerifiedToken): Connection => ({
 const times = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, index) => make(index))
 
-describeService('a flood', (backend) => {
+describeBackends('a flood', (backend) => {
   let server: TestServer
   let ann: Person
   let ben: Person

@@ -5,8 +5,8 @@ import { compileStatement } from '../../src/db/statement.ts'
 import { createConnection } from '../../src/realtime/connection.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   sharedServer,
   startInstance,
   type TestServer,
@@ -21,7 +21,7 @@ const received = (socket: TestSocket): string[] =>
 const remove = (owner: Person, listId: string, person: Person) =>
   owner.api.delete(`/shopping-lists/${listId}/members/${person.id}`)
 
-describeService('a former member', (backend) => {
+describeBackends('a former member', (backend) => {
   let servers: TestServer[]
   let tenant: Tenant
   let ann: Person

@@ -2,11 +2,11 @@
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { eventsOf, typesOf } from '../support/history.ts'
 import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../support/server.ts'
 import { closeSockets, openSocket, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
-describeService('events on the socket', (backend) => {
+describeBackends('events on the socket', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

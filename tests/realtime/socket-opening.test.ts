@@ -3,10 +3,10 @@ import { afterEach, beforeAll, expect, test } from 'bun:test'
 import { version } from '../../src/version.ts'
 import { claimsOf, forge } from '../support/auth.ts'
 import { makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../support/people.ts'
-import { describeService, sharedServer, startServer, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, startServer, type TestServer } from '../support/server.ts'
 import { closeCode, closeSockets, openSocket, socketUrl } from '../support/socket.ts'
 
-describeService('opening a socket', (backend) => {
+describeBackends('opening a socket', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

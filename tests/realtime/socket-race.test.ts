@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { addItem, makeList, makeTenant, makeUser, type Person } from '../support/people.ts'
 import { rounds } from '../support/rounds.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   sharedServer,
   startInstance,
   type TestServer,
@@ -15,7 +15,7 @@ import { until } from '../support/until.ts'
 const subscribers = 30
 const races = rounds('RACE', { suite: 1, long: 30 })
 
-describeService('subscribers who join while others write', (backend) => {
+describeBackends('subscribers who join while others write', (backend) => {
   let servers: TestServer[]
   let people: Person[]
 

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'bun:test'
 import { addItem, makeList, makeTenant, makeUser } from '../support/people.ts'
 import {
-  describeService,
+  describeBackends,
   sharedServer,
   startInstance,
   startServer,
@@ -16,7 +16,7 @@ const metricsOf = async ({ url }: TestServer): Promise<(name: string) => number>
   return (name) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN)
 }
 
-describeService('a server', (backend) => {
+describeBackends('a server', (backend) => {
   afterEach(closeSockets)
 
   test('that stops closes every socket with 1012, and all resume elsewhere without loss', async () => {

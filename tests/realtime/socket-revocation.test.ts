@@ -13,12 +13,12 @@ import {
   superAdmin,
   type Tenant,
 } from '../support/people.ts'
-import { describeService, sharedServer, startInstance, type TestServer } from '../support/server.ts'
+import { describeBackends, sharedServer, startInstance, type TestServer } from '../support/server.ts'
 import { closeCode, closeSockets, openSocket, type TestSocket } from '../support/socket.ts'
 
 const newPassword = 'another horse, another staple'
 
-describeService('a revocation', (backend) => {
+describeBackends('a revocation', (backend) => {
   let server: TestServer
   /** The instance where the change is not made; without Redis there is only one. */
   let other: TestServer

@@ -2,7 +2,7 @@
 import { afterEach, beforeAll, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { addItem, join, makeList, makeTenant, makeUser, type Person, type Tenant } from '../support/people.ts'
-import { describeFull, describeService, sharedServer, type TestServer } from '../support/server.ts'
+import { describeBackends, describeFull, sharedServer, type TestServer } from '../support/server.ts'
 import { closeSockets, openSocket, type TestSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 
@@ -22,7 +22,7 @@ const listWith = async (person: Person, count: number): Promise<string> => {
 
 const types = (socket: TestSocket): string[] => socket.messages.map(({ type }) => type)
 
-describeService('a subscription', (backend) => {
+describeBackends('a subscription', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

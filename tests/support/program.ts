@@ -77,9 +77,9 @@ const built = installed ?? join(root, 'dist/minimart')
 export const executableBuilt = existsSync(built)
 
 /** How tests/run.ts has set the engine's compilers. */
-const jit = Object.fromEntries(
-  Object.entries(process.env).filter(([name, value]) => name.startsWith('BUN_JSC_') && value !== undefined),
-) as Record<string, string>
+const jit: Record<string, string> = {}
+for (const [name, value = ''] of Object.entries(process.env))
+  if (name.startsWith('BUN_JSC_')) jit[name] = value
 
 const asRoot = process.getuid?.() === 0
 const nobody = 65_534

@@ -41,8 +41,8 @@ export function describeBackends(title: string, body: (backend: Backend) => void
 }
 
 /**
- * For what does not depend on the database: in the suite on one backend, the cheaper one where there is a choice, and on
- * both in `bun run test:long`.
+ * For what is decided before any SQL is sent and whatever stores or carries it: in the suite on one backend, the cheaper
+ * one where there is a choice, and on both in `bun run test:long`.
  */
 export function describeService(title: string, body: (backend: Backend) => void): void {
   if (isLong) describeBackends(title, body)

@@ -6,8 +6,8 @@ import { type Answer, createClient } from '../support/client.ts'
 import type { LogLine } from '../support/log.ts'
 import { freshEmail, goodPassword, makeList, makeTenant, makeUser, superAdmin } from '../support/people.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   oncePerBackend,
   sharedServer,
   startInstance,
@@ -26,7 +26,7 @@ interface Given {
 
 const slowServer = oncePerBackend((backend) => startServer(backend, { SLOW_QUERY_MS: '30' }))
 
-describeService('a request', (backend) => {
+describeBackends('a request', (backend) => {
   afterAll(async () => {
     closeSockets()
     await (await slowServer(backend)).stop()

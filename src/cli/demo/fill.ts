@@ -1,4 +1,4 @@
-/** A sample tenant, made through the same services as any other. A second run finds it and only renews the passwords. */
+/** A sample tenant, made through the services that the API uses. A second run finds it and only renews the passwords. */
 import { sql } from 'drizzle-orm'
 import { type Caller, internalSource } from '../../access/actor.ts'
 import type { Deps } from '../../deps.ts'

@@ -1,7 +1,7 @@
 /** Calls every route as every role and compares the outcome with CONTRACT section 2. */
 import { afterEach, expect, test } from 'bun:test'
 import { asPerson, type Person } from '../../support/people.ts'
-import { type Backend, describeService, sharedServer } from '../../support/server.ts'
+import { type Backend, describeBackends, sharedServer } from '../../support/server.ts'
 import { closeSockets, openSocket } from '../../support/socket.ts'
 import { rows } from './contract.ts'
 import { actions, everyone, type Rule, table, type Who } from './table.ts'
@@ -20,7 +20,7 @@ test('the permission table has exactly the actions of the contract', () => {
 const changesNothing = ({ route, given }: Rule): boolean =>
   route.startsWith('GET') || (given === undefined && !/\/:id/.test(route))
 
-describeService('permissions', (backend) => {
+describeBackends('permissions', (backend) => {
   afterEach(closeSockets)
 
   for (const rule of table)

@@ -1,11 +1,11 @@
 /** Calls every protected route without a valid token, or with a role that may not use it. */
 import { expect, test } from 'bun:test'
 import { goodPassword } from '../../support/people.ts'
-import { describeService, sharedServer } from '../../support/server.ts'
+import { describeBackends, sharedServer } from '../../support/server.ts'
 import { everyone, table } from './table.ts'
 import { bearer, guarded, makeTarget, type Sent, sendRaw, unknownId, worldOf } from './world.ts'
 
-describeService('an unauthenticated caller', (backend) => {
+describeBackends('an unauthenticated caller', (backend) => {
   test('gets 401 from every protected route, whatever else is wrong', async () => {
     const server = await sharedServer(backend)
     const { owner } = (await worldOf(backend)).people
@@ -64,7 +64,7 @@ describeService('an unauthenticated caller', (backend) => {
   })
 })
 
-describeService('a caller without the required role', (backend) => {
+describeBackends('a caller without the required role', (backend) => {
   test('gets 403 before ids, bodies or existence are checked', async () => {
     const server = await sharedServer(backend)
     const world = await worldOf(backend)

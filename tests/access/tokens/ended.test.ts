@@ -13,7 +13,7 @@ import {
   superAdmin,
   type Tenant,
 } from '../../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
 import { codeIn } from '../../support/smtp.ts'
 import { type Target, table } from '../permissions/table.ts'
 import {
@@ -98,7 +98,7 @@ async function makeFormers(server: TestServer): Promise<Record<string, Former>> 
   }
 }
 
-describeService('a token that is no longer valid', (backend) => {
+describeBackends('a token that is no longer valid', (backend) => {
   const stateOf = async (server: TestServer, { listId, userId, tenantId }: Things): Promise<unknown> =>
     server.running.deps.db.read(
       { tenantId },

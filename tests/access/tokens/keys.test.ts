@@ -14,7 +14,7 @@ import {
   type Person,
   type Tenant,
 } from '../../support/people.ts'
-import { cheapHashes, describeService, startServer, type TestServer } from '../../support/server.ts'
+import { cheapHashes, describeBackends, startServer, type TestServer } from '../../support/server.ts'
 
 const keys = {
   older: 'tests only: the key before the one before; 0123456789',
@@ -32,7 +32,7 @@ interface Given {
   newcomer: { email: string; code: string }
 }
 
-describeService('a change of the signing key', (backend) => {
+describeBackends('a change of the signing key', (backend) => {
   let server: TestServer
   let tenant: Tenant
   const given: Record<'underOlder' | 'underOld' | 'underOldToo' | 'underNew', Given | null> = {

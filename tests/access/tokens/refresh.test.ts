@@ -4,12 +4,12 @@ import { asBearer, endsWithinASecond, login, refresh, resetTokenFor } from '../.
 import { createClient } from '../../support/client.ts'
 import { goodPassword, makeTenant, makeUser, type Person, type Tenant } from '../../support/people.ts'
 import { type BadNetwork, startProxy } from '../../support/proxy.ts'
-import { describeService, sharedServer, startInstance, type TestServer } from '../../support/server.ts'
+import { describeBackends, sharedServer, startInstance, type TestServer } from '../../support/server.ts'
 import { until } from '../../support/until.ts'
 
 const newPassword = 'another horse, another staple'
 
-describeService('a refresh', (backend) => {
+describeBackends('a refresh', (backend) => {
   let server: TestServer
   /** A second instance where there can be one, otherwise the same. */
   let other: TestServer

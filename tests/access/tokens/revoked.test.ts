@@ -19,11 +19,11 @@ import {
   superAdmin,
   type Tenant,
 } from '../../support/people.ts'
-import { describeService, sharedServer, startInstance, type TestServer } from '../../support/server.ts'
+import { describeBackends, sharedServer, startInstance, type TestServer } from '../../support/server.ts'
 
 const newPassword = 'another horse, another staple'
 
-describeService('within a second', (backend) => {
+describeBackends('within a second', (backend) => {
   let one: TestServer
   let other: TestServer
   let tenant: Tenant

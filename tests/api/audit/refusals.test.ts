@@ -18,8 +18,8 @@ import {
   type Tenant,
 } from '../../support/people.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   startInstance,
   startServer,
   type TestServer,
@@ -51,7 +51,7 @@ async function withinAnHour<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-describeService('refused attempts', (backend) => {
+describeBackends('refused attempts', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let root: Person

@@ -3,9 +3,9 @@ import { beforeAll, expect, test } from 'bun:test'
 import { asBearer, claimsOf, headerOf, later, login, refresh } from '../../support/auth.ts'
 import { readAnswer } from '../../support/client.ts'
 import { makeTenant, makeUser, type Person, superAdmin, type Tenant } from '../../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
 
-describeService('an access token', (backend) => {
+describeBackends('an access token', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let ann: Person

@@ -18,7 +18,7 @@ import {
   verify,
 } from '../../support/people.ts'
 import { describePrivateRedis, type PrivateRedis, startRedis } from '../../support/redis.ts'
-import { describeService, sharedServer, startServer } from '../../support/server.ts'
+import { describeBackends, sharedServer, startServer } from '../../support/server.ts'
 import { until } from '../../support/until.ts'
 
 async function setReplicasToWrite({ url }: PrivateRedis, count: string): Promise<void> {
@@ -82,7 +82,7 @@ describePrivateRedis('a code that cannot be stored', () => {
     })
 })
 
-describeService('a mail for which there is no room', (backend) => {
+describeBackends('a mail for which there is no room', (backend) => {
   test('is refused with what would cause it, known address or not, and the same call succeeds afterwards', async () => {
     const server = await startServer(backend)
     const { db } = server.running.deps
@@ -133,7 +133,7 @@ describeService('a mail for which there is no room', (backend) => {
   }, 60_000)
 })
 
-describeService('a code for a user who is not created', (backend) => {
+describeBackends('a code for a user who is not created', (backend) => {
   test('because the address is taken leaves the code mailed to it valid', async () => {
     const server = await sharedServer(backend)
     const tenant = await makeTenant(server)

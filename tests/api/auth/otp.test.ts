@@ -14,8 +14,8 @@ import {
 import { type Answer, createClient } from '../../support/client.ts'
 import { freshEmail, makeTenant, makeUser, superAdmin, type Tenant } from '../../support/people.ts'
 import {
+  describeBackends,
   describeFull,
-  describeService,
   sharedServer,
   startInstance,
   type TestServer,
@@ -32,7 +32,7 @@ async function resend(server: TestServer, email: string): Promise<string> {
   return codeIn(await server.inbox.waitFor(email))
 }
 
-describeService('a one-time code', (backend) => {
+describeBackends('a one-time code', (backend) => {
   let server: TestServer
   let tenant: Tenant
 

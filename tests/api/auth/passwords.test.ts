@@ -9,11 +9,11 @@ import {
   type Person,
   type Tenant,
 } from '../../support/people.ts'
-import { describeService, hashingServer, sharedServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, hashingServer, sharedServer, type TestServer } from '../../support/server.ts'
 
 const newPassword = 'another horse, another staple'
 
-describeService('a password', (backend) => {
+describeBackends('a password', (backend) => {
   let server: TestServer
   let tenant: Tenant
 

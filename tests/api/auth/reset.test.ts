@@ -12,12 +12,12 @@ import {
 } from '../../support/auth.ts'
 import { type Answer, createClient } from '../../support/client.ts'
 import { freshEmail, goodPassword, makeTenant, makeUser, type Tenant } from '../../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
 import { linkIn } from '../../support/smtp.ts'
 
 const newPassword = 'another horse, another staple'
 
-describeService('a password reset', (backend) => {
+describeBackends('a password reset', (backend) => {
   let server: TestServer
   let tenant: Tenant
 

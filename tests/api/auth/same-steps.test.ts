@@ -8,7 +8,7 @@ import { compileStatement } from '../../../src/db/statement.ts'
 import { makeUnverified, onceArrived } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
 import { freshEmail, makeTenant, makeUser, superAdmin } from '../../support/people.ts'
-import { describeService, startServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, startServer, type TestServer } from '../../support/server.ts'
 
 /** Calls `note` before each call of these methods, until the returned function is called. */
 function tap(target: object, methods: string[], note: (method: string, call: unknown[]) => void): () => void {
@@ -52,7 +52,7 @@ async function stepsOf({ running: { deps } }: TestServer, work: () => Promise<un
   }
 }
 
-describeService('asking for a code or a link', (backend) => {
+describeBackends('asking for a code or a link', (backend) => {
   let server: TestServer
   beforeAll(async () => {
     server = await startServer(backend, { RATE_LIMIT_MAIL: '20/day' })

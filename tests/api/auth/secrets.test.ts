@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { makeUnverified, refresh, resetTokenFor, storedHash } from '../../support/auth.ts'
 import { type Answer, createClient } from '../../support/client.ts'
 import { asPerson, goodPassword, makeTenant } from '../../support/people.ts'
-import { describeService, sharedServer } from '../../support/server.ts'
+import { describeBackends, sharedServer } from '../../support/server.ts'
 
 const userFields = [
   'created_at',
@@ -17,7 +17,7 @@ const userFields = [
   'updated_at',
 ]
 
-describeService('secrets', (backend) => {
+describeBackends('secrets', (backend) => {
   test('stay out of every answer and the log', async () => {
     const server = await sharedServer(backend)
     const tenant = await makeTenant(server)

@@ -5,7 +5,7 @@ import { createClient as createRedis } from 'redis'
 import { asBearer, login, makeUnverified, refresh, resetTokenFor } from '../../support/auth.ts'
 import { createClient } from '../../support/client.ts'
 import { makeTenant, makeUser, type Tenant } from '../../support/people.ts'
-import { describeService, startServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, startServer, type TestServer } from '../../support/server.ts'
 import { codeIn } from '../../support/smtp.ts'
 
 const junk: Record<string, string> = {
@@ -22,7 +22,7 @@ const junk: Record<string, string> = {
   'a code with negative tries': `{"version":1,"proof":"x","wrongTries":-1e9,"expiresAt":9e12}`,
 }
 
-describeService('in the store,', (backend) => {
+describeBackends('in the store,', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let overwrite: (pattern: string, value: string | string[]) => Promise<void>

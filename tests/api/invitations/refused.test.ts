@@ -13,9 +13,9 @@ import {
   superAdmin,
   type Tenant,
 } from '../../support/people.ts'
-import { describeService, sharedServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, sharedServer, type TestServer } from '../../support/server.ts'
 
-describeService('refused invitations', (backend) => {
+describeBackends('refused invitations', (backend) => {
   let server: TestServer
   let tenant: Tenant
   let owner: Person

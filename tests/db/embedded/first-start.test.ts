@@ -1,7 +1,7 @@
 /** The first start of the embedded database is all or nothing, private to its owner, and durable. */
 import { expect, test } from 'bun:test'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeExecutable } from '../../support/program.ts'
 import { until } from '../../support/until.ts'
@@ -37,10 +37,13 @@ describeExecutable('the embedded database', (program) => {
     expect(readdirSync(dataDir).sort()).toEqual(['database', 'lock'])
   })
 
-  test('a first start creates a database that only its owner can access and that starts again', async () => {
+  test('a first start creates a database that only its owner can access, even in an open folder, and that starts again', async () => {
     const dataDir = await program.dataDir()
-    for (const _ of ['first', 'second']) expect(await migrateUp(dataDir)).toMatchObject({ code: 0 })
     const database = join(dataDir, 'database')
+    await mkdir(database, { recursive: true })
+    await chmod(database, 0o755)
+    await own(dataDir, database)
+    for (const _ of ['first', 'second']) expect(await migrateUp(dataDir)).toMatchObject({ code: 0 })
     const open = [database, ...everything(database)].filter((path) => (statSync(path).mode & 0o077) !== 0)
     expect(open).toEqual([])
   })

@@ -1,5 +1,5 @@
 /**
- * Generated requests to every route, as every role. A failure prints the seed; set MINIMART_FUZZ_SEED
+ * Generated requests to every route, as every role, on both backends. A failure prints the seed; set MINIMART_FUZZ_SEED
  * to repeat it.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
@@ -10,7 +10,7 @@ import { openapiDocument } from '../../../src/http/docs/openapi.ts'
 import { isRecord } from '../../support/json-schema.ts'
 import { bytesOf, exchange, type RawRequest } from '../../support/raw-http.ts'
 import { report, rounds, seedOf } from '../../support/rounds.ts'
-import { describeService, startServer, type TestServer } from '../../support/server.ts'
+import { describeBackends, startServer, type TestServer } from '../../support/server.ts'
 import type { FuzzBody, FuzzRoute } from './bodies.ts'
 import { type FuzzRequest, fuzzRequest } from './requests.ts'
 import { faultsOf } from './verdict.ts'
@@ -29,7 +29,7 @@ const routes: FuzzRoute[] = createDocumentedApp()
   .routes.filter(({ path }) => !path.startsWith('/docs/') && !path.startsWith('/pages/'))
   .map(({ method, path }) => ({ method, path, example: exampleFor(method, path) }))
 
-describeService('any request', (backend) => {
+describeBackends('any request', (backend) => {
   const runs = rounds('FUZZ', { suite: suiteRuns[backend], long: 20_000 })
   const runWithinMs = runs * 100
   let server: TestServer

@@ -9,7 +9,7 @@ import {
   type Person,
   superAdmin,
 } from '../../support/people.ts'
-import { type Backend, describeService, oncePerBackend, sharedServer } from '../../support/server.ts'
+import { type Backend, describeBackends, oncePerBackend, sharedServer } from '../../support/server.ts'
 import { digestOf } from '../fuzz/world.ts'
 import { inputRoutes, send, settingOf } from './routes.ts'
 
@@ -46,7 +46,7 @@ const peopleOf = oncePerBackend(async (backend: Backend): Promise<Setting> => {
   return { root: await superAdmin(server), admin: tenant.admin, tenantId: tenant.id, other }
 })
 
-describeService('text', (backend) => {
+describeBackends('text', (backend) => {
   test('of an item, list, user or tenant is stored as written and has no other effect', async () => {
     const server = await sharedServer(backend)
     const { admin, root, tenantId, other } = await peopleOf(backend)
@@ -139,7 +139,7 @@ describeService('text', (backend) => {
 /** Canonical reordering of such runs is quadratic: normalising 1 MB of the first blocked an instance for minutes. */
 const longRuns = ['\u0301\u0316', '\u0315\u0300\u05ae', '\u0301'].map((marks) => `e${marks.repeat(160_000)}`)
 
-describeService('a long run of combining marks', (backend) => {
+describeBackends('a long run of combining marks', (backend) => {
   test('is refused in any field, before normalisation and authentication', async () => {
     const server = await sharedServer(backend)
     const open = createClient(server.url)
@@ -193,7 +193,7 @@ const twins = (mark: string): [string, string][] => [
   [`host${mark}@shop.example`, `host${mark}@mail.shop.example`],
 ]
 
-describeService('an address', (backend) => {
+describeBackends('an address', (backend) => {
   test('is exactly what was written: a lookalike is another account, only case is ignored', async () => {
     const { admin } = await peopleOf(backend)
     const { url } = await sharedServer(backend)
